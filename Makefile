@@ -1,0 +1,30 @@
+# `make report` and `make test` work in a fresh clone: both make .venv when it is missing or older
+# than what it is made from, and only then.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: report test lint format clean
+
+report: .venv/ready
+	$(BIN)/mnist-lab compare
+
+test: .venv/ready
+	$(BIN)/pytest tests/kit
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv report .pytest_cache .mypy_cache .ruff_cache .hypothesis

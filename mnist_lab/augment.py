@@ -1,0 +1,157 @@
+"""Rotation, perspective and normalisation for a whole batch of digits at once, on CPU or GPU.
+
+The same augmentation as torchvision's ``RandomRotation(10)`` and ``RandomPerspective(0.2, 0.5)``
+on tensors: two passes, rotation by nearest neighbour and perspective by bilinear interpolation.
+What is random is drawn apart from what is done, so both can be tested and repeated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["MEAN", "STD", "Draws", "augment", "draw", "normalise", "perspective", "rotate"]
+
+MEAN, STD = 0.1307, 0.3081
+"""Mean and standard deviation of MNIST's 60,000 training images, pixels scaled to [0, 1]."""
+
+SIDE = 28
+MAX_DEGREES = 10.0
+DISTORTION_SCALE = 0.2
+PERSPECTIVE_PROBABILITY = 0.5
+CORNERS = torch.tensor([[0, 0], [SIDE - 1, 0], [SIDE - 1, SIDE - 1], [0, SIDE - 1]])
+"""(x, y) of the top left, top right, bottom right and bottom left pixel."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What chance decided for N images.
+
+    ``degrees`` (N,) float64: rotation, anticlockwise.
+    ``corners`` (N, 4, 2) int64: where perspective puts the four corner pixels, as (x, y) in the
+    order of ``CORNERS``; equal to ``CORNERS`` for an image that is left undistorted.
+    """
+
+    degrees: Tensor
+    corners: Tensor
+
+    def __getitem__(self, images: Tensor | slice) -> Draws:
+        """The draws of some of the images."""
+        return Draws(self.degrees[images], self.corners[images])
+
+
+def draw(seed: int, epoch: int, size: int) -> Draws:
+    """Draw rotation and perspective for images 0 to ``size`` - 1 of an epoch.
+
+    Image i takes the ten numbers from 10 i on of a Philox stream (Salmon et al., "Parallel random
+    numbers: as easy as 1, 2, 3", 2011) keyed by seed and epoch, so its draws depend on
+    (seed, epoch, i) alone. The distributions are torchvision's: the angle uniform within +-10
+    degrees; with probability 1/2 each corner moves inwards by 0, 1 or 2 pixels along each axis.
+    """
+    key = np.random.SeedSequence((seed, epoch))
+    uniform = torch.from_numpy(np.random.Generator(np.random.Philox(key)).random((size, 10)))
+    degrees = (2 * uniform[:, 0] - 1) * MAX_DEGREES
+
+    reach = int(DISTORTION_SCALE * (SIDE // 2))
+    inwards = torch.where(CORNERS == 0, 1, -1)
+    steps = (uniform[:, 2:].view(-1, 4, 2) * (reach + 1)).long()
+    distorted = (uniform[:, 1] < PERSPECTIVE_PROBABILITY).view(-1, 1, 1)
+    return Draws(degrees, CORNERS + inwards * steps * distorted)
+
+
+def augment(images: Tensor, draws: Draws) -> Tensor:
+    """Rotate, distort and normalise uint8 ``images`` (N, 28, 28) -> float32 (N, 1, 28, 28)."""
+    pixels = scale(images)
+    return standardise(perspective(rotate(pixels, draws.degrees), draws.corners))
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Scale and normalise uint8 ``images`` (N, 28, 28) -> float32 (N, 1, 28, 28), nothing drawn."""
+    return standardise(scale(images))
+
+
+def scale(images: Tensor) -> Tensor:
+    """uint8 (N, 28, 28) -> float32 (N, 1, 28, 28) in [0, 1]."""
+    return images.unsqueeze(1).to(torch.float32).div_(255)
+
+
+def standardise(pixels: Tensor) -> Tensor:
+    """Subtract the mean and divide by the standard deviation, in place."""
+    return pixels.sub_(MEAN).div_(STD)
+
+
+def rotate(pixels: Tensor, degrees: Tensor) -> Tensor:
+    """Rotate each image anticlockwise about its centre by nearest neighbour; black comes in.
+
+    ``pixels`` (N, 1, H, W) float, ``degrees`` (N,). Bit for bit torchvision's ``rotate``.
+    """
+    height, width = pixels.shape[-2:]
+    radians = -torch.deg2rad(degrees)
+    cos, sin = radians.cos(), radians.sin()
+    zero = torch.zeros_like(cos)
+    # The inverse rotation, from output to input coordinates, the origin at the centre.
+    rows = torch.stack([cos, sin, zero, -sin, cos, zero], dim=1).view(-1, 2, 3)
+    rows = rows.to(pixels.device, pixels.dtype)
+    half = torch.tensor([[width / 2], [height / 2]], dtype=pixels.dtype, device=pixels.device)
+    points = _pixel_centres(height, width, -width / 2, -height / 2, pixels)
+    grid = (points @ (rows / half).flatten(0, 1).T).view(height, width, -1, 2)
+    return F.grid_sample(
+        pixels, grid.permute(2, 0, 1, 3), mode="nearest", padding_mode="zeros", align_corners=False
+    )
+
+
+def perspective(pixels: Tensor, corners: Tensor) -> Tensor:
+    """Move the corner pixels of each image to ``corners`` by a perspective map, bilinear.
+
+    ``pixels`` (N, 1, 28, 28) float, ``corners`` (N, 4, 2) as in ``Draws``. Images whose corners
+    stay are returned as they are. torchvision's ``perspective(..., fill=None)`` within 1e-5.
+    """
+    moved = (corners != CORNERS).flatten(1).any(1).nonzero().squeeze(1)
+    if not len(moved):
+        return pixels
+    height, width = pixels.shape[-2:]
+    coefficients = _homographies(corners[moved]).to(pixels.device, pixels.dtype)
+    moved = moved.to(pixels.device)
+    numerators, denominators = coefficients[:, :6].view(-1, 2, 3), coefficients[:, 6:]
+    half = torch.tensor([[width / 2], [height / 2]], dtype=pixels.dtype, device=pixels.device)
+    points = _pixel_centres(height, width, 0, 0, pixels)
+    over = (points @ (numerators / half).flatten(0, 1).T).view(height, width, -1, 2)
+    under = points[:, :2] @ denominators.T + 1
+    grid = over.div_(under.view(height, width, -1, 1)).sub_(1)
+    warped = F.grid_sample(
+        pixels[moved],
+        grid.permute(2, 0, 1, 3),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=False,
+    )
+    return pixels.index_copy(0, moved, warped)
+
+
+def _pixel_centres(height: int, width: int, left: float, top: float, like: Tensor) -> Tensor:
+    """Homogeneous coordinates (H * W, 3) of the pixel centres, the corner at (left, top)."""
+    x = torch.linspace(left + 0.5, left + width - 0.5, width, dtype=like.dtype, device=like.device)
+    y = torch.linspace(top + 0.5, top + height - 0.5, height, dtype=like.dtype, device=like.device)
+    points = torch.ones(height, width, 3, dtype=like.dtype, device=like.device)
+    points[..., 0], points[..., 1] = x, y.unsqueeze(1)
+    return points.view(-1, 3)
+
+
+def _homographies(corners: Tensor) -> Tensor:
+    """The eight coefficients (N, 8) of the maps that take ``corners`` (N, 4, 2) to ``CORNERS``.
+
+    x' = (a x + b y + c) / (g x + h y + 1), y' = (d x + e y + f) / (g x + h y + 1): two linear
+    equations a corner, solved in float64 (Heckbert, "Fundamentals of texture mapping", 1989).
+    """
+    source, target = corners.double(), CORNERS.double().expand(len(corners), 4, 2)
+    ones, zeros = torch.ones_like(source[..., :1]), torch.zeros_like(target)
+    place = torch.cat([source, ones], dim=2)
+    nothing = torch.cat([zeros, zeros[..., :1]], dim=2)
+    for_x = torch.cat([place, nothing, -target[..., :1] * source], dim=2)
+    for_y = torch.cat([nothing, place, -target[..., 1:] * source], dim=2)
+    equations = torch.stack([for_x, for_y], dim=2).view(-1, 8, 8)
+    return torch.linalg.solve(equations, target.reshape(-1, 8))

@@ -1,0 +1,190 @@
+"""Train the three classifiers on the same digits and collect what there is to compare.
+
+A ``Comparison`` is plain data: the report, the plots and ``results.json`` are made from it alone.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import mnist_lab
+from mnist_lab.data import Digits
+from mnist_lab.models import MODELS, parameter_count
+from mnist_lab.training import History, Settings, Watch, predict, resolve_device, train_together
+
+__all__ = ["TITLES", "Comparison", "Confusion", "Result", "compare", "wilson_interval"]
+
+TITLES = {
+    "logistic_regression": "Logistic regression",
+    "fnn": "Feed-forward network",
+    "cnn": "Convolutional network",
+}
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """``count`` of the ``of`` test digits ``true`` were read as ``predicted``."""
+
+    true: int
+    predicted: int
+    count: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one model learned: its history, weights and answers to the test digits.
+
+    ``probabilities`` float32 (N, 10): softmax of the outputs for the test digits, in their order.
+    ``weights``: the model's ``state_dict``, on the CPU, of its last finished epoch.
+    """
+
+    name: str
+    title: str
+    parameters: int
+    history: History
+    probabilities: np.ndarray
+    confusion_matrix: np.ndarray
+    weights: dict[str, Tensor]
+
+    @property
+    def tested(self) -> int:
+        return int(self.confusion_matrix.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the test digits that were read right."""
+        return int(self.confusion_matrix.trace()) / self.tested
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95 % confidence interval."""
+        return wilson_interval(int(self.confusion_matrix.trace()), self.tested)
+
+    @property
+    def test_loss(self) -> float:
+        """The mean cross-entropy on the test digits after the last finished epoch."""
+        return self.history.epochs[-1].test_loss
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The digit (N,) that each test digit was read as."""
+        return self.probabilities.argmax(1)
+
+    def worst_confusions(self, most: int = 5) -> list[Confusion]:
+        """The most frequent misreadings, most frequent first."""
+        of = self.confusion_matrix.sum(1)
+        wrong = [
+            Confusion(true, predicted, int(count), int(of[true]))
+            for (true, predicted), count in np.ndenumerate(self.confusion_matrix)
+            if true != predicted and count
+        ]
+        return sorted(wrong, key=lambda c: (-c.count, c.true, c.predicted))[:most]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models trained on the same digits with the same settings.
+
+    ``results`` holds the models with at least one finished epoch, in the order asked for;
+    ``missing`` has a sentence for each model or epoch that is not there; ``seconds`` maps what the
+    time went into: ``training`` in all, ``evaluation`` of the final answers.
+    """
+
+    digits: Digits
+    settings: Settings
+    device: str
+    results: tuple[Result, ...]
+    missing: tuple[str, ...]
+    interrupted: bool
+    seconds: dict[str, float]
+    versions: dict[str, str]
+    machine: str
+
+
+def compare(
+    digits: Digits,
+    settings: Settings = Settings(),
+    models: Sequence[str] = tuple(MODELS),
+    watch: Watch | None = None,
+) -> Comparison:
+    """Train ``models`` (names of ``MODELS``) side by side on ``digits`` and test them.
+
+    Each model starts from ``settings.seed``, so that its result does not depend on which others
+    are trained. Raises what ``train_together`` raises.
+    """
+    device = resolve_device(settings.device)
+    started = time.perf_counter()
+    networks = {}
+    for name in models:
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            networks[name] = MODELS[name]()
+    histories = train_together(networks, digits, settings, watch=watch)
+    trained = time.perf_counter()
+    results = tuple(
+        _result(name, networks[name], history, digits, str(device))
+        for name, history in histories.items()
+        if history.epochs
+    )
+    finished = time.perf_counter()
+    return Comparison(
+        digits=digits,
+        settings=settings,
+        device=_device_name(device),
+        results=results,
+        missing=tuple(
+            f"{TITLES[name]}: {history.stopped}"
+            for name, history in histories.items()
+            if history.stopped
+        ),
+        interrupted=any(history.interrupted for history in histories.values()),
+        seconds={"training": trained - started, "evaluation": finished - trained},
+        versions={
+            "mnist-lab": mnist_lab.__version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "numpy", "matplotlib")},
+        },
+        machine=f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+    )
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """The Wilson score interval of a proportion, 95 % unless ``z`` says otherwise.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    Unlike the usual normal interval it stays inside [0, 1] when nearly all is right.
+    """
+    share = successes / trials
+    centre = share + z**2 / (2 * trials)
+    half = z * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
+    scale = 1 + z**2 / trials
+    return (centre - half) / scale, (centre + half) / scale
+
+
+def _result(
+    name: str, model: torch.nn.Module, history: History, digits: Digits, device: str
+) -> Result:
+    probabilities = predict(model, digits.test, device).softmax(1)
+    pairs = digits.test.labels * 10 + probabilities.argmax(1)
+    return Result(
+        name=name,
+        title=TITLES[name],
+        parameters=parameter_count(model),
+        history=history,
+        probabilities=probabilities.numpy(),
+        confusion_matrix=torch.bincount(pairs, minlength=100).view(10, 10).numpy(),
+        weights={key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

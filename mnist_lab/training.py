@@ -1,0 +1,404 @@
+"""Train and evaluate any classifier of digits, from memory, on a CPU or a GPU.
+
+Several models train side by side on one stream of augmented digits, so that the stream is made
+once; each still learns exactly what it would learn alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnist_lab.augment import augment, draw, normalise
+from mnist_lab.data import Digits, Split
+from mnist_lab.fast import FastSteps, fast_forward
+
+__all__ = [
+    "DeviceError",
+    "Epoch",
+    "History",
+    "Settings",
+    "Watch",
+    "evaluate",
+    "predict",
+    "resolve_device",
+    "train",
+    "train_together",
+]
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+MakeOptimizer = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
+
+CHUNK = 1024
+"""Images that are augmented, predicted and counted at a time on a CPU: they stay in its cache."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults are the course's.
+
+    ``device`` is ``"cpu"``, ``"cuda"`` or ``"auto"``: a GPU where there is one. ``seed`` decides
+    the order of the images and their augmentation; the initial weights are the caller's.
+    """
+
+    epochs: int = 10
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    seed: int = 0
+    device: str = "auto"
+    augment: bool = True
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Mean loss and accuracy (a fraction) over one epoch.
+
+    Those of training are of the outputs before each step, on augmented digits; those of the test
+    digits are taken at the end of the epoch. ``seconds`` is this model's part: steps and test.
+    """
+
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class History:
+    """The finished epochs of one training.
+
+    ``stopped`` is empty, or the sentence that says why it ended early; ``interrupted`` if that
+    was Ctrl-C.
+    """
+
+    epochs: tuple[Epoch, ...] = ()
+    stopped: str = ""
+    interrupted: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+class DeviceError(Exception):
+    """The device that was asked for is not there; the message says what to do."""
+
+
+class Watch:
+    """Told how a training goes; this one does not care. Subclasses show it."""
+
+    def advanced(self, name: str, images: int) -> None:
+        """``name`` has been trained on another ``images`` digits."""
+
+    def finished(self, name: str, number: int, epoch: Epoch) -> None:
+        """``name`` has finished epoch ``number``, counted from 1."""
+
+    def stopped(self, name: str, reason: str) -> None:
+        """``name`` trains no further; ``reason`` is a sentence."""
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean over the batch of -ln softmax(logits)[label]."""
+    return F.cross_entropy(logits, labels)
+
+
+def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters."""
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+
+
+def train(
+    model: nn.Module,
+    digits: Digits,
+    settings: Settings = Settings(),
+    *,
+    loss: Loss = cross_entropy,
+    optimizer: MakeOptimizer = adam,
+    watch: Watch | None = None,
+) -> History:
+    """Train ``model`` in place on ``digits.train`` and evaluate it on ``digits.test`` each epoch.
+
+    ``model`` maps float32 (N, 1, 28, 28) to (N, 10); ``loss(logits, labels)`` is a mean over the
+    batch; ``optimizer(parameters, learning_rate)`` makes the optimizer. A loss that is no longer
+    finite or Ctrl-C ends the training: the model then has the weights of its last finished epoch,
+    and ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
+    ``DeviceError`` for a GPU that is not there.
+    """
+    named = {"model": model}
+    return train_together(named, digits, settings, loss=loss, optimizer=optimizer, watch=watch)[
+        "model"
+    ]
+
+
+def train_together(
+    models: Mapping[str, nn.Module],
+    digits: Digits,
+    settings: Settings = Settings(),
+    *,
+    loss: Loss = cross_entropy,
+    optimizer: MakeOptimizer = adam,
+    watch: Watch | None = None,
+) -> dict[str, History]:
+    """As ``train``, for several models on one stream of digits, epoch by epoch.
+
+    A model that diverges stops alone. Ctrl-C stops all of them at their last finished epoch.
+    """
+    _check(settings)
+    watch = watch or Watch()
+    device = resolve_device(settings.device)
+    keep_memory()
+    test = normalise(digits.test.images.to(device)), digits.test.labels.to(device)
+    runs = {
+        name: _start(model.to(device), test[0], loss, optimizer, settings, device)
+        for name, model in models.items()
+    }
+    interrupted = False
+    with torch.random.fork_rng():
+        try:
+            for number in range(1, settings.epochs + 1):
+                _one_epoch(runs, digits.train, test, number, settings, device, watch)
+        except KeyboardInterrupt:
+            interrupted = True
+            for name, run in runs.items():
+                if not run.stopped and len(run.epochs) < settings.epochs:
+                    run.stop(f"Interrupted after {len(run.epochs)} of {settings.epochs} epochs.")
+                    watch.stopped(name, run.stopped)
+    for run in runs.values():
+        run.release()
+    return {
+        name: History(tuple(run.epochs), run.stopped, interrupted) for name, run in runs.items()
+    }
+
+
+def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
+    """The mean cross-entropy and the accuracy (a fraction) of ``model`` on ``split``."""
+    logits = predict(model, split, device)
+    loss, correct = _loss_and_correct(cross_entropy, logits, split.labels)
+    return loss, correct / len(split)
+
+
+def predict(model: nn.Module, split: Split, device: str = "auto") -> Tensor:
+    """The outputs (N, 10) of ``model`` for ``split``, on the CPU; without augmentation."""
+    where = resolve_device(device)
+    images = normalise(split.images.to(where))
+    return _forward(model.to(where), images).cpu()
+
+
+def resolve_device(device: str) -> torch.device:
+    """``auto``, ``cpu`` or ``cuda`` as a device; ``DeviceError`` if the GPU is not there."""
+    available = torch.cuda.is_available()
+    if device.startswith("cuda") and not available:
+        raise DeviceError("This machine has no GPU that PyTorch can use: choose the device cpu.")
+    if device == "auto":
+        return torch.device("cuda" if available else "cpu")
+    return torch.device(device)
+
+
+def keep_memory() -> None:
+    """Ask glibc to keep freed memory for the next step instead of handing it to the kernel.
+
+    A CNN's step frees and takes the same few megabytes again and again; faulting their pages in
+    costs about a sixth of it. Without effect where the C library is another.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(top_pad, 1 << 26)
+
+
+@dataclass
+class _Tally:
+    """Sums over the examples of one epoch so far."""
+
+    loss: float = 0.0
+    correct: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+
+
+class _EagerSteps:
+    """Steps of any model, loss and optimizer, through autograd."""
+
+    def __init__(self, model: nn.Module, loss: Loss, optimizer: torch.optim.Optimizer) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+
+    def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
+        """A step for each batch of ``images``; the outputs (N, 10) before each."""
+        outputs = []
+        for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            self.optimizer.zero_grad()
+            logits = self.model(batch)
+            self.loss(logits, answers).backward()
+            self.optimizer.step()
+            outputs.append(logits.detach())
+        return torch.cat(outputs)
+
+
+@dataclass
+class _Run:
+    """One model in training: its steps, its random numbers, its finished epochs."""
+
+    model: nn.Module
+    steps: _EagerSteps | FastSteps
+    loss: Loss
+    epochs: list[Epoch] = field(default_factory=list)
+    stopped: str = ""
+
+    def __post_init__(self) -> None:
+        self.random_state = torch.get_rng_state()
+        self.tally = _Tally()
+        self._remember_weights()
+
+    def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
+        """One step of the optimizer for each batch of ``images``."""
+        started = time.perf_counter()
+        self.model.train()
+        torch.set_rng_state(self.random_state)
+        outputs = self.steps.learn(images, labels, batch_size)
+        self.random_state = torch.get_rng_state()
+        loss, correct = _loss_and_correct(self.loss, outputs, labels)
+        self.tally.loss += loss * len(labels)
+        self.tally.correct += correct
+        self.tally.examples += len(labels)
+        self.tally.seconds += time.perf_counter() - started
+        if not math.isfinite(loss):
+            self.stop(
+                f"Diverged in epoch {len(self.epochs) + 1}: the loss is no longer a finite number. "
+                "Try a smaller learning rate."
+            )
+
+    def finish_epoch(self, test_images: Tensor, test_labels: Tensor) -> Epoch:
+        """Evaluate on the test digits and close the epoch."""
+        started = time.perf_counter()
+        logits = _forward(self.model, test_images)
+        test_loss, correct = _loss_and_correct(self.loss, logits, test_labels)
+        tally, self.tally = self.tally, _Tally()
+        epoch = Epoch(
+            tally.loss / tally.examples,
+            tally.correct / tally.examples,
+            test_loss,
+            correct / len(test_labels),
+            tally.seconds + time.perf_counter() - started,
+        )
+        self._remember_weights()
+        self.epochs.append(epoch)
+        return epoch
+
+    def stop(self, reason: str) -> None:
+        """Train no further and go back to the weights of the last finished epoch."""
+        self.stopped = reason
+        self.model.load_state_dict(self.weights)
+
+    def release(self) -> None:
+        """Give the parameters back their own memory, in the usual layout."""
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+            parameter.grad = None
+
+    def _remember_weights(self) -> None:
+        self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
+def _start(
+    model: nn.Module,
+    images: Tensor,
+    loss: Loss,
+    optimizer: MakeOptimizer,
+    settings: Settings,
+    device: torch.device,
+) -> _Run:
+    usual = loss is cross_entropy and optimizer is adam
+    if usual and FastSteps.suit(model, device):
+        return _Run(model, FastSteps(model, settings.learning_rate), loss)
+    if device.type == "cpu":
+        _prefer_channels_last(model, images[:2])
+    made = optimizer(list(model.parameters()), settings.learning_rate)
+    return _Run(model, _EagerSteps(model, loss, made), loss)
+
+
+def _prefer_channels_last(model: nn.Module, images: Tensor) -> None:
+    """Lay convolutions out channels last, where a CPU is fast, if the model allows it.
+
+    A model that depends on the layout (``view`` after a convolution, say) keeps its own.
+    """
+    if not any(parameter.dim() == 4 for parameter in model.parameters()):
+        return
+    expected = _forward(model, images)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        same = torch.allclose(_forward(model, images), expected, rtol=1e-4, atol=1e-5)
+    except RuntimeError:
+        same = False
+    if not same:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _one_epoch(
+    runs: Mapping[str, _Run],
+    train: Split,
+    test: tuple[Tensor, Tensor],
+    number: int,
+    settings: Settings,
+    device: torch.device,
+    watch: Watch,
+) -> None:
+    for images, labels in _stream(train, number, settings, device):
+        for name, run in runs.items():
+            if not run.stopped:
+                run.learn(images, labels, settings.batch_size)
+                watch.advanced(name, len(labels))
+                if run.stopped:
+                    watch.stopped(name, run.stopped)
+    for name, run in runs.items():
+        if not run.stopped:
+            watch.finished(name, number, run.finish_epoch(*test))
+
+
+def _stream(
+    train: Split, number: int, settings: Settings, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The training digits of one epoch, shuffled and augmented, some whole batches at a time."""
+    key = np.random.SeedSequence((settings.seed, number), spawn_key=(0,))
+    order = torch.from_numpy(np.random.default_rng(key).permutation(len(train)))
+    draws = draw(settings.seed, number, len(train))
+    batches = max(1, CHUNK // settings.batch_size)
+    size = len(train) if device.type == "cuda" else batches * settings.batch_size
+    for chosen in order.split(size):
+        digits = train[chosen]
+        images = digits.images.to(device)
+        yield (
+            augment(images, draws[chosen]) if settings.augment else normalise(images),
+            digits.labels.to(device),
+        )
+
+
+def _forward(model: nn.Module, images: Tensor) -> Tensor:
+    """The outputs for ``images`` in eval mode, no gradients."""
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([fast_forward(model, part) for part in images.split(CHUNK)])
+
+
+def _loss_and_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> tuple[float, int]:
+    return loss(outputs, labels).item(), int((outputs.argmax(1) == labels).sum())
+
+
+def _check(settings: Settings) -> None:
+    if settings.epochs < 1 or settings.batch_size < 1:
+        raise ValueError("Training needs at least one epoch and one image a batch.")
+    if not settings.learning_rate > 0:
+        raise ValueError("The learning rate must be a positive number.")
