@@ -1,0 +1,94 @@
+"""A ``Comparison`` as a folder: two pages, the numbers, the pictures and the weights."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_lab.report import results
+from mnist_lab.report.folder import RESULTS, ReportError, replaced, writing
+from mnist_lab.report.pages import render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mnist_lab.compare import Comparison
+
+__all__ = ["ReportError", "contents", "replaced", "write", "write_into"]
+
+DPI = 120
+
+
+def write(comparison: Comparison, out: Path) -> Path:
+    """Write the report on ``comparison`` into the folder ``out`` and return its ``report.html``.
+
+    A former report there is replaced, whole or not at all. Raises ``ReportError`` as ``replaced``
+    and ``write_into`` do.
+    """
+    with replaced(out) as scratch:
+        write_into(scratch, comparison)
+    return out / "report.html"
+
+
+def write_into(folder: Path, comparison: Comparison) -> None:
+    """Write the files of the report into ``folder``.
+
+    Raises ``ReportError`` if no model finished an epoch or a file cannot be written.
+    """
+    if not comparison.results:
+        raise ReportError("No epoch was finished, so there is nothing to report.")
+    with writing(folder.parent):
+        for name, content in contents(comparison).items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def contents(comparison: Comparison) -> dict[str, bytes]:
+    """The files of the report by their path in its folder; the same input, the same bytes."""
+    from safetensors.torch import save
+
+    from mnist_lab.plots import FIGURES
+    from mnist_lab.report import words
+
+    files: dict[str, bytes] = {}
+    drawings = {}
+    for name, draw in FIGURES.items():
+        svg, png = _draw(name, draw(comparison))
+        files[f"figures/{name}.svg"], files[f"figures/{name}.png"] = svg.encode(), png
+        drawings[name] = _for_page(svg)
+    for result in comparison.results:
+        weights = {key: value.clone().contiguous() for key, value in result.weights.items()}
+        files[f"weights/{result.name}.safetensors"] = save(weights, {"model": result.name})
+    said = {"comparison": comparison, "words": words, "pictures": words.pictures(comparison)}
+    files["report.md"] = render("report.md.jinja", **said).encode()
+    files["report.html"] = render("report.html.jinja", drawings=drawings, **said).encode()
+    files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS])).encode()
+    return files
+
+
+def _draw(name: str, figure: Figure) -> tuple[str, bytes]:
+    """``figure`` as SVG and PNG, laid out once for both."""
+    from matplotlib import rc_context
+
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # "none" would draw everything once more
+    svg, png = io.StringIO(), io.BytesIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    return _with_own_names(name, svg.getvalue()), png.getvalue()
+
+
+def _with_own_names(name: str, svg: str) -> str:
+    """Prefix the ids of ``svg``: several drawings share a page, where an id must be unique."""
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+
+
+def _for_page(svg: str) -> str:
+    """The element ``svg`` alone, hidden from screen readers: the page names it in words."""
+    element = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return element.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1).strip()

@@ -1,0 +1,175 @@
+"""The command line: what is asked for happens, and what goes wrong is said in a sentence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import main; main()"]
+QUICK = ["--source", "sample", "--train-size", "300", "--test-size", "100", "--device", "cpu"]
+
+
+def mnist_lab(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [*MNIST_LAB, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "80", **environment},
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report of one epoch, and the run that wrote it."""
+    folder = tmp_path_factory.mktemp("compare")
+    return folder / "report", mnist_lab("compare", *QUICK, "--epochs", 1, cwd=folder)
+
+
+def test_compare_writes_the_report_and_ends_with_its_path(report):
+    out, run = report
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == f"Report: {Path('report') / 'report.html'}"
+    assert {"report.md", "report.html", "results.json", "figures", "weights"} <= set(
+        os.listdir(out)
+    )
+
+
+def test_compare_prints_plain_lines_that_fit_eighty_columns(report):
+    _, run = report
+
+    assert "300 training and 100 test digits" in run.stdout
+    assert run.stdout.count("epoch  1/1") == 3
+    assert "\x1b" not in run.stdout
+    assert all(len(line) <= 80 for line in run.stdout.splitlines())
+    assert run.stderr == ""
+
+
+def test_the_printed_accuracies_are_those_of_the_results(report):
+    out, run = report
+
+    for model in json.loads((out / "results.json").read_text())["models"]:
+        assert f"{model['test_accuracy']:.2%}" in run.stdout
+
+
+def test_quiet_prints_nothing(tmp_path):
+    run = mnist_lab(
+        "compare", *QUICK, "--epochs", 1, "--models", "logistic_regression", "--quiet", cwd=tmp_path
+    )
+
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_only_the_models_asked_for_are_trained(tmp_path):
+    mnist_lab("compare", *QUICK, "--epochs", 1, "--models", "cnn, fnn", cwd=tmp_path)
+
+    results = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [model["name"] for model in results["models"]] == ["fnn", "cnn"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--models", "rnn"], "'rnn' is not one of logistic_regression, fnn, cnn."),
+        (["--models", ","], "name at least one of"),
+        (["--epochs", "0"], "x>=1"),
+        (["--lr", "0"], "x>0"),
+        (["--train-size", "4901"], "the sample has 5,000 in all"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(tmp_path, arguments, sentence):
+    run = mnist_lab("compare", *QUICK, *arguments, cwd=tmp_path)
+
+    assert run.returncode in (1, 2)
+    assert sentence in " ".join(run.stderr.split())
+    assert "Traceback" not in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+
+    run = mnist_lab("compare", *QUICK, "--epochs", 1, "--out", ".", cwd=tmp_path)
+
+    assert run.returncode == 1
+    assert run.stderr.startswith("mnist-lab: ")
+    assert "epoch" not in run.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_model_that_diverges_is_said_and_the_status_is_one(tmp_path):
+    run = mnist_lab(
+        "compare", *QUICK, "--epochs", 2, "--models", "fnn", "--lr", "1e38", cwd=tmp_path
+    )
+
+    assert run.returncode == 1
+    assert "Diverged in epoch 1" in run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_report_says_what_is_missing(tmp_path):
+    process = subprocess.Popen(
+        [*MNIST_LAB, "compare", *QUICK, "--models", "fnn", "--epochs", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    for line in process.stdout:
+        if line.startswith("epoch  2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=120)
+
+    assert process.returncode == 130, errors
+    assert "Interrupted after" in output
+    assert "Interrupted after" in (tmp_path / "report" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["download"]])
+def test_help_loads_neither_torch_nor_anything_else_that_is_slow(command):
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from mnist_lab.cli import main\n"
+        f"assert CliRunner().invoke(main, {[*command, '--help']!r}).exit_code == 0\n"
+        "slow = {'torch', 'torchvision', 'numpy', 'matplotlib', 'seaborn', 'sklearn', 'mlxtend'}\n"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_every_help_fits_eighty_columns():
+    for command in ([], ["compare"], ["download"]):
+        text = mnist_lab(*command, "--help").stdout
+        assert text.startswith("Usage: ")
+        assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_download_says_what_is_wrong_with_the_files_that_are_there(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images", "t10k-images"):
+        (raw / f"{name}-idx3-ubyte").write_bytes(b"half")
+    for name in ("train-labels", "t10k-labels"):
+        (raw / f"{name}-idx1-ubyte").write_bytes(b"half")
+
+    run = mnist_lab("download", "--data", tmp_path)
+
+    assert run.returncode == 1
+    assert "train-images-idx3-ubyte is not the original file" in run.stderr
+
+
+def test_the_package_itself_loads_no_torch():
+    script = "import mnist_lab, sys; print('torch' in sys.modules)"
+
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "False\n"
