@@ -98,10 +98,7 @@ def rotate(pixels: Tensor, degrees: Tensor) -> Tensor:
     rows = rows.to(pixels.device, pixels.dtype)
     half = torch.tensor([[width / 2], [height / 2]], dtype=pixels.dtype, device=pixels.device)
     points = _pixel_centres(height, width, -width / 2, -height / 2, pixels)
-    grid = (points @ (rows / half).flatten(0, 1).T).view(height, width, -1, 2)
-    return F.grid_sample(
-        pixels, grid.permute(2, 0, 1, 3), mode="nearest", padding_mode="zeros", align_corners=False
-    )
+    return _sample(pixels, (rows / half).flatten(0, 1) @ points, "nearest")
 
 
 def perspective(pixels: Tensor, corners: Tensor) -> Tensor:
@@ -119,26 +116,28 @@ def perspective(pixels: Tensor, corners: Tensor) -> Tensor:
     numerators, denominators = coefficients[:, :6].view(-1, 2, 3), coefficients[:, 6:]
     half = torch.tensor([[width / 2], [height / 2]], dtype=pixels.dtype, device=pixels.device)
     points = _pixel_centres(height, width, 0, 0, pixels)
-    over = (points @ (numerators / half).flatten(0, 1).T).view(height, width, -1, 2)
-    under = points[:, :2] @ denominators.T + 1
-    grid = over.div_(under.view(height, width, -1, 1)).sub_(1)
-    warped = F.grid_sample(
-        pixels[moved],
-        grid.permute(2, 0, 1, 3),
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=False,
-    )
-    return pixels.index_copy(0, moved, warped)
+    over = ((numerators / half).flatten(0, 1) @ points).view(-1, 2, height * width)
+    under = denominators @ points[:2] + 1
+    grid = over.div_(under.unsqueeze(1)).sub_(1)
+    return pixels.index_copy(0, moved, _sample(pixels[moved], grid, "bilinear"))
+
+
+def _sample(pixels: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """``pixels`` (N, 1, H, W) read at ``grid``, all x, then all y of each image; black outside.
+
+    In this order, and not (x, y) by (x, y), PyTorch reads a row of the grid at once.
+    """
+    grid = grid.view(-1, 2, *pixels.shape[-2:]).permute(0, 2, 3, 1)
+    return F.grid_sample(pixels, grid, mode=mode, padding_mode="zeros", align_corners=False)
 
 
 def _pixel_centres(height: int, width: int, left: float, top: float, like: Tensor) -> Tensor:
-    """Homogeneous coordinates (H * W, 3) of the pixel centres, the corner at (left, top)."""
+    """Homogeneous coordinates (3, H * W) of the pixel centres, the corner at (left, top)."""
     x = torch.linspace(left + 0.5, left + width - 0.5, width, dtype=like.dtype, device=like.device)
     y = torch.linspace(top + 0.5, top + height - 0.5, height, dtype=like.dtype, device=like.device)
-    points = torch.ones(height, width, 3, dtype=like.dtype, device=like.device)
-    points[..., 0], points[..., 1] = x, y.unsqueeze(1)
-    return points.view(-1, 3)
+    points = torch.ones(3, height, width, dtype=like.dtype, device=like.device)
+    points[0], points[1] = x, y.unsqueeze(1)
+    return points.flatten(1)
 
 
 def _homographies(corners: Tensor) -> Tensor:

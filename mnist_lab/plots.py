@@ -237,7 +237,7 @@ def _augmented_samples(train: Split, seed: int) -> np.ndarray:
     places = torch.from_numpy(first)
     tiles = np.zeros((AUGMENTED, 10, SIDE, SIDE))
     for row in range(AUGMENTED):
-        draws = draw(seed, row + 1, len(train))[places]
+        draws = draw(seed, row, len(train))[places]
         tiles[row, present] = augment(train.images[places], draws)[:, 0].numpy() * STD + MEAN
     return tiles
 

@@ -165,8 +165,8 @@ def train_together(
     interrupted = False
     with torch.random.fork_rng():
         try:
-            for number in range(1, settings.epochs + 1):
-                _one_epoch(runs, digits.train, test, number, settings, device, watch)
+            for epoch in range(settings.epochs):
+                _one_epoch(runs, digits.train, test, epoch, settings, device, watch)
         except KeyboardInterrupt:
             interrupted = True
             for name, run in runs.items():
@@ -351,12 +351,12 @@ def _one_epoch(
     runs: Mapping[str, _Run],
     train: Split,
     test: tuple[Tensor, Tensor],
-    number: int,
+    epoch: int,
     settings: Settings,
     device: torch.device,
     watch: Watch,
 ) -> None:
-    for images, labels in _stream(train, number, settings, device):
+    for images, labels in _stream(train, epoch, settings, device):
         for name, run in runs.items():
             if not run.stopped:
                 run.learn(images, labels, settings.batch_size)
@@ -365,16 +365,16 @@ def _one_epoch(
                     watch.stopped(name, run.stopped)
     for name, run in runs.items():
         if not run.stopped:
-            watch.finished(name, number, run.finish_epoch(*test))
+            watch.finished(name, epoch + 1, run.finish_epoch(*test))
 
 
 def _stream(
-    train: Split, number: int, settings: Settings, device: torch.device
+    train: Split, epoch: int, settings: Settings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The training digits of one epoch, shuffled and augmented, some whole batches at a time."""
-    key = np.random.SeedSequence((settings.seed, number), spawn_key=(0,))
+    """The training digits of an epoch, counted from 0, shuffled and augmented, some whole batches at a time."""
+    key = np.random.SeedSequence((settings.seed, epoch), spawn_key=(0,))
     order = torch.from_numpy(np.random.default_rng(key).permutation(len(train)))
-    draws = draw(settings.seed, number, len(train))
+    draws = draw(settings.seed, epoch, len(train))
     batches = max(1, CHUNK // settings.batch_size)
     size = len(train) if device.type == "cuda" else batches * settings.batch_size
     for chosen in order.split(size):

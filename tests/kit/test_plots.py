@@ -189,9 +189,9 @@ def test_the_augmented_samples_are_those_that_the_models_saw(comparison):
     _, panel = plots.sample_images(comparison).axes
     train, seed = comparison.digits.train, comparison.settings.seed
     first = (train.labels == 7).nonzero()[0]
-    for epoch in range(1, plots.AUGMENTED + 1):
+    for epoch in range(plots.AUGMENTED):
         seen = augment(train.images[first], draw(seed, epoch, len(train))[first])
-        assert np.allclose(tile(panel, epoch - 1, 7), seen[0, 0] * STD + MEAN, atol=1e-6)
+        assert np.allclose(tile(panel, epoch, 7), seen[0, 0] * STD + MEAN, atol=1e-6)
 
 
 def test_without_augmentation_only_the_digits_themselves_are_shown(comparison):
