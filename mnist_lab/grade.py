@@ -1,0 +1,329 @@
+"""What a grade is: outcomes, causes and points as plain data, and their JSON.
+
+Points are never stored by hand: a check that passed has its points, any other has none, and the
+checks that are counted are the kit's, whether they ran or not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mnist_lab.kit import Check, Kit
+
+__all__ = [
+    "Cause",
+    "CheckGrade",
+    "ExerciseGrade",
+    "Grade",
+    "GradeError",
+    "Outcome",
+    "Result",
+    "build",
+    "read",
+    "write",
+]
+
+SCHEMA = 1
+
+Outcome = Literal["passed", "failed", "todo", "blocked", "not_run", "error"]
+"""``todo``: the stub still raises ``NotImplementedError``. ``blocked``: a check that it needs did
+not pass. ``not_run``: it needs a GPU or ``--full``, or was not chosen. ``error``: not the
+learner's fault, or not to be judged."""
+
+
+class GradeError(Exception):
+    """What was read is not a grade; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a check did not pass, in the learner's terms.
+
+    ``message`` is one sentence about what the code does; ``fault`` the id of a known mistake, if
+    it is one; ``evidence`` says how it is known; ``where`` is ``file:line``; ``expected`` and
+    ``actual`` are plain data; ``traceback`` has the learner's own frames; ``output`` what their
+    code printed.
+    """
+
+    message: str
+    fault: str | None = None
+    evidence: str = ""
+    hint: str = ""
+    where: str = ""
+    expected: Any = None
+    actual: Any = None
+    traceback: str = ""
+    output: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        always = {
+            "fault": self.fault,
+            "message": self.message,
+            "evidence": self.evidence,
+            "hint": self.hint,
+            "where": self.where,
+        }
+        sometimes = {
+            "expected": _plain(self.expected),
+            "actual": _plain(self.actual),
+            "traceback": self.traceback,
+            "output": self.output,
+        }
+        return always | {key: value for key, value in sometimes.items() if value not in (None, "")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cause:
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check ended, before it is known what that is worth."""
+
+    outcome: Outcome
+    seconds: float = 0.0
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True)
+class CheckGrade:
+    """How one check ended and what it is worth."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    max_points: float
+    seconds: float = 0.0
+    cause: Cause | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
+    @property
+    def points(self) -> float:
+        return self.max_points if self.passed else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {
+            "id": self.id,
+            "title": self.title,
+            "outcome": self.outcome,
+            "points": self.points,
+            "max_points": self.max_points,
+            "seconds": self.seconds,
+        }
+        return data | ({"cause": self.cause.to_json()} if self.cause else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CheckGrade:
+        if data["outcome"] not in get_args(Outcome):
+            raise GradeError(f"check {data['id']}: {data['outcome']!r} is not an outcome")
+        return cls(
+            id=data["id"],
+            title=data["title"],
+            outcome=data["outcome"],
+            max_points=data["max_points"],
+            seconds=data["seconds"],
+            cause=Cause.from_json(data["cause"]) if "cause" in data else None,
+        )
+
+
+@dataclass(frozen=True)
+class ExerciseGrade:
+    """The checks of one exercise, in the kit's order."""
+
+    id: str
+    title: str
+    checks: tuple[CheckGrade, ...]
+
+    @property
+    def points(self) -> float:
+        return math.fsum(check.points for check in self.checks)
+
+    @property
+    def max_points(self) -> float:
+        return math.fsum(check.max_points for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "title": self.title,
+            "points": self.points,
+            "max_points": self.max_points,
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ExerciseGrade:
+        checks = tuple(CheckGrade.from_json(check) for check in data["checks"])
+        return cls(data["id"], data["title"], checks)
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A whole submission, graded.
+
+    ``submission`` is what was graded and ``sha256`` the digest of its files; ``kit`` the version
+    that graded it; ``seed`` decided the grader's draws; ``walls`` maps each restriction of the
+    learner's process to ``enforced``, ``degraded`` or ``unavailable``.
+    """
+
+    kit: str
+    submission: str
+    sha256: str
+    tier: Literal["quick", "full"]
+    seed: int
+    device: str
+    exercises: tuple[ExerciseGrade, ...]
+    seconds: float = 0.0
+    walls: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def checks(self) -> tuple[CheckGrade, ...]:
+        """Every check of the kit, in its order."""
+        return tuple(check for exercise in self.exercises for check in exercise.checks)
+
+    @property
+    def score(self) -> float:
+        return math.fsum(exercise.points for exercise in self.exercises)
+
+    @property
+    def max_score(self) -> float:
+        return math.fsum(exercise.max_points for exercise in self.exercises)
+
+    def next_step(self) -> CheckGrade | None:
+        """The first check that ran, or would have, and did not pass: what to work on now."""
+        undone = (check for check in self.checks if check.outcome not in ("passed", "not_run"))
+        return next(undone, None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "kit": self.kit,
+            "submission": self.submission,
+            "sha256": self.sha256,
+            "tier": self.tier,
+            "seed": self.seed,
+            "device": self.device,
+            "score": self.score,
+            "max_score": self.max_score,
+            "seconds": self.seconds,
+            "walls": dict(self.walls),
+            "exercises": [exercise.to_json() for exercise in self.exercises],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Grade:
+        """The grade that ``to_json`` made ``data`` of.
+
+        Raises ``GradeError`` for another schema, a missing or unknown entry, an unknown outcome,
+        or a score that the outcomes do not add up to.
+        """
+        try:
+            if data["schema"] != SCHEMA:
+                raise GradeError(f"its schema is {data['schema']!r}, and {SCHEMA} is understood")
+            grade = cls(
+                kit=data["kit"],
+                submission=data["submission"],
+                sha256=data["sha256"],
+                tier=data["tier"],
+                seed=data["seed"],
+                device=data["device"],
+                exercises=tuple(ExerciseGrade.from_json(entry) for entry in data["exercises"]),
+                seconds=data["seconds"],
+                walls=data["walls"],
+            )
+            claimed, counted = (data["score"], data["max_score"]), (grade.score, grade.max_score)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise GradeError(f"an entry is missing or of the wrong kind: {error}") from error
+        if claimed != counted:
+            raise GradeError(
+                f"it claims {claimed[0]} of {claimed[1]} points; "
+                f"its outcomes add up to {counted[0]} of {counted[1]}"
+            )
+        return grade
+
+
+def build(
+    kit: Kit,
+    results: Mapping[str, Result],
+    *,
+    version: str,
+    submission: str,
+    sha256: str,
+    tier: Literal["quick", "full"],
+    seed: int,
+    device: str = "cpu",
+    seconds: float = 0.0,
+    walls: Mapping[str, str] | None = None,
+) -> Grade:
+    """The grade of ``results`` by check id; a check of ``kit`` without a result did not run.
+
+    Raises ``KeyError`` for a result of a check that is not the kit's.
+    """
+    for name in results:
+        kit.check(name)
+    return Grade(
+        kit=version,
+        submission=submission,
+        sha256=sha256,
+        tier=tier,
+        seed=seed,
+        device=device,
+        seconds=seconds,
+        walls=walls or {},
+        exercises=tuple(
+            ExerciseGrade(
+                exercise.id,
+                exercise.title,
+                tuple(
+                    _graded(check, results.get(check.id, Result("not_run")))
+                    for check in exercise.checks
+                ),
+            )
+            for exercise in kit.exercises
+        ),
+    )
+
+
+def write(grade: Grade, path: Path) -> None:
+    """Write the JSON of ``grade`` to ``path``, whole or not at all."""
+    scratch = path.with_name(f".{path.name}.partial")
+    text = json.dumps(grade.to_json(), indent=2, allow_nan=False)
+    scratch.write_text(text + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def read(path: Path) -> Grade:
+    """The grade in the file ``path``; ``GradeError`` if it holds none."""
+    try:
+        return Grade.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (json.JSONDecodeError, UnicodeDecodeError, GradeError) as error:
+        raise GradeError(f"{path} is not a grade: {error}") from error
+
+
+def _graded(check: Check, result: Result) -> CheckGrade:
+    return CheckGrade(
+        check.id, check.title, result.outcome, check.points, result.seconds, result.cause
+    )
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: arrays as lists, what is not finite as its name."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return repr(value)
