@@ -1,0 +1,205 @@
+"""What is asked of a learner's model: build, describe, forward, gradients, training steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional as F
+from torch.nn.parameter import UninitializedParameter
+
+from mnist_lab import training
+from mnist_lab.data import Digits, Split
+from mnist_lab.submission.wire import DTYPES, Message
+from mnist_lab.submission.workbench import (
+    ReturnedError,
+    Workbench,
+    a_tensor,
+    seed_all,
+    shape_of,
+    type_of,
+)
+
+__all__ = [
+    "build",
+    "cast",
+    "fit",
+    "forward",
+    "gradients",
+    "learn",
+    "on_fake_device",
+    "set_weights",
+    "weights",
+]
+
+
+def build(bench: Workbench, request: Message) -> Message:
+    """An instance of a class of models; lazy layers get their sizes from two blank images."""
+    name = request.fields["name"]
+    make = bench.named(name)
+    seed_all(request.fields["seed"])
+    model = make()
+    if not isinstance(model, nn.Module):
+        raise ReturnedError(f"{name}() is a {type_of(model)}, not a torch.nn.Module.")
+    if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        mode = model.training
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, 1, 28, 28))
+        model.train(mode)
+    described = {
+        "id": bench.keep(model),
+        "parameters": [_described(*named) for named in model.named_parameters()],
+        "buffers": [_described(*named) for named in model.named_buffers()],
+        "modules": [type_of(module) for module in model.modules()][:1000],
+    }
+    return Message(described)
+
+
+def weights(bench: Workbench, request: Message) -> Message:
+    """Parameters and buffers."""
+    model = _model(bench, request)
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return Message({}, {f"weights.{name}": value for name, value in named})
+
+
+def set_weights(bench: Workbench, request: Message) -> Message:
+    """Overwrite parameters and buffers."""
+    model = _model(bench, request)
+    named = dict([*model.named_parameters(), *model.named_buffers()])
+    with torch.no_grad():
+        for name, value in request.arrays.items():
+            named[name.removeprefix("weights.")].copy_(value)
+    return Message()
+
+
+def cast(bench: Workbench, request: Message) -> Message:
+    """Make floating-point weights of another dtype."""
+    _model(bench, request).to(DTYPES[request.fields["dtype"]])
+    return Message()
+
+
+def forward(bench: Workbench, request: Message) -> Message:
+    """Logits of images; where they were computed is as asked, the answer is from the CPU."""
+    model, fields = _model(bench, request), request.fields
+    sent = request.arrays["images"].clone()
+    with _moved(model, fields["device"]):
+        images = request.arrays["images"].to(fields["device"])
+        model.train(fields["training"])
+        with torch.set_grad_enabled(fields["grad"]):
+            logits = a_tensor(model(images), type(model).__name__)
+    found = {"requires_grad": logits.requires_grad, "training_after": model.training}
+    changed = {} if torch.equal(images.cpu(), sent) else {"images": images}
+    return Message(found, {"logits": logits, **changed})
+
+
+def gradients(bench: Workbench, request: Message) -> Message:
+    """Gradients of the cotangent's product with the logits."""
+    model, fields = _model(bench, request), request.fields
+    with _moved(model, fields["device"]):
+        images = request.arrays["images"].to(fields["device"]).requires_grad_()
+        model.train(fields["training"]).zero_grad()
+        logits = a_tensor(model(images), type(model).__name__)
+        cotangent = request.arrays["cotangent"].to(logits.device, logits.dtype)
+        if logits.shape != cotangent.shape:
+            raise ReturnedError(
+                f"{type(model).__name__} gave {shape_of(logits)} for images {shape_of(images)}, "
+                f"not {shape_of(cotangent)}."
+            )
+        if not logits.requires_grad:
+            raise ReturnedError(
+                f"{type(model).__name__} gave an output that no gradient flows through."
+            )
+        logits.backward(cotangent)
+        found = {
+            f"parameters.{name}": parameter.grad.clone()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None
+        }
+        model.zero_grad()
+    return Message({}, found if images.grad is None else found | {"images": images.grad})
+
+
+def fit(bench: Workbench, request: Message) -> Message:
+    """Steps of Adam on one batch; the loss before each."""
+    model, fields = _model(bench, request), request.fields
+    losses = []
+    with _moved(model, fields["device"]):
+        images, labels = (request.arrays[key].to(fields["device"]) for key in ("images", "labels"))
+        optimizer = torch.optim.Adam(model.parameters(), lr=fields["lr"])
+        model.train()
+        for _ in range(fields["steps"]):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(a_tensor(model(images), type(model).__name__), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return Message({"losses": losses})
+
+
+def learn(bench: Workbench, request: Message) -> Message:
+    """The lab's own training, with logits of the test images after each epoch."""
+    model, fields, arrays = _model(bench, request), request.fields, request.arrays
+    unknown = torch.zeros(len(arrays["test_images"]), dtype=torch.int64)
+    test = Split(arrays["test_images"], unknown)
+    settings = training.Settings(
+        epochs=fields["epochs"], seed=fields["seed"], device=fields["device"]
+    )
+    logits: list[Tensor] = []
+
+    class Predict(training.Watch):
+        def finished(self, name: str, number: int, epoch: training.Epoch) -> None:
+            logits.append(training.predict(model, test, fields["device"]))
+
+    digits = Digits(Split(arrays["images"], arrays["labels"]), test, "mnist", fields["seed"])
+    history = training.train(model, digits, settings, watch=Predict())
+    model.to("cpu")
+    epochs = [
+        {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "seconds": epoch.seconds}
+        for epoch in history.epochs
+    ]
+    found = {f"logits.{index}": value for index, value in enumerate(logits)}
+    return Message({"epochs": epochs, "stopped": history.stopped}, found)
+
+
+def on_fake_device(bench: Workbench, request: Message) -> Message:
+    """A forward pass of fake tensors on a device that is not the CPU."""
+    model = _model(bench, request)
+    model.eval()
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        state = {
+            name: mode.from_tensor(value).to("meta") for name, value in model.state_dict().items()
+        }
+        images = torch.zeros(request.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
+        logits = a_tensor(torch.func.functional_call(model, state, (images,)), type(model).__name__)
+    return Message({"shape": list(logits.shape), "device": str(logits.device)})
+
+
+def _model(bench: Workbench, request: Message) -> nn.Module:
+    return bench.objects[request.fields["id"]]
+
+
+@contextmanager
+def _moved(model: nn.Module, device: str) -> Iterator[None]:
+    """``model`` on ``device`` for a while."""
+    if device == "cpu":
+        yield
+        return
+    model.to(device)
+    try:
+        yield
+    finally:
+        model.to("cpu")
+
+
+def _described(name: str, value: Tensor) -> dict[str, Any]:
+    return {
+        "name": name,
+        "shape": list(value.shape),
+        "dtype": str(value.dtype).removeprefix("torch."),
+        "requires_grad": value.requires_grad,
+    }

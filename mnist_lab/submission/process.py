@@ -1,0 +1,272 @@
+"""The grader's end of one process that runs a learner's file: its time, its output, its death."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import Literal, Protocol
+
+from mnist_lab.submission.printed import Printed
+from mnist_lab.submission.server import Server, ServerError, command, end_group, environment
+from mnist_lab.submission.wire import Message, WireError, encode, read
+
+__all__ = ["EndedError", "Isolation", "StartError", "Worker", "default_isolation", "start"]
+
+Isolation = Literal["fork", "spawn", "none"]
+
+START_LIMIT = 120.0
+"""Seconds in which a process must be ready: a spawned one imports torch first."""
+
+STACK_WAIT = 0.5
+"""Seconds for a process that is late to say which line it is at."""
+
+GRACE = 0.5
+"""Seconds in which a process that hung up may end by itself, so that its exit status is known."""
+
+STACK = "most recent call first"
+"""What ``faulthandler`` writes before the lines of a stack."""
+
+
+class EndedError(Exception):
+    """The process gave no answer and is no more.
+
+    ``kind`` is ``timeout``, ``status`` (``status`` says which; negative for a signal) or
+    ``garbage`` (``detail`` completes "the answer is wrong: …"). ``stack`` is what it was doing,
+    ``printed`` what it printed.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["timeout", "status", "garbage"],
+        *,
+        detail: str = "",
+        status: int = 0,
+        stack: str = "",
+        printed: str = "",
+    ) -> None:
+        super().__init__(kind)
+        self.kind, self.detail, self.status = kind, detail, status
+        self.stack, self.printed = stack, printed
+
+
+class StartError(Exception):
+    """A process could not be started, through no fault of the learner's."""
+
+
+class Worker(Protocol):
+    """A process that holds one learner's file, or what stands in for one."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+
+    def ask(self, operation: str, request: Message, seconds: float) -> Message:
+        """Its answer. Raises ``EndedError``, after stopping it, where there is none in time."""
+
+    def take_output(self) -> str:
+        """What was printed since this was last asked."""
+
+    def stop(self) -> None:
+        """End it and all that it started."""
+
+
+def default_isolation() -> Isolation:
+    """``fork`` on Linux, ``spawn`` elsewhere: system libraries there may not survive a fork."""
+    return "fork" if sys.platform == "linux" else "spawn"
+
+
+def start(isolation: Isolation, server: Server | None = None) -> Worker:
+    """A new worker. Raises ``StartError``."""
+    if isolation == "none":
+        # Imported here, since nobody else in the grader's process needs what a worker needs.
+        from mnist_lab.submission.local import Local
+
+        return Local()
+    try:
+        if isolation == "fork":
+            if server is None:
+                raise StartError("a fork needs a server")
+            return _Remote(_Forked(server))
+        return _Remote(_Spawned())
+    except (ServerError, OSError) as error:
+        raise StartError(str(error)) from error
+
+
+class _Process(Protocol):
+    pid: int
+
+    def begin(self, channel: int, output: int) -> None:
+        """Start it with these two descriptors."""
+
+    def stop(self, grace: float) -> int:
+        """End it after ``grace`` seconds; its exit status, negative for a signal."""
+
+
+class _Forked:
+    """A worker that a server forks and ends."""
+
+    pid = 0
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def begin(self, channel: int, output: int) -> None:
+        self.pid = self.server.fork(channel, output)
+
+    def stop(self, grace: float) -> int:
+        try:
+            return self.server.stop(self.pid, grace)
+        except ServerError:
+            self.server.close()  # Its workers end with it.
+            return -signal.SIGKILL
+
+
+class _Spawned:
+    """A worker that imports everything itself. What leaves its process group outlives it."""
+
+    pid = 0
+
+    def begin(self, channel: int, output: int) -> None:
+        self.process = subprocess.Popen(
+            [*command("mnist_lab.submission.worker"), str(channel)],
+            pass_fds=[channel],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            env=environment(),
+        )
+        self.pid = self.process.pid
+
+    def stop(self, grace: float) -> int:
+        end_group(self.pid, grace)
+        return self.process.wait()
+
+
+class _Remote:
+    """A worker in another process, behind a socket."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self._channel, theirs = socket.socketpair()
+        reading, output = os.pipe()
+        self._printed = Printed(reading)
+        try:
+            process.begin(theirs.fileno(), output)
+        except BaseException:
+            self._hang_up()
+            raise
+        finally:
+            theirs.close()
+            os.close(output)
+        self._channel.setblocking(False)
+        self.alive = True
+        try:
+            self._exchange(b"", START_LIMIT)
+        except EndedError as ended:
+            said = ended.printed.strip().rpartition("\n")[2]
+            raise StartError(f"{ended.kind} {ended.status} {said}".strip()) from ended
+
+    def ask(self, operation: str, request: Message, seconds: float) -> Message:
+        turn = secrets.token_hex(8)
+        fields = {**request.fields, "operation": operation, "turn": turn}
+        reply = self._exchange(encode(Message(fields, request.arrays)), seconds)
+        if reply.fields.get("turn") != turn:
+            self.stop()
+            raise EndedError(
+                "garbage", detail="it answers another question", printed=self.take_output()
+            )
+        return reply
+
+    def take_output(self) -> str:
+        return self._printed.take()
+
+    def stop(self) -> None:
+        if self.alive:
+            self._end(grace=0.0)
+
+    def _exchange(self, request: bytes, seconds: float) -> Message:
+        deadline = time.monotonic() + seconds
+        try:
+            if request:
+                self._send(request, deadline)
+            return read(lambda size: self._receive(size, deadline))
+        except TimeoutError:
+            printed, stack = self.take_output(), self._stack()
+            self.stop()
+            raise EndedError("timeout", stack=stack, printed=printed) from None
+        except (EOFError, ConnectionError):
+            status = self._end(GRACE)
+            raise EndedError("status", status=status, printed=self.take_output()) from None
+        except WireError as error:
+            self.stop()
+            raise EndedError("garbage", detail=str(error), printed=self.take_output()) from None
+
+    def _send(self, request: bytes, deadline: float) -> None:
+        if self._is_ready(select.POLLIN):
+            if not self._channel.recv(1, socket.MSG_PEEK):
+                raise EOFError
+            raise WireError("it came before the question")
+        rest = memoryview(request)
+        while rest:
+            self._wait(select.POLLOUT, deadline)
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._channel.send(rest) :]
+
+    def _receive(self, size: int, deadline: float) -> bytearray:
+        received, filled = bytearray(size), 0
+        while filled < size:
+            self._wait(select.POLLIN, deadline)
+            with contextlib.suppress(BlockingIOError):
+                count = self._channel.recv_into(memoryview(received)[filled:])
+                if not count:
+                    raise EOFError
+                filled += count
+        return received
+
+    def _wait(self, event: int, deadline: float) -> None:
+        """Return when the channel is ready, and meanwhile take what is printed."""
+        while not self._is_ready(event, max(deadline - time.monotonic(), 0.0)):
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+
+    def _is_ready(self, event: int, seconds: float = 0.0) -> bool:
+        poll = select.poll()
+        poll.register(self._channel, event)
+        if self._printed.is_open:
+            poll.register(self._printed.descriptor, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(math.ceil(seconds * 1000))}
+        self._printed.drain()
+        return self._channel.fileno() in ready
+
+    def _stack(self) -> str:
+        """What the late process is doing, in its own words; empty if it does not say."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGUSR1)
+        said, deadline = "", time.monotonic() + STACK_WAIT
+        while STACK not in said and time.monotonic() < deadline:
+            time.sleep(0.02)
+            said += self._printed.take()
+        time.sleep(0.02)  # The lines follow one by one.
+        return (said + self._printed.take()).rpartition(STACK)[2]
+
+    def _end(self, grace: float) -> int:
+        self.alive = False
+        status = self._process.stop(grace)
+        self._hang_up()
+        return status
+
+    def _hang_up(self) -> None:
+        self._printed.drain()
+        self._printed.close()
+        self._channel.close()

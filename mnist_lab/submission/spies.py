@@ -1,0 +1,139 @@
+"""What can be seen while a learner's loop runs, noted without changing what it computes."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Spy"]
+
+MAX_EVENTS = 10_000
+MAX_GRADIENTS = 8
+"""Steps whose gradients are kept, and passes that are described: enough for any check, and the
+answer stays small however long a loop runs."""
+
+
+class Spy:
+    """Watches ``model`` while ``watching()``; ``fields()`` and ``gradients`` say what it saw."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.batches: list[int] = []
+        self.modes: list[bool] = []
+        self.grad_enabled: list[bool] = []
+        self.fresh: list[bool] = []
+        self.steps = 0
+        self.optimizers: dict[int, tuple[Optimizer, dict[str, Any]]] = {}
+        self.gradients: list[dict[str, Tensor]] = []
+        self.devices = _Devices()
+        self.seed = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch what is done inside; afterwards nothing is left on model or torch."""
+        self.seed = torch.initial_seed()
+        handles = [
+            self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+            self.model.register_forward_hook(self._after_forward),
+            register_optimizer_step_pre_hook(self._before_step),
+        ]
+        try:
+            with self.devices:
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def fields(self) -> dict[str, Any]:
+        """What was seen, as the fields of ``answers.Facts`` but for the loader's."""
+        return {
+            "batches": self.batches,
+            "modes": self.modes,
+            "grad_enabled": self.grad_enabled,
+            "fresh": self.fresh,
+            "steps": self.steps,
+            "optimizers": [
+                {"name": type(optimizer).__name__, "options": options}
+                for optimizer, options in self.optimizers.values()
+            ],
+            "devices": self.devices.asked,
+            "training_after": self.model.training,
+            "requires_grad_after": all(p.requires_grad for p in self.model.parameters()),
+            "grad_after": torch.is_grad_enabled(),
+            "default_dtype_after": str(torch.get_default_dtype()),
+            "reseeded": torch.initial_seed() != self.seed,
+        }
+
+    def _before_forward(self, model: nn.Module, given: Any, named: Mapping[str, Any]) -> None:
+        images = next(iter([*given, *named.values()]), None)
+        if len(self.batches) < MAX_EVENTS and isinstance(images, Tensor) and images.dim():
+            self.batches.append(len(images))
+            self.modes.append(model.training)
+            self.grad_enabled.append(torch.is_grad_enabled())
+
+    def _after_forward(self, model: nn.Module, given: Any, logits: Tensor) -> None:
+        if logits.requires_grad:
+            logits.register_hook(self._before_backward)
+
+    def _before_backward(self, _: Tensor) -> None:
+        if len(self.fresh) < MAX_EVENTS:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            self.fresh.append(not any(bool(gradient.any()) for gradient in gradients))
+
+    def _before_step(self, optimizer: Optimizer, *_: object) -> None:
+        self.steps += 1
+        if id(optimizer) not in self.optimizers and len(self.optimizers) < MAX_GRADIENTS:
+            self.optimizers[id(optimizer)] = optimizer, _plain(optimizer.param_groups[0])
+        if len(self.gradients) < MAX_GRADIENTS:
+            self.gradients.append(
+                {
+                    name: parameter.grad.detach().clone()
+                    for name, parameter in self.model.named_parameters()
+                    if parameter.grad is not None
+                }
+            )
+
+
+class _Devices(TorchFunctionMode):
+    """Notes the devices that tensors are asked to move to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        device: object = None
+        if func is Tensor.to:
+            device = kwargs.get("device", args[1] if len(args) > 1 else None)
+        elif func in (Tensor.cpu, Tensor.cuda):
+            device = func.__name__
+        if isinstance(device, str | torch.device) and str(device) not in self.asked:
+            self.asked.append(str(device))
+        return func(*args, **kwargs)
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of an optimizer that JSON can take."""
+
+    def plain(value: object) -> Any:
+        if isinstance(value, bool | str | type(None)):
+            return value
+        if isinstance(value, numbers.Real):
+            return float(value)
+        return str(value)[:100]
+
+    return {
+        name: [plain(item) for item in value] if isinstance(value, tuple) else plain(value)
+        for name, value in options.items()
+        if name != "params"
+    }

@@ -1,0 +1,77 @@
+"""The learner's module and the objects made from it, and what may be said of what it returned."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnist_lab.submission.wire import DTYPES
+
+__all__ = ["ReturnedError", "Workbench", "a_pair", "a_tensor", "seed_all", "shape_of", "type_of"]
+
+
+class ReturnedError(Exception):
+    """The learner's code ran and gave something else than what was asked for; a sentence."""
+
+
+class Workbench:
+    """The learner's module and the objects that were made from it."""
+
+    def __init__(self) -> None:
+        self.path = Path()
+        self.module: Any = None
+        self.objects: list[Any] = []
+
+    def named(self, name: str) -> Any:
+        """What the learner's file calls ``name``."""
+        if not hasattr(self.module, name):
+            raise ReturnedError(f"{self.path.name} does not define {name}.")
+        found = getattr(self.module, name)
+        if not callable(found):
+            raise ReturnedError(f"{name} in {self.path.name} can't be called.")
+        return found
+
+    def keep(self, made: Any) -> int:
+        """The number under which ``made`` is found again."""
+        self.objects.append(made)
+        return len(self.objects) - 1
+
+
+def a_tensor(value: Any, what: str) -> Tensor:
+    """``value``, if it is a dense tensor of numbers. Raises ``ReturnedError``, about ``what``."""
+    if not isinstance(value, Tensor):
+        raise ReturnedError(f"{what} gave a {type_of(value)}, not a tensor.")
+    if value.dtype not in DTYPES.values() or value.layout != torch.strided:
+        raise ReturnedError(f"{what} gave a tensor of {value.dtype} and layout {value.layout}.")
+    return value
+
+
+def a_pair(value: Any, what: str) -> tuple[Any, Any]:
+    """The two parts of ``value``. Raises ``ReturnedError``, about ``what``."""
+    if not isinstance(value, tuple | list):
+        raise ReturnedError(f"{what} gave a {type_of(value)}, not a pair.")
+    if len(value) != 2:
+        raise ReturnedError(f"{what} gave a {type_of(value)} of {len(value)}, not a pair.")
+    return value[0], value[1]
+
+
+def type_of(value: Any) -> str:
+    """The name of the class of ``value``."""
+    return type(value).__name__
+
+
+def shape_of(value: Tensor) -> str:
+    """The shape of ``value`` as it is written."""
+    return f"({', '.join(map(str, value.shape))})"
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of torch, NumPy and ``random``."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)

@@ -1,0 +1,585 @@
+"""The learner's side of the wall, tried with code that works and with code that does its worst."""
+
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_lab.submission import caller
+from mnist_lab.submission.handle import (
+    Batches,
+    ExerciseHandle,
+    Recipe,
+    Submission,
+    SubmissionFailure,
+)
+from mnist_lab.submission.server import Server
+from mnist_lab.submission.wire import Message, encode
+
+WORKING = """
+import torch
+from torch import nn
+
+class FNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(784, 10)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1))
+"""
+
+IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["fork"])
+def hand_in(tmp_path, server, request):
+    """Writes a file and gives the handle of its exercise."""
+    opened = []
+
+    def hand_in(source: str, file: str = "fnn.py", **options) -> ExerciseHandle:
+        (tmp_path / file).write_text(textwrap.dedent(source))
+        submission = Submission(tmp_path, **{"isolation": "fork", "server": server, **options})
+        opened.append(submission)
+        return submission.exercise(file.removesuffix(".py"))
+
+    yield hand_in
+    for submission in opened:
+        submission.close()
+
+
+def model_whose_forward(body: str) -> str:
+    lines = textwrap.indent(textwrap.dedent(body).strip(), " " * 8)
+    return WORKING.replace("        return self.linear(images.flatten(1))", lines)
+
+
+def failure(call) -> SubmissionFailure:
+    with pytest.raises(SubmissionFailure) as caught:
+        call()
+    return caught.value
+
+
+def line(source: str, part: str) -> int:
+    return next(at for at, text in enumerate(source.splitlines(), 1) if part in text)
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn", "none"])
+def test_a_model_answers_as_if_it_were_local(hand_in, isolation):
+    model = hand_in(WORKING, isolation=isolation).build("FNN")
+    weights = {"linear.weight": torch.randn(10, 784), "linear.bias": torch.randn(10)}
+    model.set_weights(weights)
+    expected = IMAGES.flatten(1) @ weights["linear.weight"].T + weights["linear.bias"]
+    torch.testing.assert_close(model(IMAGES), expected)
+    assert [(known.name, known.shape) for known in model.parameters] == [
+        ("linear.weight", (10, 784)),
+        ("linear.bias", (10,)),
+    ]
+
+
+def test_gradients_are_those_of_the_cotangent(hand_in):
+    model = hand_in(WORKING).build("FNN").double()
+    images, cotangent = IMAGES.double(), torch.randn(3, 10, dtype=torch.float64)
+    gradients = model.gradients(images, cotangent)
+    torch.testing.assert_close(
+        gradients.parameters["linear.weight"], cotangent.T @ images.flatten(1)
+    )
+    torch.testing.assert_close(gradients.parameters["linear.bias"], cotangent.sum(0))
+    expected = cotangent @ model.weights()["linear.weight"]
+    torch.testing.assert_close(gradients.images.flatten(1), expected)
+
+
+def test_a_parameter_that_no_gradient_reaches_has_none(hand_in):
+    source = WORKING.replace(
+        "super().__init__()", "super().__init__(); self.idle = nn.Parameter(torch.ones(2))"
+    )
+    gradients = hand_in(source).build("FNN").gradients(IMAGES, torch.ones(3, 10))
+    assert gradients.parameters["idle"] is None
+    assert gradients.parameters["linear.bias"] is not None
+
+
+def test_lazy_layers_have_their_sizes_before_they_are_described(hand_in):
+    model = hand_in(WORKING.replace("nn.Linear(784, 10)", "nn.LazyLinear(10)")).build("FNN")
+    assert model.parameters[0].shape == (10, 784)
+
+
+def test_an_input_that_was_changed_in_place_is_seen(hand_in):
+    source = model_whose_forward("return self.linear(images.mul_(2).flatten(1))")
+    output = hand_in(source).build("FNN").forward(IMAGES)
+    torch.testing.assert_close(output.images_after, IMAGES * 2)
+
+
+def test_a_tensor_made_on_the_cpu_fails_on_another_device(hand_in):
+    source = model_whose_forward("return self.linear(images.flatten(1)) + torch.zeros(10)")
+    failed = failure(hand_in(source).build("FNN").on_fake_device)
+    assert "device" in failed.cause.message
+    assert failed.cause.where == f"fnn.py:{line(source, 'torch.zeros')}"
+    assert hand_in(WORKING).build("FNN").on_fake_device(4) == ((4, 10), "meta")
+
+
+def test_a_hang_is_stopped_and_its_line_is_named(hand_in):
+    source = model_whose_forward("print('before', flush=True)\nwhile True:\n    pass  # here")
+    exercise = hand_in(source)
+    model = exercise.build("FNN")
+    started = time.monotonic()
+    with exercise.limit(0.5):
+        failed = failure(lambda: model(IMAGES))
+    assert time.monotonic() - started < 5
+    assert failed.cause.message == "FNN on images (3, 1, 28, 28) did not finish within 0.5 seconds."
+    where = {f"fnn.py:{line(source, part)}" for part in ("while True", "# here")}
+    assert failed.cause.where in where
+    assert failed.cause.output == "before\n"
+    assert exercise.build("FNN").parameters
+
+
+def test_a_hang_inside_a_library_is_named_by_the_learners_line(hand_in):
+    source = model_whose_forward("import time\ntime.sleep(1000)")
+    exercise = hand_in(source)
+    model = exercise.build("FNN")
+    with exercise.limit(0.5):
+        failed = failure(lambda: model(IMAGES))
+    assert failed.cause.where == f"fnn.py:{line(source, 'sleep')}"
+
+
+def test_calls_inside_a_limit_share_it(hand_in):
+    exercise = hand_in(model_whose_forward("import time\ntime.sleep(0.4)\nreturn images"))
+    model = exercise.build("FNN")
+    with exercise.limit(1.0):
+        model(IMAGES)
+        failed = failure(lambda: [model(IMAGES) for _ in range(5)])
+    assert "did not finish within 1 seconds" in failed.cause.message
+
+
+def test_after_a_death_the_old_model_is_gone_and_a_new_one_works(hand_in):
+    exercise = hand_in(
+        model_whose_forward("import os\nos._exit(0) if len(images) == 3 else None\nreturn images")
+    )
+    model = exercise.build("FNN")
+    failure(lambda: model(IMAGES))
+    again = exercise.build("FNN")
+    assert failure(lambda: model(IMAGES[:1])).cause.message.startswith("FNN is gone")
+    torch.testing.assert_close(again(IMAGES[:1]), IMAGES[:1])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("import os\nos._exit(3)", "ended the program with exit status 3"),
+        ("import sys\nsys.exit(3)", "ended the program (SystemExit)"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "was ended by SIGSEGV"),
+        ("import os\nos.kill(os.getpid(), 9)", "was ended by SIGKILL"),
+        ("return torch.zeros(10 * 2**30, dtype=torch.uint8)", "asked for more memory"),
+        ("return bytearray(10 * 2**30)", "asked for more memory"),
+        ("import numpy\nreturn numpy.ones(10 * 2**27)", "asked for more memory"),
+        ("return [images] * 10**10", "asked for more memory"),
+        ("return self.linear(images.flatten(1)), images", "gave a tuple, not a tensor"),
+        ("return None", "gave a NoneType, not a tensor"),
+        ("return self.linear(images.flatten(1)) / 0", "30 of 30 values that are NaN or infinite"),
+        ("return self.linear(images.flatten(1)).to(torch.complex64)", "torch.complex64"),
+        ("return images.to_sparse()", "torch.sparse_coo"),
+        ("return torch.zeros(1).expand(2**29)", "which is too much"),
+        ("return self.linear(images)", "raised RuntimeError: "),
+        ("return forward(images)", "raised NameError: name 'forward' is not defined"),
+        ("return self.forward(images)", "raised RecursionError"),
+        ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
+        ("raise NotImplementedError", "is not written yet"),
+    ],
+)
+def test_what_goes_wrong_in_forward_is_said(hand_in, body, message):
+    failed = failure(lambda: hand_in(model_whose_forward(body)).build("FNN")(IMAGES))
+    assert message in failed.cause.message
+    assert failed.cause.message.startswith("FNN")
+    assert failed.outcome == ("todo" if "not written yet" in message else "failed")
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "where"),
+    [
+        ("x = (1,\n", "fnn.py is not valid Python: '(' was never closed.", "fnn.py:1"),
+        ("\n\tx=1\n  y", "fnn.py is not valid Python", "fnn.py:2"),
+        ("\0", "fnn.py is not valid Python", "fnn.py:1"),
+        ("", "fnn.py does not define FNN.", "fnn.py"),
+        ("FNN = 3", "FNN in fnn.py can't be called.", "fnn.py"),
+        ("class FNN: pass", "FNN() is a FNN, not a torch.nn.Module.", "fnn.py"),
+        ("class FNN:\n  def __init__(self, n): pass", "FNN() raised TypeError", "fnn.py"),
+        (
+            "import torch\nimport tensorflow_of_old",
+            "Importing fnn.py raised ModuleNotFoundError: No module named 'tensorflow_of_old'",
+            "fnn.py:2",
+        ),
+        ("import sys\nsys.exit()", "Importing fnn.py ended the program", "fnn.py:2"),
+        (
+            "import os\nos._exit(1)",
+            "Importing fnn.py ended the program with exit status 1",
+            "fnn.py",
+        ),
+        ("raise NotImplementedError", "Importing fnn.py still raises", "fnn.py:1"),
+    ],
+)
+def test_what_goes_wrong_before_there_is_a_model_is_said(hand_in, source, message, where):
+    failed = failure(lambda: hand_in(source).build("FNN"))
+    assert message in failed.cause.message
+    assert failed.cause.where == where
+
+
+def test_a_file_that_hangs_when_imported_is_tried_once(hand_in, monkeypatch):
+    monkeypatch.setattr(caller, "LOAD_LIMIT", 0.5)
+    exercise = hand_in("while True: pass")
+    first = failure(lambda: exercise.build("FNN"))
+    assert first.cause.message == "Importing fnn.py did not finish within 0.5 seconds."
+    assert failure(lambda: exercise.build("FNN")) is first
+
+
+def test_an_exercise_that_was_not_handed_in_is_said(hand_in):
+    exercise = hand_in("", "cnn.py")
+    assert exercise.file == "cnn.py"
+    submission = Submission(Path(exercise._caller._path).parent, isolation="none")
+    failed = failure(lambda: submission.exercise("fnn").build("FNN"))
+    assert failed.cause.message == "There is no fnn.py in what was handed in."
+
+
+def test_pytorchs_own_not_implemented_is_not_a_todo(hand_in):
+    source = model_whose_forward("return torch.softmax(images.int(), 1)")
+    failed = failure(lambda: hand_in(source).build("FNN")(IMAGES))
+    assert (failed.outcome, failed.raised) == ("failed", "NotImplementedError")
+    misspelt = WORKING.replace("def forward", "def foward")
+    failed = failure(lambda: hand_in(misspelt).build("FNN")(IMAGES))
+    assert (failed.outcome, failed.raised) == ("failed", "NotImplementedError")
+
+
+def test_a_traceback_has_the_learners_frames_only(hand_in):
+    source = WORKING.replace("images.flatten(1)", "images")
+    failed = failure(lambda: hand_in(source).build("FNN")(IMAGES))
+    at = line(source, "self.linear(images)")
+    assert failed.cause.where == f"fnn.py:{at}"
+    head, code, last = failed.cause.traceback.splitlines()
+    assert head == f'  File "fnn.py", line {at}, in forward'
+    assert code == "    return self.linear(images)"
+    assert last.startswith("RuntimeError: ")
+
+
+def test_endless_printing_is_stopped_and_cut(hand_in):
+    source = model_whose_forward("while True:\n    print('again ' * 1000)")
+    exercise = hand_in(source)
+    model = exercise.build("FNN")
+    with exercise.limit(0.5):
+        failed = failure(lambda: model(IMAGES))
+    assert "did not finish" in failed.cause.message
+    assert failed.cause.output.startswith("again again")
+    assert "bytes left out" in failed.cause.output
+    assert len(failed.cause.output) < 20_000
+
+
+def test_what_is_printed_is_kept_from_the_terminal(hand_in, capfd):
+    exercise = hand_in(
+        model_whose_forward("import os\nprint('seen')\nos.system('echo by a child')\nreturn images")
+    )
+    exercise.build("FNN")(IMAGES)
+    assert exercise.take_output() == "seen\nby a child\n"
+    assert exercise.take_output() == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_printed_control_characters_do_not_reach_a_terminal(hand_in):
+    exercise = hand_in(model_whose_forward(r"print('\x1b[31mred\ud800')" + "\nreturn images"))
+    exercise.build("FNN")(IMAGES)
+    assert exercise.take_output() == "[31mred\\ud800\n"
+
+
+def test_closing_standard_output_hurts_nobody(hand_in):
+    source = model_whose_forward("import os\nos.close(1)\nos.close(2)\nreturn images")
+    torch.testing.assert_close(hand_in(source).build("FNN")(IMAGES), IMAGES)
+
+
+FORGE = """
+import os, socket, stat
+descriptors = [int(fd) for fd in os.listdir("/proc/self/fd")]
+for fd in descriptors:
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.write(fd, %r)
+    except OSError:
+        continue
+return images
+"""
+
+
+@pytest.mark.parametrize(
+    "bytes_written",
+    [
+        b"x" * 100,
+        b"\xff" * 12,
+        b"\x02\0\0\0" + b"\0" * 8 + b"{}",
+        b"\0" * 12,
+        encode(Message({"turn": "another"}, {"logits": torch.zeros(3, 10)})),
+    ],
+)
+def test_bytes_that_are_no_answer_are_a_failure_of_that_call_only(hand_in, bytes_written):
+    source = model_whose_forward(FORGE % bytes_written)
+    exercise = hand_in(source)
+    model = exercise.build("FNN")
+    with exercise.limit(2):
+        failed = failure(lambda: model(IMAGES))
+    assert "gave something that is not an answer" in failed.cause.message
+    assert exercise.build("FNN").parameters
+
+
+def test_an_answer_before_the_question_is_refused(hand_in):
+    source = model_whose_forward(
+        "import threading, time\n"
+        + "def late():\n    time.sleep(0.2)\n"
+        + textwrap.indent(textwrap.dedent(FORGE % b"x" * 1).replace("return images", ""), "    ")
+        + "\nthreading.Thread(target=late, daemon=True).start()\nreturn images"
+    )
+    exercise = hand_in(source)
+    model = exercise.build("FNN")
+    model(IMAGES)
+    deadline = time.monotonic() + 10
+    worker = exercise._caller._worker
+    while not worker._is_ready(1) and time.monotonic() < deadline:
+        worker._is_ready(1, 0.1)
+    assert "it came before the question" in failure(lambda: model(IMAGES)).cause.message
+
+
+def test_what_the_learners_code_started_ends_with_it(hand_in, tmp_path):
+    note = tmp_path / "pid"
+    source = WORKING + textwrap.dedent(
+        f"""
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                open({str(note)!r}, "w").write(str(os.getpid()))
+                time.sleep(1000)
+            os._exit(0)
+        os.wait()
+        while not os.path.exists({str(note)!r}) or not open({str(note)!r}).read():
+            time.sleep(0.01)
+        """
+    )
+    exercise = hand_in(source)
+    exercise.build("FNN")
+    pid = int(note.read_text())
+    os.kill(pid, 0)
+    exercise.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_learner_who_ends_the_server_costs_only_that_exercise(hand_in):
+    exercise = hand_in(
+        model_whose_forward("import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(9)")
+    )
+    model = exercise.build("FNN")
+    assert "was ended by SIGKILL" in failure(lambda: model(IMAGES)).cause.message
+    other = hand_in(WORKING.replace("FNN", "CNN"), "cnn.py")
+    assert other.build("CNN").parameters
+
+
+def test_a_helper_file_can_be_imported_and_hides_no_library(hand_in, tmp_path):
+    (tmp_path / "layers.py").write_text("from torch import nn\nWIDTH = 10\n")
+    (tmp_path / "wave.py").write_text("raise SystemExit\n")
+    source = "import wave\nfrom layers import WIDTH\n" + WORKING.replace("784, 10", "784, WIDTH")
+    assert hand_in(source).build("FNN")(IMAGES).shape == (3, 10)
+    assert not list(tmp_path.glob("__pycache__"))
+
+
+def test_the_learners_process_holds_nothing_of_the_grader(hand_in):
+    source = WORKING + textwrap.dedent(
+        """
+        import sys
+        held = [name for name in sys.modules if name.startswith("mnist_lab")]
+        assert not [n for n in held if "diagnosis" in n or "grad" in n or n.endswith("kit")], held
+        """
+    )
+    assert hand_in(source).build("FNN").parameters
+
+
+def test_a_worker_has_one_thread_and_can_train(hand_in):
+    exercise = hand_in(WORKING + "\nassert torch.get_num_threads() == 1\n")
+    losses = exercise.build("FNN").fit(IMAGES, torch.tensor([1, 2, 3]), steps=20, lr=1e-2)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_labs_training_gives_logits_of_test_images_after_each_epoch(hand_in):
+    exercise = hand_in(WORKING)
+    model = exercise.build("FNN")
+    digits = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8)
+    with exercise.limit(60):
+        learned = model.learn(digits, torch.arange(40) % 10, digits[:7], epochs=2)
+    assert [epoch.logits.shape for epoch in learned.epochs] == [(7, 10), (7, 10)]
+    pixels = (digits[:7, None] / 255 - 0.1307) / 0.3081
+    torch.testing.assert_close(learned.epochs[-1].logits, model(pixels))
+
+
+TRANSFORMS = """
+import random, numpy, torch
+from torchvision.transforms import v2
+
+def test_transform():
+    return v2.Compose(
+        [v2.Resize((28, 28)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]
+    )
+
+def train_transform():
+    def apply(image):
+        assert image.mode == "L"
+        torch.manual_seed(3)
+        numpy.random.rand()
+        return torch.rand(1, 28, 28)
+    return apply
+
+def downsample(dataset, size, seed=0):
+    if size > len(dataset):
+        raise ValueError("too many")
+    picked = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))
+    return torch.utils.data.Subset(dataset, picked[:size].tolist())
+
+def make_loaders(train_set, test_set, batch_size=64):
+    loader = torch.utils.data.DataLoader
+    return loader(train_set, batch_size, shuffle=True), loader(test_set, batch_size)
+"""
+
+
+def test_a_transform_gets_pictures_and_gives_stacked_tensors(hand_in):
+    transform = hand_in(TRANSFORMS, "preprocessing.py").test_transform()
+    white, black = (
+        torch.full((28, 28), 255, dtype=torch.uint8),
+        torch.zeros(40, 20, dtype=torch.uint8),
+    )
+    images = transform([white, black], repeats=2)
+    assert images.shape == (4, 1, 28, 28)
+    assert [float(image.mean()) for image in images] == [1, 1, 0, 0]
+    assert transform.reseeds(white) == ()
+
+
+def test_a_transform_that_seeds_torch_is_found_out(hand_in):
+    transform = hand_in(TRANSFORMS, "preprocessing.py").train_transform()
+    assert transform.reseeds(torch.zeros(28, 28, dtype=torch.uint8)) == ("torch",)
+
+
+def test_downsample_tells_which_items_it_drew(hand_in):
+    exercise = hand_in(TRANSFORMS, "preprocessing.py")
+    drawn = exercise.downsample(20, 5, seed=1)
+    assert len(set(drawn.indices)) == drawn.length == 5
+    assert drawn.labels_kept
+    assert exercise.downsample(20, 5) != drawn
+    assert failure(lambda: exercise.downsample(3, 5)).raised == "ValueError"
+
+
+def test_loaders_tell_every_batch_of_every_epoch(hand_in):
+    exercise = hand_in(TRANSFORMS, "preprocessing.py")
+    labels = torch.arange(7)
+    loaders = exercise.make_loaders((torch.rand(7, 1, 28, 28), labels), (IMAGES, labels[:3]), 4)
+    assert [[len(y) for _, y in epoch] for epoch in loaders.train] == [[4, 3], [4, 3]]
+    torch.testing.assert_close(loaders.test[1][0][0], IMAGES)
+    shuffled = torch.cat([y for _, y in loaders.train[0]])
+    assert sorted(shuffled.tolist()) == labels.tolist()
+
+
+LOOPS = """
+import torch
+from torch.nn import functional as F
+
+def train_epoch(model, loader, optimizer, loss_fn, device="cpu"):
+    model.train()
+    for images, labels in loader:
+        loss = loss_fn(model(images.to(device)), labels.to(device))
+        loss.backward()
+        optimizer.step()
+    return loss, 0.5
+
+def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
+    torch.manual_seed(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr)
+    return [train_epoch(model, loader, optimizer, F.cross_entropy) for _ in range(epochs)]
+"""
+
+
+def recipe() -> Recipe:
+    return Recipe("linear", {"linear.weight": torch.zeros(10, 784), "linear.bias": torch.zeros(10)})
+
+
+def test_a_training_loop_is_watched(hand_in):
+    batches = Batches(torch.rand(23, 1, 28, 28), torch.arange(23) % 10)
+    trained = hand_in(LOOPS, "training.py").train_epoch(recipe(), batches)
+    assert trained.history[0].types == ("Tensor with a graph", "float")
+    assert trained.facts.batches == (10, 10, 3)
+    assert trained.facts.fresh == (True, False, False)
+    assert trained.facts.steps == 3
+    assert trained.facts.devices == ("cpu",)
+    assert [used.name for used in trained.facts.optimizers] == ["SGD"]
+    moved = trained.weights["linear.bias"] + 0.1 * sum(g["linear.bias"] for g in trained.gradients)
+    torch.testing.assert_close(moved, torch.zeros(10))
+
+
+def test_a_whole_training_is_watched(hand_in):
+    batches = Batches(torch.rand(23, 1, 28, 28), torch.arange(23) % 10)
+    trained = hand_in(LOOPS, "training.py").train(recipe(), batches, epochs=2)
+    assert len(trained.history) == trained.facts.passes == 2
+    assert trained.facts.optimizers[0].name == "AdamW"
+    assert trained.facts.optimizers[0].options["lr"] == 1e-3
+    assert trained.facts.reseeded
+
+
+METRICS = """
+import torch
+
+def evaluate(model, loader, device="cpu"):
+    with torch.no_grad():
+        [model(images) for images, _ in loader]
+    return 1.0, float("nan")
+
+def confusion_matrix(model, loader, device="cpu"):
+    model.eval()
+    counts = [[0] * 10 for _ in range(10)]
+    for images, labels in loader:
+        for true, predicted in zip(labels, model(images).argmax(1)):
+            counts[true][predicted] += 1
+    return counts
+"""
+
+
+def test_the_scripted_model_answers_from_its_table(hand_in):
+    table = torch.randn(23, 10)
+    images = torch.zeros(23, 1, 28, 28)
+    images[:, 0, 0, 0] = torch.arange(23)
+    labels = torch.arange(23) % 10
+    exercise = hand_in(METRICS, "evaluation.py")
+    batches = Batches(images, labels)
+    found = exercise.confusion_matrix(Recipe("scripted", {"table": table}), batches)
+    expected = torch.zeros(10, 10, dtype=torch.int64)
+    for true, predicted in zip(labels, table.argmax(1), strict=True):
+        expected[true, predicted] += 1
+    assert torch.equal(found.matrix, expected)
+    assert found.type == "list"
+    torch.testing.assert_close(found.weights["table"], table)
+
+
+def test_a_loop_may_copy_its_model(hand_in):
+    source = "import copy\n" + METRICS.replace(
+        "with torch", "model = copy.deepcopy(model)\n    with torch"
+    )
+    found = hand_in(source, "evaluation.py").evaluate(recipe(), Batches(IMAGES, torch.arange(3)))
+    assert found.score.loss == 1.0
+
+
+def test_an_evaluation_is_watched(hand_in):
+    exercise = hand_in(METRICS, "evaluation.py")
+    found = exercise.evaluate(recipe(), Batches(torch.rand(4, 1, 28, 28), torch.arange(4)))
+    assert found.score.loss == 1.0
+    assert found.score.accuracy != found.score.accuracy
+    assert found.facts.modes == (True,)
+    assert found.facts.grad_enabled == (False,)
+    assert found.facts.training_after
