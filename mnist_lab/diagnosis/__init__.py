@@ -1,0 +1,22 @@
+"""What went wrong: a failed check is raised as ``CheckFailure`` with the cause that it found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_lab.grade import Cause
+
+__all__ = ["CheckFailure", "fail"]
+
+
+class CheckFailure(AssertionError):  # noqa: N818 - a verdict on the learner's code, no error of ours
+    """The learner's code does not do what the handout asks for; ``cause`` says in what way."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+def fail(message: str, evidence: str = "", hint: str = "", **details: Any) -> CheckFailure:
+    """The failure to raise: one true sentence, how it is known, one hint; see ``Cause``."""
+    return CheckFailure(Cause(message, evidence=evidence, hint=hint, **details))

@@ -1,0 +1,92 @@
+"""What the grader draws from its seed: generators, images, digits, batches and weights.
+
+Everything is made anew for every seed, and for every check apart, so that a check gives the same
+whether it runs alone or with the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnist_lab.diagnosis.reference import normalise
+
+__all__ = ["HIDDEN", "Grader", "digits", "fnn_weights", "images", "normed_weights", "pixels"]
+
+HIDDEN = 16
+"""Units in the hidden layer of the small networks on which training and evaluation are tried."""
+
+
+@dataclass(frozen=True)
+class Grader:
+    """The source of everything random in a grading, from its ``seed``."""
+
+    seed: int = 0
+
+    def generator(self, name: str) -> torch.Generator:
+        """A generator of its own for the check ``name``."""
+        digest = hashlib.sha256(f"{self.seed}/{name}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def images(generator: torch.Generator, size: int) -> Tensor:
+    """Normal random float64 images (N, 1, 28, 28): no border is black, no pixel idle."""
+    return torch.randn(size, 1, 28, 28, generator=generator, dtype=torch.float64)
+
+
+def pixels(generator: torch.Generator, height: int, width: int) -> Tensor:
+    """A random uint8 image (H, W), black and white among its values."""
+    image = torch.randint(256, (height, width), generator=generator, dtype=torch.uint8)
+    image[0, 0], image[-1, -1] = 0, 255
+    return image
+
+
+def digits(generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
+    """Images (N, 1, 28, 28) float32 as of ``size`` digits, and their labels.
+
+    Ten shapes of smooth strokes, each seen moved by up to two pixels and with noise on it; with
+    MNIST's share of ink and its normalisation.
+    """
+    coarse = torch.randn(10, 1, 7, 7, generator=generator)
+    smooth = F.interpolate(coarse, (20, 20), mode="bicubic").flatten(1)
+    ink = torch.sigmoid(12 * (smooth - smooth.quantile(0.75, dim=1, keepdim=True)))
+    shapes = F.pad(ink.view(10, 20, 20), (4, 4, 4, 4))
+    labels = torch.randperm(size, generator=generator) % 10
+    moves = torch.randint(-2, 3, (size, 2), generator=generator).tolist()
+    seen = [
+        shapes[label].roll(move, (0, 1)) for label, move in zip(labels.tolist(), moves, strict=True)
+    ]
+    noise = 0.05 * torch.randn(size, 28, 28, generator=generator)
+    light = (torch.stack(seen) + noise).clamp(0, 1)
+    return normalise((255 * light).to(torch.uint8)).float(), labels
+
+
+def fnn_weights(generator: torch.Generator) -> dict[str, Tensor]:
+    """Normal random float64 weights of a small ``reference.fnn``, its layers' outputs near 1."""
+    return {
+        "hidden.weight": _normal(generator, HIDDEN, 784) / 28,
+        "hidden.bias": _normal(generator, HIDDEN),
+        "output.weight": _normal(generator, 10, HIDDEN) / math.sqrt(HIDDEN / 2),
+        "output.bias": _normal(generator, 10),
+    }
+
+
+def normed_weights(generator: torch.Generator) -> dict[str, Tensor]:
+    """As ``fnn_weights`` for ``reference.normed_fnn``; the running averages are far from those of
+    any batch.
+    """
+    return fnn_weights(generator) | {
+        "norm.weight": 1 + _normal(generator, HIDDEN).abs(),
+        "norm.bias": _normal(generator, HIDDEN),
+        "norm.running_mean": 2 * _normal(generator, HIDDEN),
+        "norm.running_var": 2 + _normal(generator, HIDDEN).abs(),
+    }
+
+
+def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
