@@ -172,6 +172,130 @@ def download(directory: Path | None, quiet: bool) -> None:
         click.echo(f"MNIST is in {where} and is what it should be.")
 
 
+@main.command()
+@click.argument("name")
+@click.option("--more", is_flag=True, help="The second hint, which is nearly the answer.")
+def hint(name: str, more: bool) -> None:
+    """Show a hint for the check or exercise NAME, such as cnn.network or cnn.
+
+    For an exercise it is the hint of its first check that the last run of pytest did not pass.
+    """
+    from mnist_lab import kit
+    from mnist_lab.grading import memory
+
+    kept = memory.last(Path.cwd())
+    passed = {check.id for check in kept.checks if check.passed} if kept else set()
+    try:
+        if "." in name:
+            check = kit.load().check(name)
+        else:
+            checks = kit.load().exercise(name).checks
+            check = next((check for check in checks if check.id not in passed), checks[0])
+    except KeyError as error:
+        fail(f"{error.args[0]}.")
+    click.echo(f"{check.id}: {check.title}\n")
+    click.echo(click.wrap_text(check.hints[1 if more else 0], 80, "  ", "  "))
+    if not more:
+        click.echo(f"\nMore: mnist-lab hint {check.id} --more")
+
+
+@main.command()
+def status() -> None:
+    """Show where you stand: the grade of the last runs of pytest in this folder."""
+    import sys
+
+    from mnist_lab.grading import memory, terminal
+
+    kept = memory.last(Path.cwd())
+    if kept is None:
+        fail("Nothing has been graded in this folder yet: run `pytest`.")
+    terminal.show(kept, sys.stdout, colour=sys.stdout.isatty())
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def new(folder: Path) -> None:
+    """Make a workspace in FOLDER: the exercises and the tests that grade them."""
+    from mnist_lab import workspace
+
+    try:
+        workspace.create(folder)
+    except workspace.WorkspaceError as error:
+        fail(str(error))
+    click.echo(f"Your workspace is {folder}. Next: cd {folder}, then pytest.")
+
+
+@main.command(name="grade")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
+@click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
+@click.option("--verbose", "-v", is_flag=True, help="List every check.")
+def grade_command(
+    path: Path, full: bool, grade_seed: int | None, grade_json: Path | None, verbose: bool
+) -> None:
+    """Grade the folder or file PATH with a fresh seed, always behind the wall.
+
+    Exit status: 0 full marks, 1 less, others an error.
+    """
+    from mnist_lab.grading import run
+
+    seed = run.fresh_seed() if grade_seed is None else grade_seed
+    raise SystemExit(
+        run.pytest(path, full=full, seed=seed, grade_json=grade_json, verbose=verbose).returncode
+    )
+
+
+@main.command()
+@click.option(
+    "--submission",
+    type=click.Path(exists=True, path_type=Path),
+    default=Path("exercises"),
+    show_default=True,
+)
+def watch(submission: Path) -> None:
+    """Grade an exercise whenever its file is saved.
+
+    Keys: n the next step, h a hint for it, a all exercises, q quit.
+    """
+    from mnist_lab.grading.watch import watch_files
+
+    watch_files(submission)
+
+
+@main.command()
+@data_option
+def doctor(directory: Path | None) -> None:
+    """Say what is installed, where the digits are, and what to do about what is missing."""
+    from mnist_lab.doctor import findings
+
+    lines = list(findings(directory))
+    for line in lines:
+        click.echo(f"{line.state:<9} {line.name:<12} {line.text}")
+    raise SystemExit(any(line.state == "missing" for line in lines))
+
+
+@main.command("check-kit")
+@click.option("--full", is_flag=True, help="Also train: the solutions must get 100.")
+@click.option("--write", is_flag=True, help="Write the stubs anew from the solutions.")
+def check_kit_command(full: bool, write: bool) -> None:
+    """Prove the kit: stubs, solutions, checks, hints and points agree."""
+    from mnist_lab import check_kit, workspace
+    from mnist_lab.grading import run
+
+    root = workspace.root()
+    if write:
+        check_kit.write_stubs(root)
+    problems = check_kit.problems(root) or check_kit.problems_of_grades(
+        root, lambda folder: run.grade(folder, full=full)
+    )
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise SystemExit(1)
+    click.echo("The kit is whole.")
+
+
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong on standard error and exit."""
     click.echo(f"mnist-lab: {sentence}", err=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -17,10 +17,10 @@ from torch import Tensor
 
 import mnist_lab
 from mnist_lab.data import Digits
-from mnist_lab.models import MODELS, parameter_count
+from mnist_lab.models import MODELS
 from mnist_lab.training import History, Settings, Watch, predict, resolve_device, train_together
 
-__all__ = ["TITLES", "Comparison", "Confusion", "Result", "compare", "wilson_interval"]
+__all__ = ["TITLES", "Comparison", "Confusion", "Result", "compare", "result_of", "wilson_interval"]
 
 TITLES = {
     "logistic_regression": "Logistic regression",
@@ -96,7 +96,8 @@ class Comparison:
 
     ``results`` holds the models with at least one finished epoch, in the order asked for;
     ``missing`` has a sentence for each model or epoch that is not there; ``seconds`` maps what the
-    time went into: ``training`` in all, ``evaluation`` of the final answers.
+    time went into: ``training`` in all, ``evaluation`` of the final answers. ``beside`` holds
+    models to compare these with: the kit's own, beside a learner's.
     """
 
     digits: Digits
@@ -108,6 +109,7 @@ class Comparison:
     seconds: dict[str, float]
     versions: dict[str, str]
     machine: str
+    beside: tuple[Result, ...] = ()
 
 
 def compare(
@@ -131,7 +133,13 @@ def compare(
     histories = train_together(networks, digits, settings, watch=watch)
     trained = time.perf_counter()
     results = tuple(
-        _result(name, networks[name], history, digits, str(device))
+        result_of(
+            name,
+            history,
+            predict(networks[name], digits.test, str(device)),
+            digits.test.labels,
+            networks[name].state_dict(),
+        )
         for name, history in histories.items()
         if history.epochs
     )
@@ -157,6 +165,23 @@ def compare(
     )
 
 
+def result_of(
+    name: str, history: History, logits: Tensor, labels: Tensor, weights: Mapping[str, Tensor]
+) -> Result:
+    """The result of the model ``name`` from its outputs (N, 10) for digits with ``labels`` (N,)."""
+    probabilities = logits.float().softmax(1)
+    pairs = labels * 10 + probabilities.argmax(1)
+    return Result(
+        name=name,
+        title=TITLES[name],
+        parameters=sum(value.numel() for value in weights.values()),
+        history=history,
+        probabilities=probabilities.numpy(),
+        confusion_matrix=torch.bincount(pairs, minlength=100).view(10, 10).numpy(),
+        weights={key: value.detach().cpu().clone() for key, value in weights.items()},
+    )
+
+
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
     """The Wilson score interval of a proportion, 95 % unless ``z`` says otherwise.
 
@@ -168,22 +193,6 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     half = z * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
     scale = 1 + z**2 / trials
     return (centre - half) / scale, (centre + half) / scale
-
-
-def _result(
-    name: str, model: torch.nn.Module, history: History, digits: Digits, device: str
-) -> Result:
-    probabilities = predict(model, digits.test, device).softmax(1)
-    pairs = digits.test.labels * 10 + probabilities.argmax(1)
-    return Result(
-        name=name,
-        title=TITLES[name],
-        parameters=parameter_count(model),
-        history=history,
-        probabilities=probabilities.numpy(),
-        confusion_matrix=torch.bincount(pairs, minlength=100).view(10, 10).numpy(),
-        weights={key: value.detach().cpu().clone() for key, value in model.state_dict().items()},
-    )
 
 
 def _device_name(device: torch.device) -> str:

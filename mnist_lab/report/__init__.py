@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.report import results
 from mnist_lab.report.folder import RESULTS, ReportError, replaced, writing
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mnist_lab.compare import Comparison
+    from mnist_lab.grade import Grade
 
 __all__ = ["ReportError", "contents", "replaced", "write", "write_into"]
 
@@ -32,21 +33,21 @@ def write(comparison: Comparison, out: Path) -> Path:
     return out / "report.html"
 
 
-def write_into(folder: Path, comparison: Comparison) -> None:
-    """Write the files of the report into ``folder``.
+def write_into(folder: Path, comparison: Comparison, grade: Grade | None = None) -> None:
+    """Write the files of the report into ``folder``, with the grade if there is one.
 
     Raises ``ReportError`` if no model finished an epoch or a file cannot be written.
     """
     if not comparison.results:
         raise ReportError("No epoch was finished, so there is nothing to report.")
     with writing(folder.parent):
-        for name, content in contents(comparison).items():
+        for name, content in contents(comparison, grade).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
 
-def contents(comparison: Comparison) -> dict[str, bytes]:
+def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, bytes]:
     """The files of the report by their path in its folder; the same input, the same bytes."""
     from safetensors.torch import save
 
@@ -62,10 +63,11 @@ def contents(comparison: Comparison) -> dict[str, bytes]:
     for result in comparison.results:
         weights = {key: value.clone().contiguous() for key, value in result.weights.items()}
         files[f"weights/{result.name}.safetensors"] = save(weights, {"model": result.name})
-    said = {"comparison": comparison, "words": words, "pictures": words.pictures(comparison)}
+    said: dict[str, Any] = {"comparison": comparison, "grade": grade, "words": words}
+    said["pictures"] = words.pictures(comparison)
     files["report.md"] = render("report.md.jinja", **said).encode()
     files["report.html"] = render("report.html.jinja", drawings=drawings, **said).encode()
-    files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS])).encode()
+    files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS]), grade).encode()
     return files
 
 

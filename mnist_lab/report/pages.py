@@ -23,7 +23,13 @@ def render(template: str, **given: Any) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["code"] = code
+    environment.filters["cell"] = cell
     return environment.get_template(template).render(given)
+
+
+def cell(text: str) -> str:
+    """``text`` as it can stand in a cell of a Markdown table, shown as it is."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&])", r"\\\1", " ".join(text.split()))
 
 
 def code(text: str) -> Markup:

@@ -12,13 +12,14 @@ import mnist_lab
 
 if TYPE_CHECKING:
     from mnist_lab.compare import Comparison, Result
+    from mnist_lab.grade import Grade
 
 __all__ = ["SCHEMA", "as_json"]
 
 SCHEMA = 1
 
 
-def as_json(comparison: Comparison, files: Sequence[str]) -> str:
+def as_json(comparison: Comparison, files: Sequence[str], grade: Grade | None = None) -> str:
     """``comparison`` without images and weights; ``files`` are those of the report.
 
     A number that is not finite, as the loss of a model that diverged, becomes ``null``.
@@ -42,6 +43,8 @@ def as_json(comparison: Comparison, files: Sequence[str]) -> str:
         "interrupted": comparison.interrupted,
         "missing": comparison.missing,
         "models": [_model(result) for result in comparison.results],
+        "beside": [_model(result) for result in comparison.beside],
+        "grade": grade.to_json() if grade else None,
         "files": files,
     }
     return json.dumps(_strict(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

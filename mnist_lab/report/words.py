@@ -10,6 +10,7 @@ import numpy as np
 
 from mnist_lab.compare import Comparison, Confusion, Result
 from mnist_lab.data import Split
+from mnist_lab.grade import ExerciseGrade
 from mnist_lab.plots import MOST_MISREADINGS, featured, label_counts, misreadings
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "loss",
     "loss_note",
     "made_from",
+    "obstacle",
     "pictures",
     "settings",
     "verdict",
@@ -127,6 +129,14 @@ def confused(result: Result) -> str:
         f"The {_name(result)} misreads {wrong:,} of {result.tested:,} digits; most often "
         f"{', then '.join(worst)}."
     )
+
+
+def obstacle(exercise: ExerciseGrade) -> str:
+    """What the first check that did not pass says; empty if all that ran passed."""
+    for check in exercise.checks:
+        if check.outcome not in ("passed", "not_run"):
+            return check.cause.message if check.cause else check.outcome
+    return ""
 
 
 def made_from(comparison: Comparison) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mnist_lab.cli import main
+
 MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import main; main()"]
 QUICK = ["--source", "sample", "--train-size", "300", "--test-size", "100", "--device", "cpu"]
 
@@ -133,7 +135,10 @@ def test_ctrl_c_keeps_what_is_finished_and_the_report_says_what_is_missing(tmp_p
     assert "Interrupted after" in (tmp_path / "report" / "report.md").read_text()
 
 
-@pytest.mark.parametrize("command", [[], ["compare"], ["download"]])
+COMMANDS = [[], *([name] for name in main.commands)]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_help_loads_neither_torch_nor_anything_else_that_is_slow(command):
     script = (
         "import sys\n"
@@ -149,7 +154,7 @@ def test_help_loads_neither_torch_nor_anything_else_that_is_slow(command):
 
 
 def test_every_help_fits_eighty_columns():
-    for command in ([], ["compare"], ["download"]):
+    for command in COMMANDS:
         text = mnist_lab(*command, "--help").stdout
         assert text.startswith("Usage: ")
         assert all(len(line) <= 80 for line in text.splitlines())

@@ -1,0 +1,79 @@
+"""What this machine has of what the kit needs, and what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["Finding", "findings"]
+
+PACKAGES = ("torch", "torchvision", "pytest", "hypothesis", "scikit-learn", "mlxtend", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: ``missing`` must be mended, ``note`` may be."""
+
+    state: Literal["ok", "note", "missing"]
+    name: str
+    text: str
+
+
+def findings(directory: Path | None = None) -> Iterator[Finding]:
+    """What is found here; ``directory`` is where MNIST is looked for."""
+    yield _python()
+    yield from (_package(name) for name in PACKAGES)
+    if find_spec("torch") is not None:
+        yield _gpu()
+        yield _digits(directory)
+    yield _isolation()
+
+
+def _python() -> Finding:
+    new = sys.version_info >= (3, 11)
+    advice = "" if new else "; mnist-lab needs 3.11 or newer"
+    return Finding("ok" if new else "missing", "python", platform.python_version() + advice)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("ok", name, version(name))
+    except PackageNotFoundError:
+        return Finding("missing", name, f"run `pip install {name}`")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("ok", "gpu", torch.cuda.get_device_name())
+    return Finding("note", "gpu", "none that PyTorch can use; everything runs on the CPU")
+
+
+def _digits(directory: Path | None) -> Finding:
+    from mnist_lab import data
+
+    where = data.data_directory(directory)
+    if data.missing(where):
+        advice = f"run `mnist-lab download --data {where}`"
+        return Finding("note", "digits", f"MNIST is not in {where}, the sample is used; {advice}")
+    try:
+        data.read(where)
+    except data.DataError as error:
+        return Finding("missing", "digits", str(error))
+    return Finding("ok", "digits", f"MNIST is in {where} and is what it should be")
+
+
+def _isolation() -> Finding:
+    if hasattr(os, "fork"):
+        return Finding("ok", "isolation", "submissions run in forked processes of their own")
+    return Finding(
+        "note", "isolation", "submissions run in spawned processes; grading takes longer"
+    )

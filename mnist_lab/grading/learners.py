@@ -1,0 +1,68 @@
+"""A learner's three models as a ``Comparison``, with the kit's own beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnist_lab.compare import TITLES, Comparison, Result, compare, result_of
+from mnist_lab.data import Digits
+from mnist_lab.grade import Grade
+from mnist_lab.submission.handle import Learned
+from mnist_lab.training import Epoch, History, Settings
+
+__all__ = ["LearnedModel", "beside_the_kits"]
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A learner's model as the lab trained it: what it answered and its weights after it."""
+
+    learned: Learned
+    weights: dict[str, Tensor]
+
+
+def beside_the_kits(
+    models: Mapping[str, LearnedModel], digits: Digits, seed: int, grade: Grade
+) -> Comparison:
+    """The learner's ``models`` by exercise, compared; the kit's own are trained to stand beside.
+
+    ``grade`` says why a model is missing.
+    """
+    own = compare(digits, Settings(seed=seed, device="cpu"))
+    results = {name: _result(name, model, digits) for name, model in models.items()}
+    beside = (replace(result, title=f"{result.title} (the kit's)") for result in own.results)
+    return replace(
+        own,
+        results=tuple(results[name] for name in TITLES if name in results),
+        missing=tuple(_why_missing(name, grade) for name in TITLES if name not in results),
+        beside=tuple(beside),
+    )
+
+
+def _result(name: str, model: LearnedModel, digits: Digits) -> Result:
+    history = History(
+        tuple(
+            Epoch(
+                epoch.loss,
+                epoch.accuracy,
+                F.cross_entropy(epoch.logits, digits.test.labels).item(),
+                (epoch.logits.argmax(1) == digits.test.labels).double().mean().item(),
+                epoch.seconds,
+            )
+            for epoch in model.learned.epochs
+        ),
+        model.learned.stopped,
+    )
+    return result_of(
+        name, history, model.learned.epochs[-1].logits, digits.test.labels, model.weights
+    )
+
+
+def _why_missing(name: str, grade: Grade) -> str:
+    check = next(check for check in grade.checks if check.id == f"{name}.accuracy")
+    reason = check.cause.message if check.cause else "It was not trained."
+    return f"{TITLES[name]}: {reason}"

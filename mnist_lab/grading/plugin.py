@@ -1,0 +1,345 @@
+"""The pytest plugin: a test marked ``check("cnn.network")`` grades a learner's submission.
+
+It runs the submission behind the wall, turns what the tests raise into outcomes, and collects them
+into one ``Grade``. Tests without the mark are left to pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+import mnist_lab
+from mnist_lab import grade, kit
+from mnist_lab.grade import Cause, Grade, Result
+from mnist_lab.grading import terminal
+
+if TYPE_CHECKING:
+    from mnist_lab.data import Digits
+    from mnist_lab.diagnosis.draws import Grader
+    from mnist_lab.grading.learners import LearnedModel
+    from mnist_lab.submission.handle import ExerciseHandle, Model, Submission
+
+PROPERTY = "mnist-lab"
+"""The user property under which a test's report carries its ``Result``, as JSON."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of grading."""
+    group = parser.getgroup("mnist-lab", "grading with mnist-lab")
+    group.addoption(
+        "--submission",
+        metavar="PATH",
+        type=Path,
+        default=Path("exercises"),
+        help="the folder, or one exercise's file, to grade (default: exercises)",
+    )
+    group.addoption(
+        "--full", action="store_true", help="also train the models and check their accuracy"
+    )
+    group.addoption(
+        "--grade-seed",
+        metavar="N",
+        type=int,
+        default=0,
+        help="draws the grader's weights, images and batches (default: 0)",
+    )
+    group.addoption(
+        "--isolation",
+        choices=["fork", "spawn", "none"],
+        default=None,
+        help="how the submission's processes start; none runs it in this one, for a debugger",
+    )
+    group.addoption(
+        "--grade-json", metavar="FILE", type=Path, help="write the grade as JSON to this file"
+    )
+    group.addoption(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="with --full: compare the submission's models with the kit's own in a report",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark and the run's ``Grading``."""
+    config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
+    if config.getoption("--report") and not config.getoption("--full"):
+        raise pytest.UsageError("--report needs --full: only then are the models trained.")
+    if config.getoption("--report") and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError("--report needs all checks in one process: leave out -n.")
+    config.stash[GRADING] = Grading(config)
+    config.pluginmanager.register(config.stash[GRADING], "mnist-lab-grading")
+
+
+@pytest.fixture
+def exercise(request: pytest.FixtureRequest) -> Iterator[ExerciseHandle]:
+    """The learner's code for the exercise of the check, within the check's time."""
+    check = check_of(request.node)
+    if check is None:
+        raise pytest.UsageError("Only a test that is marked as a check has an exercise.")
+    handle = request.config.stash[GRADING].submission().exercise(check.exercise)
+    with handle.limit(check.limit):
+        yield handle
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest, exercise: ExerciseHandle) -> Model:
+    """A new model of the learner's, of the class that the exercise asks for."""
+    check = check_of(request.node)
+    assert check is not None
+    return exercise.build(kit.load().exercise(check.exercise).names[0])
+
+
+@pytest.fixture(scope="session")
+def grader(request: pytest.FixtureRequest) -> Grader:
+    """The grader's own draws, from --grade-seed."""
+    from mnist_lab.diagnosis.draws import Grader
+
+    return Grader(request.config.getoption("--grade-seed"))
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Digits:
+    """MNIST, or the sample where it cannot be had."""
+    from mnist_lab import data
+
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def learned(request: pytest.FixtureRequest) -> dict[str, LearnedModel]:
+    """Where an accuracy check leaves the trained model, by exercise, for the report."""
+    return request.config.stash[GRADING].learned
+
+
+def check_of(item: pytest.Item) -> kit.Check | None:
+    """The check that a test is marked as."""
+    marker = item.get_closest_marker("check")
+    return kit.load().check(marker.args[0]) if marker else None
+
+
+class Blocked(Exception):  # noqa: N818 - an outcome
+    """A check that this one needs did not pass."""
+
+
+class Grading:
+    """One run: how its checks ended so far, and the grade at the end.
+
+    Under pytest-xdist each process that runs tests has one for the checks that it runs, and the
+    process that collects the reports has the one that grades.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.tier: Literal["quick", "full"] = "full" if config.getoption("--full") else "quick"
+        self.results: dict[str, Result] = {}
+        self.learned: dict[str, LearnedModel] = {}
+        self.grade: Grade | None = None
+        self.started = time.perf_counter()
+        self.verbosity = config.option.verbose
+        self.alone = _asks_for_grading_alone(config)
+        if self.alone:
+            config.option.verbose = -2  # pytest's own lines give way to the grade
+        if getattr(config.option, "dist", "no") == "load":
+            config.option.dist = "loadfile"  # checks that need each other stay in one process
+        self._opened: Submission | None = None
+
+    def submission(self) -> Submission:
+        """What is graded, opened when first needed."""
+        if self._opened is None:
+            from mnist_lab.submission.handle import Submission
+            from mnist_lab.submission.source import SourceError
+
+            path, isolation = (self.config.getoption(f"--{n}") for n in ("submission", "isolation"))
+            try:
+                self._opened = Submission(path, isolation=isolation)
+            except SourceError as error:
+                raise pytest.UsageError(str(error)) from error
+        return self._opened
+
+    # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        checks = [check.id for item in items if (check := check_of(item))]
+        if twice := {name for name in checks if checks.count(name) > 1}:
+            raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        # The server takes a while to start, and there is something else to import meanwhile.
+        if any(check_of(item) for item in session.items) and not self.config.option.collectonly:
+            self.submission()
+
+    # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if (check := check_of(item)) is None:
+            return
+        if check.tier == "full" and self.tier != "full":
+            pytest.skip("needs --full")
+        if check.tier == "gpu" and not _there_is_a_gpu():
+            pytest.skip("needs a GPU that PyTorch can use")
+        for needed in check.needs:
+            if needed in self.results and self.results[needed].outcome not in ("passed", "not_run"):
+                raise Blocked(needed)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        check = check_of(item)
+        if check is None or (call.when != "call" and call.excinfo is None):
+            return report
+        result = self._result(item, call, check)
+        self.results[check.id] = result
+        report.user_properties.append((PROPERTY, json.dumps(_packed(check, result))))
+        if report.failed and result.cause:
+            report.longrepr = terminal.plain(result.cause)
+        return report
+
+    def _result(self, item: pytest.Item, call: pytest.CallInfo[None], check: kit.Check) -> Result:
+        """How a check ended, from what its test raised."""
+        from mnist_lab.diagnosis import CheckFailure
+        from mnist_lab.submission.handle import SubmissionFailure
+
+        raised = call.excinfo.value if call.excinfo else None
+        match raised:
+            case None:
+                return Result("passed", call.duration)
+            case CheckFailure():
+                return Result("failed", call.duration, self._complete(check, raised.cause))
+            case SubmissionFailure():
+                return Result(raised.outcome, call.duration, self._complete(check, raised.cause))
+            case Blocked():
+                return Result("blocked", 0.0, Cause(f"It waits for {raised}."))
+            case pytest.skip.Exception():
+                return Result("not_run", 0.0, Cause(f"It {raised.msg}."))
+        cause = Cause(
+            f"The kit could not judge this: {type(raised).__name__}: {raised}",
+            hint="This is no mistake of the learner's: show it to those who run the course.",
+            traceback=str(item.repr_failure(call.excinfo)) if call.excinfo else "",
+        )
+        return Result("error", call.duration, cause)
+
+    def _complete(self, check: kit.Check, cause: Cause) -> Cause:
+        """``cause`` with the check's hint, if it has none, and what the learner's code printed."""
+        printed = self.submission().exercise(check.exercise).take_output()
+        return replace(cause, hint=cause.hint or check.hints[0], output=cause.output or printed)
+
+    # Reporting
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for packed in _unpacked(report):
+            cause = Cause.from_json(packed["cause"]) if packed["cause"] else None
+            self.results[packed["id"]] = Result(packed["outcome"], packed["seconds"], cause)
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        return ("", "", "") if self.alone and _unpacked(report) else None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._opened is not None:
+            self._opened.close()
+        if not self.results or hasattr(self.config, "workerinput"):
+            return
+        self.grade = self._grade()
+        self._remember(self.grade)
+        if path := self.config.getoption("--grade-json"):
+            grade.write(self.grade, path)
+        ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if session.exitstatus in ended and self.grade.score < kit.load().attainable(self.tier):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.grade is None:
+            return
+        if out := self.config.getoption("--report"):
+            terminalreporter.write_line(self._report(self.grade, out))
+        writer = self.config.get_terminal_writer()
+        terminal.show(
+            self.grade,
+            writer._file,
+            colour=writer.hasmarkup,
+            every_check=self.verbosity > 0,
+            tracebacks=self.config.option.tbstyle not in ("auto", "no"),
+        )
+
+    def _report(self, graded: Grade, out: Path) -> str:
+        """Write the report into ``out``; a sentence on where it is, or why it is not."""
+        if not self.learned:
+            return "No model was trained, so there is no report."
+        from mnist_lab import data, report
+        from mnist_lab.grading.learners import beside_the_kits
+
+        try:
+            with report.replaced(out) as scratch:
+                comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
+                report.write_into(scratch, comparison, graded)
+        except report.ReportError as error:
+            return f"There is no report: {error}"
+        return f"Report: {out / 'report.html'}"
+
+    def _remember(self, graded: Grade) -> None:
+        """Keep the grade of the workspace's own exercises; those of others are none of it."""
+        from mnist_lab.grading import memory
+        from mnist_lab.submission import source
+
+        here = self.config.invocation_params.dir
+        path = self.config.getoption("--submission").resolve()
+        if path == (here / "exercises").resolve():
+            memory.remember(here, graded, source.find(path))
+
+    def _grade(self) -> Grade:
+        from mnist_lab.submission import source
+
+        path = self.config.getoption("--submission")
+        return grade.build(
+            kit.load(),
+            self.results,
+            version=mnist_lab.__version__,
+            submission=path.resolve().name,
+            sha256=source.digest(path),
+            tier=self.tier,
+            seed=self.config.getoption("--grade-seed"),
+            device="cuda" if _there_is_a_gpu() else "cpu",
+            seconds=time.perf_counter() - self.started,
+        )
+
+
+GRADING = pytest.StashKey[Grading]()
+
+
+def _asks_for_grading_alone(config: pytest.Config) -> bool:
+    """Whether every path asked for is, or is in, a folder ``grading``."""
+    paths = [argument.split("::")[0] for argument in config.args]
+    return bool(paths) and all("grading" in Path(path).absolute().parts for path in paths)
+
+
+def _there_is_a_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _packed(check: kit.Check, result: Result) -> dict[str, Any]:
+    cause = result.cause.to_json() if result.cause else None
+    return {
+        "id": check.id,
+        "outcome": result.outcome,
+        "seconds": result.seconds,
+        "cause": cause,
+    }
+
+
+def _unpacked(report: pytest.TestReport) -> list[dict[str, Any]]:
+    return [json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY]

@@ -1,0 +1,66 @@
+"""Grade a submission by running pytest on the grading tests in a process of its own.
+
+Nothing of the submission's folder is configuration: pytest runs in the kit's folder, with the
+kit's settings and plugin alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mnist_lab import grade as grades
+from mnist_lab import workspace
+from mnist_lab.grade import Grade
+
+__all__ = ["GradingError", "fresh_seed", "grade", "pytest"]
+
+
+class GradingError(Exception):
+    """The grader itself failed; the message is what it printed last."""
+
+
+def fresh_seed() -> int:
+    """A seed that nobody can prepare for."""
+    return secrets.randbelow(2**31)
+
+
+def pytest(
+    path: Path,
+    *,
+    full: bool = False,
+    seed: int = 0,
+    exercise: str | None = None,
+    grade_json: Path | None = None,
+    verbose: bool = False,
+    quiet: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run the grading tests, or those of one ``exercise``, on the submission ``path``."""
+    tests = workspace.grading_tests()
+    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider"]
+    command += ["-p", "mnist_lab.grading.plugin", "--noconftest", "-c", os.devnull]
+    command += [f"--rootdir={tests.parent}", "--submission", str(path.resolve())]
+    command += ["--isolation", "fork" if hasattr(os, "fork") else "spawn"]
+    command += ["--grade-seed", str(seed)]
+    if full:
+        command.append("--full")
+    if verbose:
+        command.append("-v")
+    if grade_json:
+        command += ["--grade-json", str(grade_json.resolve())]
+    command.append(str(tests / f"test_{exercise}.py" if exercise else tests))
+    return subprocess.run(command, capture_output=quiet, text=True)
+
+
+def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:
+    """The grade of the submission ``path``; ``GradingError`` if there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "grade.json"
+        run = pytest(path, full=full, seed=seed, grade_json=file, quiet=True)
+        if not file.exists():
+            raise GradingError((run.stderr or run.stdout).strip()[-2000:])
+        return grades.read(file)

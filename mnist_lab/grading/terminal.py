@@ -1,0 +1,167 @@
+"""A grade on the terminal: a line an exercise, the first mistake of each, the next step.
+
+Readable at 80 columns and without colour; colour is for state alone.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from mnist_lab import kit
+from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
+
+__all__ = ["plain", "show"]
+
+WIDTH = 80
+BAR = 12
+COLOURS = {
+    "passed": "green",
+    "failed": "red",
+    "error": "red",
+    "todo": "yellow",
+    "blocked": "yellow",
+    "not_run": "dim",
+}
+WORDS = {"not_run": "not run"}
+MOST_OUTPUT = 20
+"""Lines that are shown of what the learner's code printed."""
+
+
+def show(
+    grade: Grade, file: TextIO, *, colour: bool, every_check: bool = False, tracebacks: bool = False
+) -> None:
+    """Write ``grade`` to ``file``; tracebacks are the learner's frames alone."""
+    console = Console(
+        file=file,
+        width=WIDTH,
+        force_terminal=colour,
+        no_color=not colour,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    console.print()
+    for exercise in grade.exercises:
+        console.print(_line(exercise))
+        if every_check:
+            for check in exercise.checks:
+                console.print(_check_line(check))
+    for exercise in grade.exercises:
+        if (first := _first_failed(exercise)) is not None:
+            console.print()
+            for line in _explained(exercise, first, tracebacks):
+                console.print(line)
+    console.print()
+    for line in _closing(grade):
+        console.print(line)
+
+
+def plain(cause: Cause) -> str:
+    """``cause`` as a few lines of text: what the code does, how we know, a hint, where."""
+    return "\n".join(line.plain for line in _of_cause(cause, tracebacks=False))
+
+
+def _state(exercise: ExerciseGrade) -> str:
+    """The outcome of the first check that ran and did not pass, else ``passed``."""
+    ran = [check for check in exercise.checks if check.outcome != "not_run"]
+    if not ran:
+        return "not_run"
+    return next((check.outcome for check in ran if not check.passed), "passed")
+
+
+def _line(exercise: ExerciseGrade) -> Text:
+    share = exercise.points / exercise.max_points
+    filled = int(share * BAR)
+    outcome = _state(exercise)
+    line = Text(f"{exercise.title:<24}")
+    line.append("#" * filled, style=COLOURS[outcome])
+    line.append("." * (BAR - filled), style="dim")
+    line.append(f"  {exercise.points:>4g} of {exercise.max_points:<4g} ")
+    line.append(WORDS.get(outcome, outcome), style=COLOURS[outcome])
+    left_out = sum(check.max_points for check in exercise.checks if check.outcome == "not_run")
+    if left_out and outcome != "not_run":
+        line.append(f", {left_out:g} not run", style="dim")
+    return line
+
+
+def _check_line(check: CheckGrade) -> Text:
+    word = WORDS.get(check.outcome, check.outcome)
+    line = Text("  ")
+    line.append(f"{word:<8}", style=COLOURS[check.outcome])
+    line.append(f"{check.points:>4g} of {check.max_points:<3g} {check.id}")
+    return line
+
+
+def _first_failed(exercise: ExerciseGrade) -> CheckGrade | None:
+    return next((c for c in exercise.checks if c.outcome in ("failed", "error")), None)
+
+
+def _explained(exercise: ExerciseGrade, check: CheckGrade, tracebacks: bool) -> Iterator[Text]:
+    yield from (
+        Text(line, style="bold") for line in textwrap.wrap(f"{check.id}: {check.title}", WIDTH)
+    )
+    if check.cause:
+        yield from _of_cause(check.cause, tracebacks)
+    waiting = [c.id.partition(".")[2] for c in exercise.checks if c.outcome == "blocked"]
+    if waiting:
+        yield from _wrapped("Waiting", ", ".join(waiting))
+
+
+def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
+    yield from _wrapped("", cause.message)
+    for name, text in (
+        ("Known by", cause.evidence),
+        ("Hint", cause.hint),
+        ("Where", cause.where),
+    ):
+        if text:
+            yield from _wrapped(name, text)
+    if cause.output:
+        lines = cause.output.rstrip().splitlines()
+        yield from _wrapped("Printed", lines[0])
+        yield from (Text(f"            {line}") for line in lines[1:MOST_OUTPUT])
+        if len(lines) > MOST_OUTPUT:
+            yield Text(f"            ... and {len(lines) - MOST_OUTPUT} more lines", style="dim")
+    if tracebacks and cause.traceback:
+        yield from (Text(f"  {line}") for line in cause.traceback.rstrip().splitlines())
+
+
+def _wrapped(name: str, text: str) -> list[Text]:
+    """``text`` in lines of 80 columns, the first after ``name``."""
+    head = f"  {name:<10}" if name else "  "
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
+    )
+    return [Text(line) for line in lines]
+
+
+def _closing(grade: Grade) -> Iterator[Text]:
+    attainable = kit.load().attainable(grade.tier)
+    score = Text(f"Score {grade.score:g} of {attainable:g}", style="bold")
+    if attainable < grade.max_score:
+        score.append(f" ({grade.max_score - attainable:g} more with --full)", style="not bold")
+    score.append(f", {grade.seconds:.1f} s", style="not bold")
+    yield score
+    runs = {"quick", grade.tier}
+    left_out = sum(
+        check.max_points
+        for check in grade.checks
+        if check.outcome == "not_run" and kit.load().check(check.id).tier in runs
+    )
+    if left_out:
+        yield Text(f"{left_out:g} of these points did not run, so this is not full marks.")
+    if (step := grade.next_step()) is not None:
+        yield from map(Text, _next(step))
+
+
+def _next(step: CheckGrade) -> list[str]:
+    exercise = kit.load().exercise(step.id.partition(".")[0])
+    todo = step.title if step.outcome == "todo" else step.id
+    lines = textwrap.wrap(f"Next: {exercise.file}, {todo}", WIDTH, subsequent_indent=" " * 6)
+    return [*lines, f"      pytest -k {exercise.id}    mnist-lab hint {step.id}"]

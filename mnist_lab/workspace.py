@@ -1,0 +1,66 @@
+"""Where the exercises, solutions and grading tests are, and a learner's own copy of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import mnist_lab
+
+__all__ = ["WorkspaceError", "create", "grading_tests", "root"]
+
+COPIED = ("exercises", "tests/grading", "conftest.py")
+
+README = """\
+# Your workspace
+
+`exercises/` has six files to fill in, in this order: preprocessing.py, logistic_regression.py,
+fnn.py, cnn.py, training.py, evaluation.py. Each begins with what is asked.
+
+    pytest              grade all of them
+    pytest -k cnn       grade one
+    mnist-lab hint cnn  a hint for the next check of one
+    mnist-lab watch     grade each file when it is saved
+"""
+
+SETTINGS = """\
+[pytest]
+testpaths = tests/grading
+"""
+
+
+class WorkspaceError(Exception):
+    """A workspace could not be made; the message says why."""
+
+
+def root() -> Path:
+    """The folder of ``exercises`` and ``tests/grading``: a checkout, or inside the wheel."""
+    package = Path(mnist_lab.__file__).parent
+    inside = package / "workspace_files"
+    return inside if inside.is_dir() else package.parent
+
+
+def grading_tests() -> Path:
+    """The folder of the tests that grade."""
+    return root() / "tests" / "grading"
+
+
+def create(folder: Path) -> None:
+    """Make a learner's workspace: stubs and grading tests, no solutions.
+
+    Raises ``WorkspaceError`` if ``folder`` is not empty or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WorkspaceError(f"{folder} is not empty: name a new folder.")
+    try:
+        for name in COPIED:
+            source, target = root() / name, folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(source, target)
+        (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
+        (folder / "README.md").write_text(README, encoding="utf-8")
+    except OSError as error:
+        raise WorkspaceError(f"{folder} cannot be written ({error.strerror}).") from error

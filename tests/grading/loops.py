@@ -1,0 +1,116 @@
+"""What the checks of training and of evaluation share: comparing weights, numbers and state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import fail, match
+from mnist_lab.submission.answers import Facts, Score
+from mnist_lab.submission.handle import Batches, Recipe, SubmissionFailure
+
+Answer = TypeVar("Answer")
+
+NUMBER = 1e-5
+"""Losses of size 1 that are summed in float32 agree to 1e-6; a known mistake changes 1e-3."""
+
+NUMBERS = ("int", "float", "float16", "float32", "float64", "int32", "int64")
+"""Types of plain numbers, NumPy's among them."""
+
+
+def in_float64(
+    call: Callable[..., Answer], recipe: Recipe, batches: Batches, **given: float
+) -> Answer:
+    """``call`` on a float64 recipe; in float32 where the learner's code does not work otherwise."""
+    try:
+        return call(recipe, batches, **given)
+    except SubmissionFailure as failure:
+        if failure.outcome != "failed" or not failure.raised:
+            raise
+        weights = {name: value.float() for name, value in recipe.weights.items()}
+        single = replace(recipe, weights=weights)
+        return call(single, replace(batches, images=batches.images.float()), **given)
+
+
+def furthest(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference of a weight, as far as the dtype of ``actual`` can tell.
+
+    Weights that ``expected`` does not name are left out.
+    """
+    return max(
+        match.difference(actual[name], value.to(actual[name].dtype)) if name in actual else math.inf
+        for name, value in expected.items()
+    )
+
+
+def same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether the weights agree as closely as their dtype lets them."""
+    exact = all(value.dtype != torch.float32 for value in actual.values())
+    return furthest(actual, expected) < (1e-8 if exact else 5e-4)
+
+
+def expect_numbers(what: str, score: Score) -> None:
+    """Plain numbers, which keep no graph alive."""
+    for name, kind in zip(("loss", "accuracy"), score.types, strict=True):
+        if kind not in NUMBERS:
+            raise fail(
+                f"The {name} that {what} returns is a {kind}.",
+                "A plain number is asked for: a tensor may keep the graph of its batch alive.",
+                "tensor.item() gives its number.",
+                actual=kind,
+            )
+
+
+def expect_score(what: str, score: Score, loss: float, accuracy: float, batches: str) -> None:
+    """The mean loss and the accuracy as a fraction."""
+    if not close(score.loss, loss):
+        raise fail(
+            f"The loss that {what} returns is {score.loss:.4f}; the mean over the examples is "
+            f"{loss:.4f}.",
+            batches,
+            expected=loss,
+            actual=score.loss,
+        )
+    if not close(score.accuracy, accuracy):
+        raise fail(
+            f"The accuracy that {what} returns is {score.accuracy:.4f}; {accuracy:.4f} of the "
+            "examples are right.",
+            batches,
+            expected=accuracy,
+            actual=score.accuracy,
+        )
+
+
+def close(actual: float, expected: float) -> bool:
+    return abs(actual - expected) < NUMBER * max(1.0, abs(expected))
+
+
+def expect_nothing_left_behind(what: str, facts: Facts) -> None:
+    """PyTorch's settings are those of the whole program."""
+    if not facts.grad_after:
+        raise fail(
+            f"After {what} PyTorch records no gradients any more.",
+            "torch.is_grad_enabled() is False after the call and was True before.",
+            "Use `with torch.no_grad():`, which ends with its block.",
+        )
+    if facts.default_dtype_after != "torch.float32":
+        raise fail(
+            f"{what} changes PyTorch's default dtype to {facts.default_dtype_after}.",
+            "It was torch.float32 before the call.",
+        )
+    if facts.reseeded:
+        raise fail(
+            f"{what} seeds PyTorch's global random numbers.",
+            "torch.initial_seed() is another after the call than before.",
+            "Remove torch.manual_seed: whoever calls decides on the seed.",
+        )
+    if not facts.requires_grad_after:
+        raise fail(
+            f"After {what} parameters of the model cannot be trained any more.",
+            "Their requires_grad is False after the call and was True before.",
+        )

@@ -1,0 +1,15 @@
+from torch import nn
+
+
+class FNN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(784, 256),
+            nn.GELU(),
+            nn.Linear(256, 10),
+        )
+
+    def forward(self, x):
+        return self.net(x)

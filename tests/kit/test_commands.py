@@ -1,0 +1,174 @@
+"""The commands around the exercises: hint, status, new, grade, doctor, check-kit."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mnist_lab import check_kit, grade, kit
+from mnist_lab.cli import main
+from mnist_lab.grade import Result
+from mnist_lab.grading import memory
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def a_grade(results, submission="exercises"):
+    return grade.build(
+        kit.load(),
+        results,
+        version="0",
+        submission=submission,
+        sha256="0",
+        tier="quick",
+        seed=0,
+    )
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def files(here):
+    """Exercise files that were saved long ago."""
+    found = {}
+    for exercise in kit.load().exercises:
+        file = here / exercise.file
+        file.touch()
+        os.utime(file, (0, 0))
+        found[exercise.id] = file
+    return found
+
+
+def test_a_hint_is_that_of_the_check(here):
+    output = run("hint", "cnn.network").output
+
+    assert output.startswith("cnn.network: ")
+    assert " ".join(kit.load().check("cnn.network").hints[0].split()) in " ".join(output.split())
+    assert max(map(len, output.splitlines())) <= 80
+
+
+def test_more_is_the_second_hint(here):
+    output = run("hint", "cnn.network", "--more").output
+
+    assert " ".join(kit.load().check("cnn.network").hints[1].split()) in " ".join(output.split())
+
+
+def test_the_hint_of_an_exercise_is_that_of_its_first_open_check(here, files):
+    memory.remember(here, a_grade({"cnn.parameters": Result("passed")}), files)
+
+    assert run("hint", "cnn").output.startswith("cnn.shapes: ")
+
+
+def test_a_hint_for_nothing_says_what_there_is(here):
+    result = run("hint", "rnn")
+
+    assert result.exit_code == 1
+    assert "preprocessing, logistic_regression" in result.output
+
+
+def test_without_a_grade_status_says_what_to_do(here):
+    result = run("status")
+
+    assert result.exit_code == 1
+    assert "run `pytest`" in result.output
+
+
+def test_status_is_the_grade_of_the_last_runs_together(here, files):
+    memory.remember(here, a_grade({"cnn.parameters": Result("passed")}), files)
+    memory.remember(here, a_grade({"fnn.shapes": Result("passed")}), files)
+
+    kept = memory.last(here)
+
+    assert kept.score == 2
+    assert "Score 2 of 85" in run("status").output
+
+
+def test_what_was_known_of_a_file_that_has_changed_is_forgotten(here, files):
+    memory.remember(here, a_grade({"cnn.parameters": Result("passed")}), files)
+    os.utime(files["cnn"], (4e9, 4e9))
+
+    kept = memory.remember(here, a_grade({"fnn.shapes": Result("passed")}), files)
+
+    assert kept.score == 1
+
+
+def test_a_spoiled_memory_is_no_memory(here):
+    (here / ".mnist-lab").mkdir()
+    (here / ".mnist-lab" / "grade.json").write_text("{")
+
+    assert memory.last(here) is None
+
+
+def test_a_new_workspace_has_exercises_and_tests_and_no_solutions(here):
+    assert run("new", "lab").exit_code == 0
+
+    for exercise in kit.load().exercises:
+        stub = (here / "lab" / "exercises" / exercise.file).read_text()
+        assert "NotImplementedError" in stub
+    assert (here / "lab" / "tests" / "grading" / "test_cnn.py").exists()
+    assert not (here / "lab" / "solutions").exists()
+    assert not list((here / "lab").rglob("__pycache__"))
+
+
+def test_a_workspace_never_overwrites(here):
+    (here / "lab").mkdir()
+    (here / "lab" / "thesis.tex").write_text("years of work")
+
+    result = run("new", "lab")
+
+    assert result.exit_code == 1
+    assert "not empty" in result.output
+    assert [path.name for path in (here / "lab").iterdir()] == ["thesis.tex"]
+
+
+def test_the_doctor_says_where_the_digits_are_and_how_to_get_them(here, monkeypatch):
+    monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
+
+    result = run("doctor")
+
+    assert result.exit_code == 0
+    assert "mnist-lab download --data data" in result.output
+    assert "torch" in result.output
+
+
+def test_grade_ignores_what_the_submission_brings_along(here):
+    handed_in = shutil.copytree(ROOT / "solutions", here / "handed-in")
+    (handed_in / "conftest.py").write_text("raise SystemExit('owned')\n")
+    (handed_in / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
+    (handed_in / "fnn.py").write_text("1 / 0\n")
+
+    result = run("grade", handed_in, "--grade-json", here / "grade.json", "--grade-seed", 3)
+
+    written = json.loads((here / "grade.json").read_text())
+    assert result.exit_code == 1
+    assert written["score"] == 74
+    assert written["seed"] == 3
+
+
+def test_the_kit_is_whole():
+    assert check_kit.problems(ROOT) == []
+
+
+def test_the_stubs_are_all_to_do_and_the_solutions_pass_all():
+    from mnist_lab.grading import run as grading
+
+    assert check_kit.problems_of_grades(ROOT, grading.grade) == []
+
+
+def test_a_grade_of_another_kit_is_not_remembered(here, files):
+    strange = a_grade({})
+    memory.remember(here, replace(strange, exercises=strange.exercises[:2]), files)
+
+    assert memory.last(here) is None

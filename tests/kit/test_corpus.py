@@ -1,0 +1,100 @@
+"""The corpus is what its manifest says, and its right submissions are right by a plain reference.
+
+A right submission that loses marks is therefore the grading's fault.
+"""
+
+import fnmatch
+
+import corpus
+import plain
+import pytest
+import torch
+
+from mnist_lab import kit
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # some submissions cause them
+
+VARIANTS = corpus.load()
+RIGHT = [variant for variant in VARIANTS if variant.right]
+WRONG = [variant for variant in VARIANTS if not variant.right]
+
+
+def by_name(variants):
+    return pytest.mark.parametrize("variant", variants, ids=lambda variant: variant.name)
+
+
+@pytest.fixture(autouse=True)
+def _same_state_afterwards():
+    """Submissions run in this process here, and some leave torch changed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng():
+        yield
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+
+
+@by_name(RIGHT)
+def test_a_right_submission_does_what_a_plain_reference_does(variant):
+    for exercise in variant.exercises:
+        plain.verify(variant.folder / f"{exercise}.py")
+
+
+@by_name([variant for variant in WRONG if not variant.hostile])
+def test_a_wrong_submission_does_not(variant):
+    assert not solves(variant)
+
+
+def solves(variant):
+    try:
+        for exercise in variant.exercises:
+            plain.verify(variant.folder / f"{exercise}.py")
+    except Exception:  # whatever a learner's mistake may raise
+        return False
+    return True
+
+
+@pytest.mark.parametrize("file", sorted(corpus.SOLUTIONS.glob("*.py")), ids=lambda file: file.stem)
+def test_the_solutions_do_what_the_plain_reference_does(file):
+    plain.verify(file)
+
+
+def test_there_are_sixty_of_each():
+    assert len(RIGHT) >= 60
+    assert len(WRONG) >= 60
+
+
+@pytest.mark.parametrize("variants", [RIGHT, WRONG], ids=["right", "wrong"])
+def test_they_are_spread_over_all_exercises(variants):
+    exercises = [exercise for variant in variants for exercise in variant.exercises]
+    assert set(exercises) == set(plain.VERIFIERS)
+    assert min(map(exercises.count, plain.VERIFIERS)) >= 9
+
+
+def test_the_manifest_lists_every_file_of_the_corpus():
+    listed = {variant.folder / file for variant in VARIANTS for file in variant.files}
+    there = {
+        file for side in ("right", "wrong") for file in corpus.SUBMISSIONS.glob(f"{side}/*/*.py")
+    }
+    assert listed == there
+
+
+@by_name(WRONG)
+def test_a_wrong_submission_names_checks_of_the_exercise_that_it_replaces(variant):
+    checks = [c.id for exercise in kit.load().exercises for c in exercise.checks]
+    assert variant.fails
+    for pattern in variant.fails:
+        assert fnmatch.filter(checks, pattern)
+        assert pattern.split(".")[0] in variant.exercises
+
+
+def test_a_variant_is_the_solutions_with_its_files_in_place(tmp_path):
+    variant = RIGHT[0]
+    folder = corpus.materialise(variant, tmp_path / "submission")
+    assert {file.name for file in folder.glob("*.py")} == {
+        file.name for file in corpus.SOLUTIONS.glob("*.py")
+    }
+    for file in folder.glob("*.py"):
+        origin = variant.folder if file.name in variant.files else corpus.SOLUTIONS
+        assert file.read_bytes() == (origin / file.name).read_bytes()

@@ -1,0 +1,46 @@
+"""Right code gets full marks however it is written; wrong code never gets what it breaks."""
+
+import pytest
+from corpus import load, materialise
+from marks import grade
+
+from mnist_lab.submission.server import Server
+
+RIGHT = [variant for variant in load() if variant.right]
+WRONG = [variant for variant in load() if not variant.right]
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+def test_there_are_as_many_variants_as_promised():
+    assert len(RIGHT) >= 60
+    assert len(WRONG) >= 60
+
+
+@pytest.mark.parametrize("variant", RIGHT, ids=lambda variant: variant.name)
+def test_a_right_way_gets_full_marks_under_every_seed(variant, tmp_path, server):
+    path = materialise(variant, tmp_path / "submission")
+
+    for seed in SEEDS:
+        results = grade(path, variant.exercises, seed, server)
+        lost = {name: result for name, result in results.items() if result.outcome != "passed"}
+        assert not lost, f"seed {seed}"
+
+
+@pytest.mark.parametrize("variant", WRONG, ids=lambda variant: variant.name)
+def test_a_wrong_way_never_gets_the_points_of_what_it_breaks(variant, tmp_path, server):
+    path = materialise(variant, tmp_path / "submission")
+
+    results = grade(path, variant.exercises, 0, server)
+
+    for name, result in results.items():
+        if variant.must_fail(name):
+            assert result.outcome in ("failed", "blocked", "todo"), name
+            assert result.cause.message
+        assert result.outcome != "error", result.cause

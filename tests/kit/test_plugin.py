@@ -1,0 +1,208 @@
+"""pytest on the grading tests: what learners and their scripts see, and what it is worth."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_lab import grade, kit
+
+ROOT = Path(__file__).parents[2]
+
+
+def graded(submission, *arguments, folder=None, **environment):
+    """Run pytest as a learner would, in ``folder``; the run and the grade it wrote, if any."""
+    folder = folder or ROOT
+    file = Path(submission).parent / "grade.json"
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "tests/grading"),
+            *("--submission", str(submission), "--grade-json", str(file)),
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=600,
+    )
+    return run, grade.read(file) if file.exists() else None
+
+
+@pytest.fixture
+def solutions(tmp_path):
+    """A submission with everything solved, free to be spoiled."""
+    return shutil.copytree(
+        ROOT / "solutions", tmp_path / "handed in", ignore=shutil.ignore_patterns("__pycache__")
+    )
+
+
+def outcomes(a_grade):
+    return {check.id: check.outcome for check in a_grade.checks}
+
+
+def test_the_stubs_are_all_to_do_without_a_traceback_and_end_with_the_first_step(tmp_path):
+    stubs = shutil.copytree(ROOT / "exercises", tmp_path / "exercises")
+
+    run, result = graded(stubs)
+
+    assert run.returncode == 1
+    assert result.score == 0
+    assert "Traceback" not in run.stdout + run.stderr
+    assert "error" not in run.stdout.lower()
+    assert run.stdout.splitlines()[-2].startswith("Next: preprocessing.py")
+    quick = {check.id for check in kit.load().checks if check.tier == "quick"}
+    assert {outcomes(result)[check] for check in quick} <= {"todo", "blocked"}
+
+
+def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solutions):
+    run, result = graded(solutions)
+
+    assert run.returncode == 0, run.stdout
+    assert "Score 85 of 85" in run.stdout
+    assert (result.score, result.max_score) == (85, 100)
+    assert outcomes(result)["cnn.accuracy"] == "not_run"
+
+
+def test_a_part_of_the_checks_is_never_full_marks(solutions):
+    run, result = graded(solutions, "-k", "fnn")
+
+    assert run.returncode == 1
+    assert result.score == 11
+    assert result.exercises[0].points == 0
+    assert outcomes(result)["cnn.network"] == "not_run"
+    assert "did not run, so this is not full marks" in run.stdout
+
+
+def test_the_first_failure_stops_the_run_with_x(solutions):
+    (solutions / "preprocessing.py").write_text("raise RuntimeError('early')\n")
+
+    run, result = graded(solutions, "-x")
+
+    assert run.returncode == 1
+    assert outcomes(result)["preprocessing.test_transform"] == "failed"
+    assert outcomes(result)["fnn.network"] == "not_run"
+    assert "RuntimeError: early" in run.stdout
+
+
+def test_two_processes_give_the_grade_of_one(solutions):
+    (solutions / "cnn.py").write_text("class CNN:\n    pass\n")
+
+    _, alone = graded(solutions)
+    run, together = graded(solutions, "-n", "2")
+
+    assert outcomes(alone) == outcomes(together)
+    assert run.returncode == 1
+    assert "Score" in run.stdout
+
+
+def test_only_what_failed_last_is_run_again_with_lf(solutions, tmp_path):
+    (solutions / "fnn.py").write_text("raise RuntimeError('early')\n")
+    cache = ["-o", f"cache_dir={tmp_path / 'cache'}"]
+    graded(solutions, *cache)
+    shutil.copy(ROOT / "solutions" / "fnn.py", solutions / "fnn.py")
+
+    run, result = graded(solutions, *cache, "--lf")
+
+    assert result.exercises[2].points == 11
+    assert outcomes(result)["preprocessing.loaders"] == "not_run"
+    assert run.returncode == 1
+
+
+def test_what_needs_a_failed_check_is_blocked_and_gets_nothing(solutions):
+    file = solutions / "cnn.py"
+    file.write_text(file.read_text().replace("self.conv2(x).relu()", "self.conv2(x)"))
+
+    run, result = graded(solutions, "-k", "cnn")
+
+    assert outcomes(result)["cnn.network"] == "failed"
+    assert outcomes(result)["cnn.behaviour"] == "blocked"
+    assert "Waiting" in run.stdout
+
+
+def test_a_mistake_in_one_file_costs_only_that_exercise(solutions):
+    (solutions / "evaluation.py").write_text("def evaluate(:\n")
+
+    run, result = graded(solutions)
+
+    assert result.score == 65
+    assert "evaluation.py:1" in run.stdout
+
+
+def test_prints_are_shown_with_the_failure(solutions):
+    (solutions / "fnn.py").write_text("print('am I here?')\n1 / 0\n")
+
+    run, _ = graded(solutions, "-k", "fnn")
+
+    assert "Printed   am I here?" in run.stdout
+
+
+def test_tracebacks_have_the_learners_frames_alone(solutions):
+    file = solutions / "fnn.py"
+    file.write_text(
+        file.read_text().replace(
+            "def forward", "def forward(self, x):\n        return 1 / 0\n\n    def other"
+        )
+    )
+
+    run, _ = graded(solutions, "-k", "fnn", "--tb=short")
+
+    assert "ZeroDivisionError" in run.stdout
+    assert "mnist_lab" not in run.stdout.replace("mnist-lab", "")
+    assert "site-packages" not in run.stdout
+
+
+def test_verbose_lists_every_check(solutions):
+    run, _ = graded(solutions, "-k", "fnn", "-v")
+
+    assert all(check.id in run.stdout for check in kit.load().checks)
+
+
+def test_a_submission_that_is_not_there_is_said_in_a_sentence(tmp_path):
+    run, result = graded(tmp_path / "nowhere")
+
+    assert run.returncode == 4
+    assert "There is no file or folder" in run.stderr + run.stdout
+    assert result is None
+
+
+def test_one_file_is_a_submission_of_one_exercise(solutions):
+    _, result = graded(solutions / "fnn.py")
+
+    assert [exercise.points for exercise in result.exercises] == [0, 0, 11, 0, 0, 0]
+
+
+def test_what_the_kit_gets_wrong_is_an_error_and_no_points(solutions, tmp_path):
+    tests = tmp_path / "grading"
+    tests.mkdir()
+    (tests / "test_fnn.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.check('fnn.parameters')\n"
+        "def test_parameters(exercise):\n"
+        "    raise ValueError('a bug of ours')\n"
+    )
+
+    run, result = graded(solutions, "-p", "mnist_lab.grading.plugin", str(tests), "--noconftest")
+
+    assert outcomes(result)["fnn.parameters"] == "error"
+    assert "a bug of ours" in run.stdout
+    assert run.returncode == 1
+
+
+def test_the_grade_is_the_same_under_other_seeds(solutions):
+    scores = {graded(solutions, "--grade-seed", str(seed))[1].score for seed in (1, 2)}
+
+    assert scores == {85}
+
+
+def test_the_json_is_that_of_the_design(solutions):
+    graded(solutions, "-k", "fnn")
+    written = json.loads((solutions.parent / "grade.json").read_text())
+
+    assert written["schema"] == 1
+    assert {"kit", "submission", "sha256", "tier", "seed", "device", "walls"} <= written.keys()
+    assert written["submission"] == "handed in"
