@@ -193,7 +193,7 @@ def hint(name: str, more: bool) -> None:
             check = next((check for check in checks if check.id not in passed), checks[0])
     except KeyError as error:
         fail(f"{error.args[0]}.")
-    click.echo(f"{check.id}: {check.title}\n")
+    click.echo(click.wrap_text(f"{check.id}: {check.title}", 80) + "\n")
     click.echo(click.wrap_text(check.hints[1 if more else 0], 80, "  ", "  "))
     if not more:
         click.echo(f"\nMore: mnist-lab hint {check.id} --more")

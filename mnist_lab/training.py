@@ -371,7 +371,7 @@ def _one_epoch(
 def _stream(
     train: Split, epoch: int, settings: Settings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """The training digits of an epoch, counted from 0, shuffled and augmented, some whole batches at a time."""
+    """An epoch (from 0) of training digits, shuffled and augmented, whole batches at a time."""
     key = np.random.SeedSequence((settings.seed, epoch), spawn_key=(0,))
     order = torch.from_numpy(np.random.default_rng(key).permutation(len(train)))
     draws = draw(settings.seed, epoch, len(train))

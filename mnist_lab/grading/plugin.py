@@ -67,6 +67,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
+    """Run the tests of the current folder, whatever folder is to be graded.
+
+    pytest looks for its settings before it knows our options, so it takes the PATH of
+    ``--submission PATH`` for a folder of tests and loses the settings, ``testpaths`` above all.
+    """
+    here = early_config.invocation_params.dir
+    known = early_config.known_args_namespace
+    if early_config.inipath is None and not known.file_or_dir and (here / "tests/grading").is_dir():
+        args += [str(here / "tests/grading"), "-o", f"cache_dir={here / '.pytest_cache'}"]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the run's ``Grading``."""
     config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
@@ -171,6 +184,8 @@ class Grading:
         checks = [check.id for item in items if (check := check_of(item))]
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
+        order = [check.id for check in kit.load().checks]
+        items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         # The server takes a while to start, and there is something else to import meanwhile.

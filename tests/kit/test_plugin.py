@@ -14,20 +14,19 @@ from mnist_lab import grade, kit
 ROOT = Path(__file__).parents[2]
 
 
-def graded(submission, *arguments, folder=None, **environment):
-    """Run pytest as a learner would, in ``folder``; the run and the grade it wrote, if any."""
-    folder = folder or ROOT
+def graded(submission, *arguments, tests="tests/grading"):
+    """Run pytest on the grading tests as a learner would; the run and its grade, if any."""
     file = Path(submission).parent / "grade.json"
     run = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "tests/grading"),
+            *(sys.executable, "-m", "pytest", str(tests)),
             *("--submission", str(submission), "--grade-json", str(file)),
             *arguments,
         ],
         capture_output=True,
         text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         timeout=600,
     )
     return run, grade.read(file) if file.exists() else None
@@ -170,6 +169,14 @@ def test_a_submission_that_is_not_there_is_said_in_a_sentence(tmp_path):
     assert result is None
 
 
+def test_a_folder_anywhere_is_graded_without_naming_the_tests(solutions):
+    command = [sys.executable, "-m", "pytest", "--submission", str(solutions), "-k", "fnn"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+    assert "Score 11 of 85" in run.stdout, run.stderr
+    assert not (solutions / ".pytest_cache").exists()
+
+
 def test_one_file_is_a_submission_of_one_exercise(solutions):
     _, result = graded(solutions / "fnn.py")
 
@@ -186,7 +193,7 @@ def test_what_the_kit_gets_wrong_is_an_error_and_no_points(solutions, tmp_path):
         "    raise ValueError('a bug of ours')\n"
     )
 
-    run, result = graded(solutions, "-p", "mnist_lab.grading.plugin", str(tests), "--noconftest")
+    run, result = graded(solutions, "-p", "mnist_lab.grading.plugin", "--noconftest", tests=tests)
 
     assert outcomes(result)["fnn.parameters"] == "error"
     assert "a bug of ours" in run.stdout
