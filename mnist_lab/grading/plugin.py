@@ -83,6 +83,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the run's ``Grading``."""
     config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
+    config.addinivalue_line("markers", "gpu: needs a GPU that PyTorch can use")
     if config.getoption("--report") and not config.getoption("--full"):
         raise pytest.UsageError("--report needs --full: only then are the models trained.")
     if config.getoption("--report") and getattr(config.option, "numprocesses", None):
