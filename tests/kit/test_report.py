@@ -78,7 +78,7 @@ def page(written):
 def quick(monkeypatch):
     """Reports without pictures and pages, for tests of what becomes of their files."""
 
-    def contents(comparison):
+    def contents(comparison, grade=None):
         files = ["cnn.safetensors", "results.json"]
         return {
             "weights/cnn.safetensors": b"new",
