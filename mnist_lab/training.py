@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnist_lab.augment import augment, draw, normalise
+from mnist_lab.chance import Purpose, permutation
 from mnist_lab.data import Digits, Split
 from mnist_lab.fast import FastSteps, fast_forward
 
@@ -372,8 +372,7 @@ def _stream(
     train: Split, epoch: int, settings: Settings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch (from 0) of training digits, shuffled and augmented, whole batches at a time."""
-    key = np.random.SeedSequence((settings.seed, epoch), spawn_key=(0,))
-    order = torch.from_numpy(np.random.default_rng(key).permutation(len(train)))
+    order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
     draws = draw(settings.seed, epoch, len(train))
     batches = max(1, CHUNK // settings.batch_size)
     size = len(train) if device.type == "cuda" else batches * settings.batch_size
