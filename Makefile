@@ -9,7 +9,7 @@ report: .venv/ready
 	$(BIN)/mnist-lab compare
 
 test: .venv/ready
-	$(BIN)/pytest tests/kit
+	$(BIN)/pytest tests/kit -n auto --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

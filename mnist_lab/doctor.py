@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -33,7 +32,7 @@ def findings(directory: Path | None = None) -> Iterator[Finding]:
     if find_spec("torch") is not None:
         yield _gpu()
         yield _digits(directory)
-    yield _isolation()
+        yield from _walls()
 
 
 def _python() -> Finding:
@@ -71,9 +70,26 @@ def _digits(directory: Path | None) -> Finding:
     return Finding("ok", "digits", f"MNIST is in {where} and is what it should be")
 
 
-def _isolation() -> Finding:
-    if hasattr(os, "fork"):
-        return Finding("ok", "isolation", "submissions run in forked processes of their own")
-    return Finding(
-        "note", "isolation", "submissions run in spawned processes; grading takes longer"
-    )
+def _walls() -> Iterator[Finding]:
+    """What a submission may not do on this machine, as tried from inside a process of its kind."""
+    from mnist_lab.submission.enclosure import missing
+    from mnist_lab.submission.server import Server, ServerError, default_isolation
+    from mnist_lab.submission.walls import OF_SPAWNED, WALLS
+
+    found: Mapping[str, str] = OF_SPAWNED
+    advice = "grading takes longer: processes are spawned here, not forked"
+    if default_isolation() == "fork":
+        server = Server()
+        try:
+            server.wait()
+        except ServerError as error:
+            yield Finding("missing", "walls", f"submissions can't be run: {error}")
+            return
+        finally:
+            server.close()
+        found, advice = server.walls, missing()
+    for name, does in WALLS.items():
+        state: Literal["ok", "note"] = "ok" if found[name] == "enforced" else "note"
+        yield Finding(state, f"wall {name}", f"{found[name]}: a submission {does}")
+    if advice and set(found.values()) != {"enforced"}:
+        yield Finding("note", "walls", advice)

@@ -293,11 +293,15 @@ def build(
 
 
 def write(grade: Grade, path: Path) -> None:
-    """Write the JSON of ``grade`` to ``path``, whole or not at all."""
+    """Write the JSON of ``grade`` to ``path``, whole or not at all. Raises ``OSError``."""
     scratch = path.with_name(f".{path.name}.partial")
     text = json.dumps(grade.to_json(), indent=2, allow_nan=False)
-    scratch.write_text(text + "\n", encoding="utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_text(text + "\n", encoding="utf-8")
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> Grade:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,9 @@ from torch.nn import functional as F
 from mnist_lab.augment import augment, draw, normalise
 from mnist_lab.chance import Purpose, permutation
 from mnist_lab.data import Digits, Split
-from mnist_lab.fast import FastSteps, fast_forward
+
+if TYPE_CHECKING:
+    from mnist_lab.fast import FastSteps
 
 __all__ = [
     "DeviceError",
@@ -322,8 +325,11 @@ def _start(
     device: torch.device,
 ) -> _Run:
     usual = loss is cross_entropy and optimizer is adam
-    if usual and FastSteps.suit(model, device):
-        return _Run(model, FastSteps(model, settings.learning_rate), loss)
+    if usual and _is_the_labs(model):
+        from mnist_lab.fast import FastSteps
+
+        if FastSteps.suit(model, device):
+            return _Run(model, FastSteps(model, settings.learning_rate), loss)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
     made = optimizer(list(model.parameters()), settings.learning_rate)
@@ -389,7 +395,17 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
     """The outputs for ``images`` in eval mode, no gradients."""
     model.eval()
     with torch.inference_mode():
-        return torch.cat([fast_forward(model, part) for part in images.split(CHUNK)])
+        parts = images.split(CHUNK)
+        if not _is_the_labs(model):
+            return torch.cat([model(part) for part in parts])
+        from mnist_lab.fast import fast_forward
+
+        return torch.cat([fast_forward(model, part) for part in parts])
+
+
+def _is_the_labs(model: nn.Module) -> bool:
+    """Whether ``model`` may be one of the lab's own: a learner's never sees their code."""
+    return type(model).__module__ == "mnist_lab.models"
 
 
 def _loss_and_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> tuple[float, int]:

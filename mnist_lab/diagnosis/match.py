@@ -1,173 +1,117 @@
-"""Which of the reference's weights each of a learner's parameters is, and whether both networks
-compute the same.
+"""Which known mistakes explain what a learner's code did: those that do the same, number by number.
 
-Parameters are matched by their number of elements, which no two weights of a network share, so
-neither names nor order matter. A weight may be stored in any layout: transposed, flattened in
-another order, as the kernel of a convolution. A layout only relabels the weights; the network is
-the same.
+A mistake is a change of a plan: of the network, the loop or the transform that the handout asks
+for. Plans with one change are tried first, then plans with two.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
-from typing import Protocol
+from itertools import combinations, product
+from typing import Generic, TypeVar
 
-import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.reference import Network
+from mnist_lab.diagnosis import CheckFailure, fail
 
-__all__ = [
-    "EQUAL",
-    "NEARLY_EQUAL",
-    "Comparison",
-    "Layout",
-    "Named",
-    "Unmatched",
-    "compare",
-    "difference",
-    "draw_weights",
-    "layouts",
-    "match",
-]
+__all__ = ["EQUAL", "NEARLY_EQUAL", "Explanation", "Fault", "difference", "explain", "named"]
 
 EQUAL = 1e-9
-"""Float64 outputs of size 1 that differ by less come from the same network: correct rewrites of
-a network differ by some 1e-14, known mistakes by more than 1e-6."""
+"""Float64 outputs of size 1 that differ by less come from the same computation: correct rewrites
+differ by some 1e-14, known mistakes by more than 1e-6."""
 
 NEARLY_EQUAL = 1e-3
 """The same for code that works in float32 only; part of the largest output."""
 
-
-class Named(Protocol):
-    """What is known of a learner's parameter."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-
-
-class Unmatched(Exception):  # noqa: N818 - an answer, not an error
-    """The parameters are not those of the network.
-
-    ``missing``: names of the reference's weights that no parameter has the size of; ``extra``:
-    parameters that are none of the weights.
-    """
-
-    def __init__(self, missing: Sequence[str], extra: Sequence[Named]) -> None:
-        super().__init__(missing, extra)
-        self.missing, self.extra = tuple(missing), tuple(extra)
+Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a learner stores a weight: its axes in the given ``order``, then reshaped to ``shape``.
+class Fault(Generic[Plan]):
+    """A known mistake.
 
-    ``axes`` are the sizes of the reference's axes.
+    ``id`` begins with the exercise's. ``says`` is one sentence about what the learner's code does;
+    ``hint`` one about what to look at. ``changes`` are the ways to make it: each gives a plan with
+    the mistake, or None for a plan in which it cannot be made.
     """
 
-    axes: tuple[int, ...]
-    order: tuple[int, ...]
-    shape: tuple[int, ...]
-
-    def to_reference(self, stored: Tensor) -> Tensor:
-        """The weight with the reference's axes."""
-        in_order = stored.reshape([self.axes[axis] for axis in self.order])
-        back = [self.order.index(axis) for axis in range(len(self.axes))]
-        return in_order.permute(back)
+    id: str
+    says: str
+    hint: str
+    changes: tuple[Callable[[Plan], Plan | None], ...]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The reference's ``outputs`` in the layout in which they are closest to the learner's.
-
-    ``difference`` is the largest difference of an output.
+class Explanation(Generic[Plan]):
+    """What does the same as the learner's code: each of ``alternatives`` is one fault or two that
+    are made together. ``difference`` is the largest difference that is left, ``plan`` the plan of
+    the first alternative.
     """
 
-    outputs: Tensor
-    layout: dict[str, Layout]
+    alternatives: tuple[tuple[Fault[Plan], ...], ...]
     difference: float
+    plan: Plan
+
+    @property
+    def fault(self) -> str:
+        """The ids: ``a``, ``a+b`` for two at once, ``a|b`` where both explain it."""
+        return "|".join("+".join(fault.id for fault in faults) for faults in self.alternatives)
+
+    @property
+    def message(self) -> str:
+        """What the code does, as sentences."""
+        each = [" ".join(fault.says for fault in faults) for faults in self.alternatives]
+        return each[0] if len(each) == 1 else " Or: ".join([f"Either: {each[0]}", *each[1:]])
+
+    @property
+    def hint(self) -> str:
+        """The hints of all faults, each once."""
+        hints = [fault.hint for faults in self.alternatives for fault in faults]
+        return " ".join(dict.fromkeys(hints))
 
 
-def match(network: Network, parameters: Sequence[Named]) -> dict[str, Named]:
-    """The learner's parameter for each of the reference's weights.
+def explain(
+    asked: Plan,
+    bank: Sequence[Fault[Plan]],
+    differs: Callable[[Plan], float],
+    equal: float = EQUAL,
+    pairs: Sequence[Fault[Plan]] | None = None,
+) -> Explanation[Plan] | None:
+    """The faults of ``bank`` with which ``asked`` does what the learner's code did.
 
-    Raises ``Unmatched`` if the two are not one to one.
+    ``differs`` says how far a plan is from what was seen, infinity if it can't be that. All single
+    faults are tried, and if none explains it all pairs of ``pairs``, which is ``bank`` unless
+    given. None if there is no explanation.
     """
-    left = list(parameters)
-    found: dict[str, Named] = {}
-    for weight, axes in network.axes.items():
-        fitting = [each for each in left if layouts(axes, each.shape)]
-        if fitting:
-            found[weight] = fitting[0]
-            left.remove(fitting[0])
-    missing = [weight for weight in network.axes if weight not in found]
-    if missing or left:
-        raise Unmatched(missing, left)
-    return found
+    singles = ((fault,) for fault in bank)
+    twos = combinations(bank if pairs is None else pairs, 2)
+    for candidates in (singles, twos):
+        found: list[tuple[tuple[Fault[Plan], ...], float, Plan]] = []
+        for faults in candidates:
+            for plan in _made(asked, faults):
+                distance = differs(plan)
+                if distance < equal:
+                    found.append((faults, distance, plan))
+                    break
+        if found:
+            alternatives = tuple(faults for faults, _, _ in found)
+            return Explanation(alternatives, max(far for _, far, _ in found), found[0][2])
+    return None
 
 
-def layouts(axes: Sequence[int], shape: Sequence[int]) -> list[Layout]:
-    """Every way to store a weight with ``axes`` in a tensor of ``shape``, the usual one first."""
-    if math.prod(shape) != math.prod(axes):
-        return []
-    single = tuple(axis for axis, size in enumerate(axes) if size == 1)
-    others = [axis for axis, size in enumerate(axes) if size > 1]
-    return [
-        Layout(tuple(axes), single + order, tuple(shape))
-        for order in permutations(others)
-        if _joints(shape) <= _joints([axes[axis] for axis in order])
-    ]
-
-
-def draw_weights(
-    network: Network, matched: Mapping[str, Named], generator: torch.Generator
-) -> dict[str, Tensor]:
-    """Normal random float64 weights for the learner's parameters, by their names.
-
-    Their scale keeps every layer's outputs near 1 and its biases as large, so that no part of the
-    network is without effect.
-    """
-    drawn = {}
-    for weight, parameter in matched.items():
-        axes = network.axes[weight]
-        scale = math.sqrt(2 / math.prod(axes[1:])) if len(axes) > 1 else 0.5
-        values = torch.randn(list(parameter.shape), generator=generator, dtype=torch.float64)
-        drawn[parameter.name] = scale * values
-    return drawn
-
-
-def compare(
-    network: Network,
-    matched: Mapping[str, Named],
-    stored: Mapping[str, Tensor],
-    images: Tensor,
-    outputs: Tensor,
-) -> Comparison:
-    """The learner's ``outputs`` for ``images`` against the reference's with the same weights.
-
-    ``stored`` are the learner's weights by the learner's names. Every layout is tried until one
-    gives equal outputs; otherwise the closest is told.
-    """
-    closest: Comparison | None = None
-    for layout in _all_layouts(network, matched):
-        weights = {
-            weight: layout[weight].to_reference(stored[parameter.name].double())
-            for weight, parameter in matched.items()
-        }
-        expected = network.forward(weights, images.double())
-        distance = difference(outputs, expected)
-        if closest is None or distance < closest.difference:
-            closest = Comparison(expected, layout, distance)
-        if distance < EQUAL:
-            break
-    assert closest is not None, "matched parameters have at least one layout"
-    return closest
+def named(
+    explanation: Explanation[Plan], evidence: str, where: str = "", hint: str = ""
+) -> CheckFailure:
+    """The failure to raise for a mistake that was recognised; the hint is its own unless given."""
+    return fail(
+        explanation.message,
+        evidence,
+        hint or explanation.hint,
+        fault=explanation.fault,
+        where=where,
+    )
 
 
 def difference(actual: Tensor, expected: Tensor) -> float:
@@ -178,16 +122,13 @@ def difference(actual: Tensor, expected: Tensor) -> float:
     return math.inf if math.isnan(distance) else distance
 
 
-def _all_layouts(network: Network, matched: Mapping[str, Named]) -> Iterator[dict[str, Layout]]:
-    options = [layouts(network.axes[weight], each.shape) for weight, each in matched.items()]
-    for chosen in product(*options):
-        yield dict(zip(matched, chosen, strict=True))
-
-
-def _joints(shape: Sequence[int]) -> set[int]:
-    """Where one axis ends and the next begins, counted in elements; axes of size 1 have none."""
-    joints, size = set(), 1
-    for length in shape:
-        size *= length
-        joints.add(size)
-    return joints - {1}
+def _made(asked: Plan, faults: Sequence[Fault[Plan]]) -> Iterator[Plan]:
+    """The plans with all of ``faults``, in either order."""
+    orders = [tuple(faults)] if len(faults) == 1 else [tuple(faults), tuple(reversed(faults))]
+    for order in orders:
+        for changes in product(*(fault.changes for fault in order)):
+            plan: Plan | None = asked
+            for change in changes:
+                plan = None if plan is None else change(plan)
+            if plan is not None:
+                yield plan

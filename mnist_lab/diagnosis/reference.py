@@ -19,14 +19,14 @@ __all__ = [
     "STD",
     "Epoch",
     "Network",
+    "Stage",
+    "Weights",
     "accuracy",
     "adam",
     "batches",
-    "cnn",
     "confusion_matrix",
     "cross_entropy",
     "fnn",
-    "logistic_regression",
     "normalise",
     "normed_fnn",
     "sgd",
@@ -38,6 +38,9 @@ Weights = Mapping[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Forward = Callable[[Weights, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
+Stage = Callable[[Weights, Tensor], Tensor]
+"""A step of a network: what comes out of it for its weights and what goes in."""
+
 Step = Callable[[Weights, Weights], dict[str, Tensor]]
 """An optimizer: from weights and gradients to the weights after its step."""
 
@@ -65,41 +68,53 @@ def convolution(x: Tensor, w: Weights, layer: str) -> Tensor:
     return F.conv2d(x, w[f"{layer}.weight"], w[f"{layer}.bias"], padding=1)
 
 
-def logistic_regression(w: Weights, images: Tensor) -> Tensor:
-    """One linear layer and a sigmoid."""
-    return torch.sigmoid(linear(images, w, "linear"))
+def linear_with(layer: str) -> Stage:
+    return lambda w, x: linear(x, w, layer)
 
 
-def fnn(w: Weights, images: Tensor) -> Tensor:
-    """One hidden layer of ReLUs, as many as there are weights for."""
-    return linear(F.relu(linear(images, w, "hidden")), w, "output")
+def convolution_with(layer: str) -> Stage:
+    return lambda w, x: convolution(x, w, layer)
 
 
-def cnn(w: Weights, images: Tensor) -> Tensor:
-    """Two convolutions, each with ReLU and pooling, then two dense layers."""
-    x = F.max_pool2d(F.relu(convolution(images, w, "conv1")), 2)
-    x = F.max_pool2d(F.relu(convolution(x, w, "conv2")), 2)
-    return linear(F.relu(linear(x, w, "hidden")), w, "output")
+def relu(w: Weights, x: Tensor) -> Tensor:
+    return F.relu(x)
+
+
+def sigmoid(w: Weights, x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+def max_pool(w: Weights, x: Tensor) -> Tensor:
+    return F.max_pool2d(x, 2)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network, and the axes of its weights.
+    """The stages of a network in their order, and the axes of its weights.
 
     ``axes`` gives the sizes of each weight as (outputs, inputs...), a dense layer's inputs as the
-    axes of the image or the feature maps that are flattened into it.
+    axes of the image or the feature maps that are flattened into it. ``changed`` names the stages
+    that are no longer what is asked for.
     """
 
-    forward: Forward
+    stages: Mapping[str, Stage]
     axes: Mapping[str, tuple[int, ...]]
+    changed: frozenset[str] = frozenset()
+
+    def forward(self, w: Weights, images: Tensor) -> Tensor:
+        x = images
+        for stage in self.stages.values():
+            x = stage(w, x)
+        return x
 
 
 NETWORKS = {
     "logistic_regression": Network(
-        logistic_regression, {"linear.weight": (10, 28, 28), "linear.bias": (10,)}
+        {"linear": linear_with("linear"), "sigmoid": sigmoid},
+        {"linear.weight": (10, 28, 28), "linear.bias": (10,)},
     ),
     "fnn": Network(
-        fnn,
+        {"hidden": linear_with("hidden"), "relu": relu, "output": linear_with("output")},
         {
             "hidden.weight": (256, 28, 28),
             "hidden.bias": (256,),
@@ -108,7 +123,17 @@ NETWORKS = {
         },
     ),
     "cnn": Network(
-        cnn,
+        {
+            "conv1": convolution_with("conv1"),
+            "relu1": relu,
+            "pool1": max_pool,
+            "conv2": convolution_with("conv2"),
+            "relu2": relu,
+            "pool2": max_pool,
+            "hidden": linear_with("hidden"),
+            "relu3": relu,
+            "output": linear_with("output"),
+        },
         {
             "conv1.weight": (16, 1, 3, 3),
             "conv1.bias": (16,),
@@ -121,6 +146,9 @@ NETWORKS = {
         },
     ),
 }
+
+fnn = NETWORKS["fnn"].forward
+"""Of any size: one hidden layer with as many units as there are weights for."""
 
 
 # The metrics: logits (N, 10) and labels (N,)
@@ -144,10 +172,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> Tensor:
     """int64 (10, 10): how many examples of the row's digit were taken for the column's."""
-    counts = torch.zeros(10, 10, dtype=torch.int64)
-    for truth, prediction in zip(labels, logits.argmax(1), strict=True):
-        counts[truth, prediction] += 1
-    return counts
+    return torch.bincount(10 * labels + logits.argmax(1), minlength=100).view(10, 10)
 
 
 # Training, of networks with as few units as a check likes

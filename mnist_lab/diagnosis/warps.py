@@ -6,19 +6,36 @@ the best rotation is taken out is the work of the perspective.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["DOTS", "Warps", "dots", "measure"]
+__all__ = [
+    "DOTS",
+    "SPREAD",
+    "Traces",
+    "Warps",
+    "angles",
+    "clouds",
+    "dots",
+    "measure",
+    "middle",
+    "trace",
+]
 
 CENTRE = 13.5
 DOTS = torch.tensor([[6.0, 6.0], [21.0, 6.0], [21.0, 21.0], [6.0, 21.0], [CENTRE, CENTRE]])
 """(x, y) of the dots: top left, top right, bottom right, bottom left, centre."""
 
-BRIGHTNESS = (0.5, 1.0, 1.0, 1.0, 1.0)
-"""Of the dots; the first is darker, so that a mirrored image can be told from the original."""
+BRIGHTNESS = (0.4, 0.6, 0.8, 1.0, 1.0)
+"""Of the dots: no two corners are alike, so that a mirrored or turned image can be told from the
+original."""
+
+MIDDLE = 12.0
+"""Pixels from the centre that no warp that is asked for mixes with the corners that it uncovers."""
 
 RADIUS = 1.3
 REACH = 6.0
@@ -28,6 +45,13 @@ ROTATION_ERROR = 0.3
 """Pixels by which a dot may miss its place after a mere rotation: nearest-neighbour sampling
 reaches 0.18, while a perspective that moves a corner by a pixel is seen at 0.5."""
 
+SPREAD = 3.24
+"""Of the centre dot when nothing blurs it; interpolation changes it by up to 0.15, the
+slightest common blur, of 3x3 pixels with a deviation of 0.5, by 0.35."""
+
+APART = 4.5
+"""Pixels that two dots keep between them, even in a picture made half as large."""
+
 
 @dataclass(frozen=True)
 class Warps:
@@ -35,13 +59,18 @@ class Warps:
 
     ``degrees`` (N,): the rotation, anticlockwise. ``error`` (N,): the pixels by which the dot that
     fits a rotation worst misses its place. ``scale`` (N,): the factor by which the dots moved
-    away from the centre. ``dimmest`` (N,): the index of the dot of least brightness.
+    away from the centre. ``dimmest`` (N,): the index of the dot of least brightness. ``spread``
+    (N,): the mean squared distance in pixels of the centre dot's light from its own centre.
+    ``upright`` (N,): whether the top left dot is the dimmest and the top right one dimmer than the
+    bottom left one, as in no picture that is mirrored, transposed or turned by a quarter.
     """
 
     degrees: Tensor
     error: Tensor
     scale: Tensor
     dimmest: Tensor
+    spread: Tensor
+    upright: Tensor
 
     @property
     def rotations(self) -> Tensor:
@@ -49,43 +78,221 @@ class Warps:
         return self.error < ROTATION_ERROR
 
 
+@dataclass(frozen=True)
+class Traces:
+    """Where N warps, of any angle and perhaps mirrored, took the dots.
+
+    The picture is ``mirrored`` (N,), left for right, or not; then turned by ``degrees`` (N,), from
+    -180 to 180, enlarged by ``scale`` (N,) and moved by ``shift`` (N,), complex, in pixels to the
+    right and up. ``similar`` (N,): the pixels by which a dot misses its place if that is all;
+    ``affine`` (N,): if it may have been sheared as well, by ``shear`` (N,). ``bent`` (N,): the
+    pixels by which the centre dot misses the crossing of the square's diagonals, where any
+    perspective leaves it. ``whole`` (N,): whether no dot is partly outside of the image; of the
+    others the rest is not to be trusted.
+    """
+
+    mirrored: Tensor
+    degrees: Tensor
+    scale: Tensor
+    shift: Tensor
+    shear: Tensor
+    similar: Tensor
+    affine: Tensor
+    bent: Tensor
+    whole: Tensor
+
+    def of(self, which: Tensor) -> Traces:
+        """Those of the N ``which`` (N,) are chosen."""
+        return Traces(*(getattr(self, each.name)[which] for each in fields(self)))
+
+
 def dots() -> Tensor:
     """The probe image, uint8 (28, 28): five soft dots on black."""
-    light = torch.tensor(BRIGHTNESS).view(-1, 1, 1) * torch.exp(-_squares() / (2 * RADIUS**2))
-    return (255 * light.sum(0).clamp(max=1)).round().to(torch.uint8)
+    return (255 * _light(_complex(DOTS).unsqueeze(0))[0]).round().to(torch.uint8)
 
 
 def measure(images: Tensor) -> Warps:
     """Measure the warps that made ``images`` (N, 28, 28), 0 black to 1 white, from the dots."""
-    squares = _squares()
-    near = (squares.argmin(0) == torch.arange(5).view(-1, 1, 1)) & (squares < REACH**2)
-    light = images.clamp(min=0).unsqueeze(1) * near
-    mass = light.sum((2, 3))
-    x, y = _pixels()
-    found = torch.stack([(light * x).sum((2, 3)), (light * y).sum((2, 3))], dim=2)
-    found = found / mass.clamp(min=1e-6).unsqueeze(2)
+    before = _complex(DOTS)
+    after, mass = _found(images, before.unsqueeze(0))
 
     # In the complex plane a rotation about the centre is a factor of modulus 1.
-    before, after = _complex(DOTS), _complex(found)
-    factor = (after[:, :4] * before[:4].conj()).sum(1) / before[:4].abs().square().sum()
+    factor = _factor(after[:, :4], before[:4])
     rotated = (factor / factor.abs()).unsqueeze(1) * before
     return Warps(
         degrees=torch.rad2deg(factor.angle()),
         error=(after - rotated).abs().amax(1),
         scale=factor.abs(),
         dimmest=mass.argmin(1),
+        spread=_spread(images, after[:, 4]),
+        upright=(mass[:, :1] < mass[:, 1:]).all(1) & (mass[:, 1] < mass[:, 3]),
     )
 
 
-def _pixels() -> tuple[Tensor, Tensor]:
+def trace(images: Tensor) -> Traces:
+    """Find the dots in ``images`` (N, 28, 28), 0 black to 1 white, wherever they went."""
+    after, mass = _found(images, _brightest(images))
+    mirrored, before, expected = _matched(after, mass)
+    light = mass / expected
+
+    # a z + b + c conj(z) is any affine map of z; c shears. The dots add up to 0, and so do their
+    # squares: a, b and c can be fitted one by one.
+    turn, shear = _factor(after, before), _factor(after, before.conj())
+    shift = after.mean(1)
+    similar = turn.unsqueeze(1) * before + shift.unsqueeze(1)
+    affine = similar + shear.unsqueeze(1) * before.conj()
+    return Traces(
+        mirrored=mirrored,
+        degrees=torch.rad2deg(turn.angle()),
+        scale=turn.abs(),
+        shift=shift,
+        shear=shear.abs(),
+        similar=(after - similar).abs().amax(1),
+        affine=(after - affine).abs().amax(1),
+        bent=_bent(after, before),
+        whole=light.amin(1) > 0.85 * light.median(1).values,
+    )
+
+
+def _bent(after: Tensor, before: Tensor) -> Tensor:
+    # The corner dots in order around the square, the centre dot last.
+    order = torch.where(before.abs() < 1, torch.inf, before.angle()).argsort(1)
+    a, b, c, d, centre = after.gather(1, order).unbind(1)
+    one, other = c - a, d - b
+    across = (one.conj() * other).imag
+    along = ((b - a).conj() * other).imag / torch.where(across == 0, 1e-6, across)
+    return (a + along * one - centre).abs()
+
+
+def _brightest(images: Tensor) -> Tensor:
+    """The complex places (N, 5) of the brightest spots that are apart from each other."""
+    z = _pixels()
+    apart = (z.view(-1, 1) - z.view(1, -1)).abs() >= APART
+    spot = torch.exp(-(z.view(-1, 1) - z.view(1, -1)).abs().square() / (2 * RADIUS**2))
+    light = images.clamp(min=0).flatten(1) @ spot
+    places = []
+    for _ in DOTS:
+        best = light.argmax(1)
+        places.append(z.flatten()[best])
+        light = light * apart[best]
+    return torch.stack(places, dim=1)
+
+
+def _matched(after: Tensor, mass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Which dot each of the places (N, 5) is of, by order and brightness: whether the picture is
+    mirrored, where the dots of ``after`` were, and how bright.
+    """
+    middle = (after - after.mean(1, keepdim=True)).abs().argmin(1, keepdim=True)
+    others = (after - after.gather(1, middle)).angle()
+    around = others.scatter(1, middle, torch.inf).argsort(1)  # anticlockwise, the middle last
+    seen = mass.gather(1, around)
+    corners = torch.tensor([3, 2, 1, 0])  # anticlockwise too
+    turns = [corners.roll(by) for by in range(4)] + [corners.flip(0).roll(by) for by in range(4)]
+    orders = torch.stack([torch.cat([turn, torch.tensor([4])]) for turn in turns])
+    expected = torch.tensor(BRIGHTNESS)[orders]
+    share = seen / seen.sum(1, keepdim=True)
+    off = (share.unsqueeze(1) - expected / expected.sum(1, keepdim=True)).abs().sum(2)
+    best = off.argmin(1)
+    mirrored = best >= 4
+    dots = _complex(DOTS)[orders[best]]
+    dots = torch.where(mirrored.unsqueeze(1), -dots.conj(), dots)
+    return (
+        mirrored,
+        torch.zeros_like(dots).scatter(1, around, dots),
+        torch.zeros_like(mass).scatter(1, around, expected[best]),
+    )
+
+
+def _spread(images: Tensor, centres: Tensor) -> Tensor:
+    squares = (_pixels() - centres.view(-1, 1, 1)).abs().square()
+    light = images.clamp(min=0) * (squares < REACH**2 / 2)
+    return (light * squares).sum((1, 2)) / light.sum((1, 2)).clamp(min=1e-6)
+
+
+def clouds() -> Tensor:
+    """A probe image of which angles can be told more exactly, uint8 (28, 28): clouds on black."""
+    noise = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    weights = torch.exp(-torch.arange(-2.0, 3.0).square() / (2 * 0.8**2))
+    smooth = F.conv2d(noise, torch.outer(weights, weights).view(1, 1, 5, 5), padding=2)[0, 0]
+    inside = ((MIDDLE - _pixels().abs()) / 2).clamp(0, 1)
+    return (255 * inside * (0.5 + 0.25 * smooth / smooth.std()).clamp(0, 1)).round().to(torch.uint8)
+
+
+def middle() -> Tensor:
+    """Where an image (28, 28) is away from its edges and corners: bool."""
+    z = _pixels()
+    return (z.real.abs() < MIDDLE) & (z.imag.abs() < MIDDLE) & (z.abs() < 1.25 * MIDDLE)
+
+
+def angles(images: Tensor) -> tuple[Tensor, Tensor]:
+    """The angle (N,) by which ``clouds`` were turned in each of ``images`` (N, 28, 28), in degrees
+    from -180 to 180, anticlockwise, and how alike (N,) they look then, at most 1.
+
+    A mere rotation has 0.991 and more by any interpolation, and its angle is known to half a
+    degree; but nearest-neighbour sampling leaves an image as it is up to 2.2 degrees, which is told
+    as 0.
+    """
+    degrees = torch.arange(-180.0, 180.0, 0.5)
+    alike = torch.maximum(*(_alike(images, looks) for looks in _turned_clouds(degrees)))
+    best, at = alike.max(1, keepdim=True)
+    ties = (alike > best - 1e-4).float()
+    beside = (degrees - degrees[at] + 180) % 360 - 180  # around the circle
+    found = degrees[at].squeeze(1) + (ties * beside).sum(1) / ties.sum(1)
+    return (found + 180) % 360 - 180, best.squeeze(1)
+
+
+def _alike(images: Tensor, others: Tensor) -> Tensor:
+    """(N, M): the correlation of each of the images with each of the others."""
+
+    def standardised(images: Tensor) -> Tensor:
+        flat = images.flatten(1) - images.flatten(1).mean(1, keepdim=True)
+        return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-6)
+
+    return standardised(images) @ standardised(others).T
+
+
+def _turned_clouds(degrees: Tensor) -> Iterator[Tensor]:
+    """Clouds turned by each angle, by nearest neighbours and bilinearly."""
+    turn = torch.deg2rad(degrees)
+    cos, sin, none = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    matrix = torch.stack([cos, -sin, none, sin, cos, none], dim=1).view(-1, 2, 3)
+    size = [len(degrees), 1, 28, 28]
+    grid = F.affine_grid(matrix, size, align_corners=False)
+    image = (clouds() / 255).expand(size)
+    for mode in ("nearest", "bilinear"):
+        yield F.grid_sample(image, grid, mode=mode, align_corners=False)[:, 0]
+
+
+def _factor(after: Tensor, before: Tensor) -> Tensor:
+    """The complex factor (N,) that takes ``before`` nearest to ``after``."""
+    return (after * before.conj()).sum(-1) / before.abs().square().sum(-1)
+
+
+def _found(images: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """The centre of the light near each of five ``places`` (N, 5), complex, and its amount."""
+    axis = torch.arange(28.0) - CENTRE
+    across = (axis - places.real.unsqueeze(-1)).square().unsqueeze(-2)
+    down = (axis + places.imag.unsqueeze(-1)).square().unsqueeze(-1)
+    squares = across + down
+    near = (squares.argmin(1, keepdim=True) == torch.arange(5).view(5, 1, 1)) & (squares < REACH**2)
+    light = images.clamp(min=0).unsqueeze(1) * near
+    by_column, by_row = light.sum(2), light.sum(3)
+    mass = by_column.sum(2)
+    centre = torch.complex(by_column @ axis, -(by_row @ axis))
+    return centre / mass.clamp(min=1e-6), mass
+
+
+def _light(places: Tensor) -> Tensor:
+    """Images (N, 28, 28) of five soft dots at complex ``places`` (N, 5)."""
+    squares = (_pixels() - places.view(*places.shape, 1, 1)).abs().square()
+    brightness = torch.tensor(BRIGHTNESS).view(5, 1, 1)
+    return (brightness * torch.exp(-squares / (2 * RADIUS**2))).sum(1).clamp(max=1)
+
+
+def _pixels() -> Tensor:
+    """(28, 28): the place of each pixel."""
     y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
-    return x, y
-
-
-def _squares() -> Tensor:
-    """(5, 28, 28): the squared distance of each pixel to each dot."""
-    x, y = _pixels()
-    return torch.stack([(x - dot[0]).square() + (y - dot[1]).square() for dot in DOTS])
+    return _complex(torch.stack([x, y], dim=-1))
 
 
 def _complex(points: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ into one ``Grade``. Tests without the mark are left to pytest.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,12 +21,14 @@ import mnist_lab
 from mnist_lab import grade, kit
 from mnist_lab.grade import Cause, Grade, Result
 from mnist_lab.grading import terminal
+from mnist_lab.submission.walls import refusal, summary
 
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.grading.learners import LearnedModel
     from mnist_lab.submission.handle import ExerciseHandle, Model, Submission
+    from mnist_lab.submission.server import Server
 
 PROPERTY = "mnist-lab"
 """The user property under which a test's report carries its ``Result``, as JSON."""
@@ -56,6 +60,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="how the submission's processes start; none runs it in this one, for a debugger",
     )
+    group.addoption(
+        "--require",
+        choices=["strict"],
+        default=None,
+        help="strict: grade only where every wall around the submission is enforced",
+    )
+    group.addoption("--walls", action="store_true", help="say at the end which walls were enforced")
     group.addoption(
         "--grade-json", metavar="FILE", type=Path, help="write the grade as JSON to this file"
     )
@@ -157,6 +168,8 @@ class Grading:
         self.results: dict[str, Result] = {}
         self.learned: dict[str, LearnedModel] = {}
         self.grade: Grade | None = None
+        self.unwritten = ""
+        self.walls: dict[str, str] = {}
         self.started = time.perf_counter()
         self.verbosity = config.option.verbose
         self.alone = _asks_for_grading_alone(config)
@@ -165,6 +178,19 @@ class Grading:
         if getattr(config.option, "dist", "no") == "load":
             config.option.dist = "loadfile"  # checks that need each other stay in one process
         self._opened: Submission | None = None
+        self._server = self._begin_server()
+
+    def _begin_server(self) -> Server | None:
+        """The server that is there, or a new one, while pytest imports torch: both take seconds."""
+        from mnist_lab.submission.server import Server, default_isolation
+
+        if (warm := self.config.pluginmanager.get_plugin("mnist-lab-server")) is not None:
+            assert isinstance(warm, Server)
+            return warm
+        option = self.config.option
+        forks = (self.config.getoption("--isolation") or default_isolation()) == "fork"
+        elsewhere = option.collectonly or getattr(option, "numprocesses", None)
+        return Server() if forks and self.alone and not elsewhere else None
 
     def submission(self) -> Submission:
         """What is graded, opened when first needed."""
@@ -174,7 +200,7 @@ class Grading:
 
             path, isolation = (self.config.getoption(f"--{n}") for n in ("submission", "isolation"))
             try:
-                self._opened = Submission(path, isolation=isolation)
+                self._opened = Submission(path, isolation=isolation, server=self._server)
             except SourceError as error:
                 raise pytest.UsageError(str(error)) from error
         return self._opened
@@ -190,9 +216,20 @@ class Grading:
         items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # The server takes a while to start, and there is something else to import meanwhile.
+        # It starts now, where it has not yet, and there is something else to import meanwhile.
         if any(check_of(item) for item in session.items) and not self.config.option.collectonly:
             self.submission()
+            if self.config.getoption("--require") == "strict":
+                self._look_at_walls()
+                if sentence := refusal(self.walls):
+                    raise pytest.UsageError(sentence)
+
+    def _look_at_walls(self) -> None:
+        """Note what is known of the walls; nothing is known where the server can't be started."""
+        from mnist_lab.submission.server import ServerError
+
+        with suppress(ServerError):
+            self.walls = dict(self.submission().walls)
 
     # Running
 
@@ -218,7 +255,10 @@ class Grading:
             return report
         result = self._result(item, call, check)
         self.results[check.id] = result
-        report.user_properties.append((PROPERTY, json.dumps(_packed(check, result))))
+        if not self.walls and result.outcome not in ("not_run", "blocked"):
+            self._look_at_walls()
+        packed = {**_packed(check, result), "walls": self.walls}
+        report.user_properties.append((PROPERTY, json.dumps(packed)))
         if report.failed and result.cause:
             report.longrepr = terminal.plain(result.cause)
         return report
@@ -248,9 +288,14 @@ class Grading:
         return Result("error", call.duration, cause)
 
     def _complete(self, check: kit.Check, cause: Cause) -> Cause:
-        """``cause`` with the check's hint, if it has none, and what the learner's code printed."""
-        printed = self.submission().exercise(check.exercise).take_output()
-        return replace(cause, hint=cause.hint or check.hints[0], output=cause.output or printed)
+        """``cause`` with the check's hint and the place, if it has none, and what was printed."""
+        exercise = self.submission().exercise(check.exercise)
+        return replace(
+            cause,
+            hint=cause.hint or check.hints[0],
+            where=cause.where or exercise.where(_asked_name(check, cause)),
+            output=cause.output or exercise.take_output(),
+        )
 
     # Reporting
 
@@ -259,6 +304,7 @@ class Grading:
         for packed in _unpacked(report):
             cause = Cause.from_json(packed["cause"]) if packed["cause"] else None
             self.results[packed["id"]] = Result(packed["outcome"], packed["seconds"], cause)
+            self.walls = self.walls or packed["walls"]
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         return ("", "", "") if self.alone and _unpacked(report) else None
@@ -271,11 +317,23 @@ class Grading:
             return
         self.grade = self._grade()
         self._remember(self.grade)
-        if path := self.config.getoption("--grade-json"):
-            grade.write(self.grade, path)
+        full_marks = self.grade.score >= kit.load().attainable(self.tier)
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if session.exitstatus in ended and self.grade.score < kit.load().attainable(self.tier):
+        if not (self._written(self.grade) and full_marks) and session.exitstatus in ended:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _written(self, graded: Grade) -> bool:
+        """Write the file that was asked for; whether none is missing."""
+        if path := self.config.getoption("--grade-json"):
+            try:
+                grade.write(graded, path)
+            except OSError as error:
+                self.unwritten = f"The grade was not written to {path}: {error.strerror}."
+        return not self.unwritten
+
+    def pytest_unconfigure(self) -> None:
+        if self._server is not None:
+            self._server.close()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.grade is None:
@@ -290,6 +348,10 @@ class Grading:
             every_check=self.verbosity > 0,
             tracebacks=self.config.option.tbstyle not in ("auto", "no"),
         )
+        if self.config.getoption("--walls"):
+            terminalreporter.write_line(summary(self.walls))
+        if self.unwritten:
+            writer.line(self.unwritten)
 
     def _report(self, graded: Grade, out: Path) -> str:
         """Write the report into ``out``; a sentence on where it is, or why it is not."""
@@ -330,6 +392,7 @@ class Grading:
             seed=self.config.getoption("--grade-seed"),
             device="cuda" if _there_is_a_gpu() else "cpu",
             seconds=time.perf_counter() - self.started,
+            walls=self.walls,
         )
 
 
@@ -340,6 +403,13 @@ def _asks_for_grading_alone(config: pytest.Config) -> bool:
     """Whether every path asked for is, or is in, a folder ``grading``."""
     paths = [argument.split("::")[0] for argument in config.args]
     return bool(paths) and all("grading" in Path(path).absolute().parts for path in paths)
+
+
+def _asked_name(check: kit.Check, cause: Cause) -> str:
+    """The class or function that a failed check is about."""
+    names = kit.load().exercise(check.exercise).names
+    words = re.findall(r"\w+", f"{cause.message} {check.title}")
+    return next((word for word in words if word in names), names[0])
 
 
 def _there_is_a_gpu() -> bool:
@@ -359,4 +429,5 @@ def _packed(check: kit.Check, result: Result) -> dict[str, Any]:
 
 
 def _unpacked(report: pytest.TestReport) -> list[dict[str, Any]]:
-    return [json.loads(str(value)) for name, value in report.user_properties if name == PROPERTY]
+    kept = getattr(report, "user_properties", ())  # a report of collection has none
+    return [json.loads(str(value)) for name, value in kept if name == PROPERTY]

@@ -16,8 +16,9 @@ from pathlib import Path
 from mnist_lab import grade as grades
 from mnist_lab import workspace
 from mnist_lab.grade import Grade
+from mnist_lab.submission.server import default_isolation
 
-__all__ = ["GradingError", "fresh_seed", "grade", "pytest"]
+__all__ = ["GradingError", "arguments", "fresh_seed", "grade", "pytest"]
 
 
 class GradingError(Exception):
@@ -38,22 +39,47 @@ def pytest(
     grade_json: Path | None = None,
     verbose: bool = False,
     quiet: bool = False,
+    strict: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run the grading tests, or those of one ``exercise``, on the submission ``path``."""
-    tests = workspace.grading_tests()
-    command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider"]
-    command += ["-p", "mnist_lab.grading.plugin", "--noconftest", "-c", os.devnull]
-    command += [f"--rootdir={tests.parent}", "--submission", str(path.resolve())]
-    command += ["--isolation", "fork" if hasattr(os, "fork") else "spawn"]
-    command += ["--grade-seed", str(seed)]
-    if full:
-        command.append("--full")
-    if verbose:
-        command.append("-v")
-    if grade_json:
-        command += ["--grade-json", str(grade_json.resolve())]
-    command.append(str(tests / f"test_{exercise}.py" if exercise else tests))
+    given = arguments(
+        path,
+        full=full,
+        seed=seed,
+        exercise=exercise,
+        grade_json=grade_json,
+        verbose=verbose,
+        strict=strict,
+    )
+    command = [sys.executable, "-P", "-m", "pytest", *given]
     return subprocess.run(command, capture_output=quiet, text=True)
+
+
+def arguments(
+    path: Path,
+    *,
+    full: bool = False,
+    seed: int = 0,
+    exercise: str | None = None,
+    grade_json: Path | None = None,
+    verbose: bool = False,
+    strict: bool = False,
+) -> list[str]:
+    """What pytest is called with to grade ``path``."""
+    tests = workspace.grading_tests()
+    given = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    given += ["-p", "no:cacheprovider", "-p", "mnist_lab.grading.plugin", "--noconftest"]
+    given += ["-c", os.devnull, f"--rootdir={tests.parent}", "--submission", str(path.resolve())]
+    given += ["--isolation", default_isolation(), "--grade-seed", str(seed), "--walls"]
+    if strict:
+        given += ["--require", "strict"]
+    if full:
+        given.append("--full")
+    if verbose:
+        given.append("-v")
+    if grade_json:
+        given += ["--grade-json", str(grade_json.resolve())]
+    return [*given, str(tests / f"test_{exercise}.py" if exercise else tests)]
 
 
 def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:

@@ -122,8 +122,7 @@ def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
     ):
         if text:
             yield from _wrapped(name, text)
-    if cause.output:
-        lines = cause.output.rstrip().splitlines()
+    if lines := cause.output.rstrip().splitlines():
         yield from _wrapped("Printed", lines[0])
         yield from (Text(f"            {line}") for line in lines[1:MOST_OUTPUT])
         if len(lines) > MOST_OUTPUT:

@@ -5,65 +5,88 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from threading import Event, Thread
 
 import click
 
 from mnist_lab import kit
 from mnist_lab.grading import memory, run
+from mnist_lab.grading.warm import Warm
+from mnist_lab.submission.server import default_isolation
 
 __all__ = ["watch_files"]
 
 KEYS = "n next   h hint   a all   q quit"
+
+PATIENCE = 100
+"""Milliseconds between two looks at the keyboard while no file is saved."""
 
 
 def watch_files(submission: Path) -> None:
     """Grade the exercise of each file that is saved in ``submission``, until q or Ctrl-C."""
     from watchfiles import watch
 
-    exercises = {exercise.file: exercise.id for exercise in kit.load().exercises}
-    over = Event()
-    with _keys() as keys:
-        Thread(target=_answer, args=(keys, submission, over), daemon=True).start()
-        click.echo(f"Watching {submission}. {KEYS}")
-        folder = submission if submission.is_dir() else submission.parent
-        for changes in watch(folder, stop_event=over, raise_interrupt=False, recursive=False):
+    files = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    folder = submission if submission.is_dir() else submission.parent
+    with _keys() as pressed, Warm() if default_isolation() == "fork" else nullcontext() as warm:
+
+        def grade(exercise: str | None = None) -> None:
+            if warm:
+                warm.pytest(run.arguments(submission, exercise=exercise))
+            else:
+                run.pytest(submission, exercise=exercise)
+            click.echo(f"\n{KEYS}")
+
+        batches = watch(
+            folder,
+            recursive=False,
+            raise_interrupt=False,
+            rust_timeout=PATIENCE,
+            yield_on_timeout=True,
+        )
+        next(batches, None)  # From here on nothing that is saved is missed.
+        click.echo(f"Watching {submission}: save a file to have it graded.\n\n{KEYS}")
+        for changes in batches:
             saved = {Path(path).name for _, path in changes}
-            for file in sorted(saved & exercises.keys(), key=list(exercises).index):
-                click.clear()
-                click.echo(f"{file} was saved.")
-                run.pytest(submission, exercise=exercises[file])
-                click.echo(f"\n{KEYS}")
+            for file, exercise in files.items():
+                if file in saved:
+                    click.clear()
+                    click.echo(f"{file} was saved.")
+                    grade(exercise)
+            for key in pressed():
+                if key == "q":
+                    return
+                _answer(key, grade)
 
 
-def _answer(keys: Iterator[str], submission: Path, over: Event) -> None:
-    for key in keys:
-        if key == "q":
-            over.set()
-        elif key == "a":
-            run.pytest(submission)
-        elif key in ("n", "h"):
-            click.echo(_next(hint=key == "h"))
+def _answer(key: str, grade: Callable[[], None]) -> None:
+    if key == "a":
+        click.clear()
+        grade()
+    elif key in ("n", "h"):
+        click.echo(_next(hint=key == "h"))
 
 
 def _next(*, hint: bool) -> str:
+    """The first check that did not pass, or was never run, and its hint."""
     kept = memory.last(Path.cwd())
-    step = kept.next_step() if kept else kit.load().checks[0]
+    passed = {check.id for check in kept.checks if check.passed} if kept else set()
+    quick = [check for check in kit.load().checks if check.tier == "quick"]
+    step = next((check for check in quick if check.id not in passed), None)
     if step is None:
         return "Nothing is left to do."
     if hint:
-        return f"{step.id}: {kit.load().check(step.id).hints[0]}"
+        return f"{step.id}: {step.hints[0]}"
     return f"Next: {step.id}, {step.title}"
 
 
 @contextmanager
-def _keys() -> Iterator[Iterator[str]]:
-    """The keys pressed, one by one, without waiting for Enter where that is possible."""
+def _keys() -> Iterator[Callable[[], str]]:
+    """The keys pressed since last asked, without waiting for Enter; none where that can't be."""
     if not sys.stdin.isatty() or os.name != "posix":
-        yield iter(())
+        yield str
         return
     import termios
     import tty
@@ -71,14 +94,12 @@ def _keys() -> Iterator[Iterator[str]]:
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
     tty.setcbreak(handle)
+
+    def pressed() -> str:
+        ready, _, _ = select.select([handle], [], [], 0)
+        return os.read(handle, 100).decode(errors="ignore") if ready else ""
+
     try:
-        yield _read(handle)
+        yield pressed
     finally:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
-
-
-def _read(handle: int) -> Iterator[str]:
-    while True:
-        ready, _, _ = select.select([handle], [], [], 0.2)
-        if ready:
-            yield os.read(handle, 1).decode(errors="ignore")

@@ -5,6 +5,7 @@ Nothing here trusts a reply: a field that is missing or of another type is a ``W
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ __all__ = [
     "Recipe",
     "Score",
     "Trained",
+    "Unregistered",
+    "Watched",
     "text",
 ]
 
@@ -39,6 +42,7 @@ Batch = tuple[Tensor, Tensor]
 """Images (n, 1, 28, 28) and labels (n,)."""
 
 MAX_TEXT, MAX_INT, MAX_ITEMS, MAX_STEPS = 20_000, 1 << 63, 100_000, 100
+MAX_PARAMETERS = 64
 """What is believed of a text, a number, a dataset and a training before it is refused or cut."""
 
 
@@ -66,8 +70,8 @@ class Recipe:
 
     ``kind`` is a key of ``recipes.MODELS``; ``weights`` its whole state, whose sizes and dtype are
     the model's; ``training`` the mode in which the learner gets it; ``loss`` a key of
-    ``recipes.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum``. ``seed`` is what
-    torch, NumPy and ``random`` are seeded with before the call.
+    ``recipes.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum`` and is called
+    ``calls`` times. ``seed`` is what torch, NumPy and ``random`` are seeded with before the first.
     """
 
     kind: str
@@ -77,6 +81,7 @@ class Recipe:
     lr: float = 0.1
     momentum: float = 0.0
     seed: int = 0
+    calls: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,17 +95,30 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Unregistered:
+    """An attribute of a model with layers, or weights, that PyTorch does not find.
+
+    ``type`` is ``list`` and the like for layers, ``Tensor`` for weights.
+    """
+
+    name: str
+    type: str
+    shapes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
 class Output:
     """``logits`` as returned, of any shape, finite; ``images_after`` the input after the call.
 
     ``requires_grad``: whether the logits had a graph; ``training_after``: the model's mode after
-    the call.
+    the call. ``made`` counts the parameters of layers that were made during the call.
     """
 
     logits: Tensor
     images_after: Tensor
     requires_grad: bool
     training_after: bool
+    made: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,15 +196,34 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """How a training went, as far as it was recorded.
+
+    ``events``: a letter for each forward pass, backward pass and step of an optimizer, in order.
+    ``states``: the parameters at the first forward passes, each time that they are others than
+    before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
+    to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
+    parameters, at each step.
+    """
+
+    events: str = ""
+    states: tuple[dict[str, Tensor], ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    slopes: tuple[Tensor, ...] = ()
+    rates: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Trained:
-    """What training left: ``history`` (of ``train_epoch``: one score), the model's whole state
-    ``weights``, and the gradients by parameter that each of the first optimizer steps found.
+    """What training left: ``history`` (of ``train_epoch``: one score a call), the model's whole
+    state ``weights``, and the gradients by parameter that each of the first optimizer steps found.
     """
 
     history: tuple[Score, ...]
     weights: dict[str, Tensor]
     gradients: tuple[dict[str, Tensor], ...]
     facts: Facts
+    watched: Watched = Watched()
 
 
 @dataclass(frozen=True)
@@ -302,7 +339,24 @@ def parameters(reply: Message, name: str) -> list[Parameter]:
                 of(entry.get("requires_grad"), bool, "requires_grad"),
             )
         )
+    if len(found) > MAX_PARAMETERS or len({known.name for known in found}) < len(found):
+        raise WireError(f"{len(found)} {name}, more than can be or some twice")
     return found
+
+
+def unregistered(reply: Message) -> list[Unregistered]:
+    """What a model holds where PyTorch does not find it."""
+    return [
+        Unregistered(
+            of(entry.get("name"), str, "name"),
+            of(entry.get("type"), str, "type"),
+            tuple(
+                tuple(of(size, int, "shape") for size in of(shape, list, "shape"))
+                for shape in of(entry.get("shapes"), list, "shapes")
+            ),
+        )
+        for entry in many(reply, "unregistered", dict)
+    ]
 
 
 def score(value: object) -> Score:
@@ -380,14 +434,42 @@ def drawn(reply: Message) -> Drawn:
 
 def steps(reply: Message, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
     """The gradients at each recorded step, of the shapes of the weights."""
-    found = []
-    for step in range(min(field(reply, "recorded", int), MAX_STEPS)):
-        gradients = under(reply, f"gradients.{step}.")
-        known = {name: value.shape for name, value in weights.items() if name in gradients}
-        if known != {name: value.shape for name, value in gradients.items()}:
-            raise WireError("gradients of no parameters")
-        found.append(gradients)
-    return tuple(found)
+    recorded = min(field(reply, "recorded", int), MAX_STEPS)
+    return tuple(_like(reply, f"gradients.{step}.", weights) for step in range(recorded))
+
+
+def watched(reply: Message, weights: Mapping[str, Tensor]) -> Watched:
+    """How a training went; nothing where it was not recorded."""
+    states = itertools.takewhile(
+        bool, (_like(reply, f"states.{index}.", weights) for index in range(MAX_STEPS))
+    )
+    rates = reply.fields.get("rates", [])
+    return Watched(
+        text(reply.fields.get("events", "")),
+        tuple(states),
+        _numbered(reply, "inputs"),
+        _numbered(reply, "slopes"),
+        tuple(
+            tuple(of(rate, float, "a rate") for rate in of(step, list, "rates"))
+            for step in of(rates, list, "rates")[:MAX_ITEMS]
+        ),
+    )
+
+
+def _numbered(reply: Message, name: str) -> tuple[Tensor, ...]:
+    names = itertools.takewhile(
+        reply.arrays.__contains__, (f"{name}.{index}" for index in range(MAX_STEPS))
+    )
+    return tuple(reply.arrays[each] for each in names)
+
+
+def _like(reply: Message, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays under ``prefix``, of some of the weights and of their shapes."""
+    found = under(reply, prefix)
+    known = {name: value.shape for name, value in weights.items() if name in found}
+    if known != {name: value.shape for name, value in found.items()}:
+        raise WireError(f"{prefix} of no parameters")
+    return found
 
 
 def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:

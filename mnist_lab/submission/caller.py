@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from mnist_lab import interface
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
 from mnist_lab.submission.process import EndedError, StartError, Worker
@@ -176,9 +177,9 @@ class Caller:
 
     def _failure(self, error: Mapping[str, object], doing: str) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
-        kind, name, message, where, traceback = (
+        kind, name, message, where, traceback, mistake, evidence = (
             answers.of(error.get(key), str, key)
-            for key in ("kind", "raised", "message", "where", "traceback")
+            for key in ("kind", "raised", "message", "where", "traceback", "mistake", "evidence")
         )
         first = message.strip().splitlines()[0] if message.strip() else ""
         sentences = {
@@ -192,8 +193,12 @@ class Caller:
         }
         if kind not in sentences:
             raise WireError(f"an error of the kind {kind!r}")
+        known = (interface.OF_CLASSES | interface.OF_FUNCTIONS).get(mistake)
         cause = Cause(
             sentences[kind],
+            fault=f"{Path(self.file).stem}.{mistake}" if known else None,
+            evidence=evidence,
+            hint=known.hint if known else "",
             where=where or self.file,
             traceback=traceback,
             output=self.take_output(),

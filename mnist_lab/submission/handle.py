@@ -7,7 +7,7 @@ with a sentence about the learner's code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.submission import answers, source
+from mnist_lab.submission import answers, source, walls
 from mnist_lab.submission.answers import (
     Batch,
     Batches,
@@ -36,9 +36,9 @@ from mnist_lab.submission.answers import (
     Trained,
 )
 from mnist_lab.submission.caller import Caller, SubmissionFailure
-from mnist_lab.submission.process import Isolation, default_isolation, start
+from mnist_lab.submission.process import start
 from mnist_lab.submission.remote import Model, Transform
-from mnist_lab.submission.server import Server
+from mnist_lab.submission.server import Isolation, Server, default_isolation
 from mnist_lab.submission.wire import Message
 
 __all__ = [
@@ -69,9 +69,10 @@ __all__ = [
 class Submission:
     """The exercises that one learner handed in, each run apart from the others.
 
-    ``path`` is a folder or one exercise's file. ``isolation`` is ``fork`` (from ``server``, or one
-    of its own), ``spawn``, or ``none``: in this process, for a debugger, without any protection.
-    Raises ``source.SourceError`` where there is nothing to run. Use it as a context manager.
+    ``path`` is a folder, an archive of one, or one exercise's file. ``isolation`` is ``fork`` (from
+    ``server``, or one of its own), ``spawn``, or ``none``: in this process, for a debugger, without
+    any protection. Raises ``source.SourceError`` where there is nothing to run. Use it as a context
+    manager.
     """
 
     def __init__(
@@ -81,7 +82,10 @@ class Submission:
         isolation: Isolation | None = None,
         server: Server | None = None,
     ) -> None:
-        self.files = source.find(path)
+        self._unpacked = ExitStack()
+        with self._unpacked:
+            self.files = source.find(self._unpacked.enter_context(source.opened(path)))
+            self._unpacked = self._unpacked.pop_all()  # It stays until this is closed.
         self.isolation: Isolation = isolation or default_isolation()
         self._own = Server() if self.isolation == "fork" and server is None else None
         self._server = server or self._own
@@ -95,12 +99,24 @@ class Submission:
             self._handles[name] = ExerciseHandle(caller)
         return self._handles[name]
 
+    @property
+    def walls(self) -> Mapping[str, str]:
+        """Of each of ``walls.WALLS`` whether it is ``enforced``, ``degraded`` or ``unavailable``.
+
+        Raises ``ServerError`` where nothing can be run.
+        """
+        if self.isolation == "fork" and self._server is not None:
+            self._server.wait()
+            return self._server.walls
+        return walls.UNTRIED if self.isolation == "none" else walls.OF_SPAWNED
+
     def close(self) -> None:
         """End everything that the learner's code started."""
         for handle in self._handles.values():
             handle.close()
         if self._own is not None:
             self._own.close()
+        self._unpacked.close()
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +155,16 @@ class ExerciseHandle:
     def close(self) -> None:
         """End everything that the learner's file started."""
         self._caller.close()
+
+    def where(self, name: str) -> str:
+        """``file:line`` of a class or function, the file alone if that cannot be told."""
+        try:
+            reply = self._caller.ask("locate", Message({"name": name}), f"Looking for {name}")
+            with self._caller.reading(name):
+                line = answers.field(reply, "line", int)
+        except SubmissionFailure:
+            line = 0
+        return f"{self.file}:{line}" if 0 < line < 1_000_000 else self.file
 
     def build(self, name: str, seed: int = 0) -> Model:
         """An instance of the class ``name``, made with no arguments after seeding."""
@@ -187,7 +213,9 @@ class ExerciseHandle:
             return Loaders(*(answers.epochs(reply, name, epochs) for name in ("train", "test")))
 
     def train_epoch(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Trained:
-        """``train_epoch`` with the recipe's model, SGD and loss, on ``batches``."""
+        """``train_epoch`` with the recipe's model, SGD and loss, on ``batches``; as often as the
+        recipe says, one call after the other.
+        """
         return self._trained("train_epoch", recipe, batches, {}, device)
 
     def train(
@@ -234,6 +262,7 @@ class ExerciseHandle:
                 self._state(reply, recipe, name),
                 answers.steps(reply, recipe.weights),
                 answers.facts(reply),
+                answers.watched(reply, recipe.weights),
             )
 
     def _state(self, reply: Message, recipe: Recipe, name: str) -> dict[str, Tensor]:
@@ -257,6 +286,7 @@ class ExerciseHandle:
             "loss": recipe.loss,
             "lr": recipe.lr,
             "momentum": recipe.momentum,
+            "calls": recipe.calls,
             "seed": recipe.seed,
             "batch_size": batches.batch_size,
         }

@@ -22,15 +22,18 @@ SEED = 0x6D6E697374
 
 
 def train_epoch(bench: Workbench, request: Message) -> Message:
-    """One epoch of the learner's, with an SGD that is given to it."""
+    """Epochs of the learner's, one call after the other, with an SGD that is given to it."""
     fields = request.fields
     model, loader, spy = _setting(request)
     optimizer = torch.optim.SGD(model.parameters(), lr=fields["lr"], momentum=fields["momentum"])
     loss = LOSSES[fields["loss"]]()
     function = bench.named("train_epoch")
     with spy.watching():
-        value = function(model, loader, optimizer, loss, **_device(fields))
-    return _trained(spy, loader, [value], "train_epoch")
+        values = [
+            function(model, loader, optimizer, loss, **_device(fields))
+            for _ in range(fields["calls"])
+        ]
+    return _trained(spy, loader, values, "train_epoch")
 
 
 def train(bench: Workbench, request: Message) -> Message:
@@ -43,7 +46,9 @@ def train(bench: Workbench, request: Message) -> Message:
         raise ReturnedError(
             f"train gave a {type_of(history)}, not a list of one (loss, accuracy) an epoch."
         )
-    return _trained(spy, loader, list(history), "train")
+    # One pair of numbers in the place of the list: the learner's answer for one epoch.
+    alone = len(history) == 2 and all(isinstance(part, numbers.Real) for part in history)
+    return _trained(spy, loader, [history] if alone else list(history), "train")
 
 
 def evaluate(bench: Workbench, request: Message) -> Message:
@@ -96,6 +101,10 @@ def _trained(spy: Spy, loader: CountedLoader, history: list[Any], name: str) -> 
     found = _state(spy.model)
     for step, gradients in enumerate(spy.gradients):
         found |= {f"gradients.{step}.{key}": value for key, value in gradients.items()}
+    for index, state in enumerate(spy.states):
+        found |= {f"states.{index}.{key}": value for key, value in state.items()}
+    found |= {f"inputs.{index}": value for index, value in enumerate(spy.inputs)}
+    found |= {f"slopes.{index}": value for index, value in enumerate(spy.slopes)}
     scores = [_score(value, name) for value in history[:1000]]
     fields = {**_seen(spy, loader), "history": scores, "recorded": len(spy.gradients)}
     return Message(fields, found)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
 
 from mnist_lab import training
@@ -44,7 +45,11 @@ def build(bench: Workbench, request: Message) -> Message:
     seed_all(request.fields["seed"])
     model = make()
     if not isinstance(model, nn.Module):
-        raise ReturnedError(f"{name}() is a {type_of(model)}, not a torch.nn.Module.")
+        raise ReturnedError(
+            f"{name}() is a {type_of(model)}, not a torch.nn.Module.",
+            "no-module",
+            "nn.Module is not among the classes that it is derived from.",
+        )
     if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
         mode = model.training
         with torch.no_grad():
@@ -55,6 +60,7 @@ def build(bench: Workbench, request: Message) -> Message:
         "parameters": [_described(*named) for named in model.named_parameters()],
         "buffers": [_described(*named) for named in model.named_buffers()],
         "modules": [type_of(module) for module in model.modules()][:1000],
+        "unregistered": list(_unregistered(model))[:100],
     }
     return Message(described)
 
@@ -89,9 +95,13 @@ def forward(bench: Workbench, request: Message) -> Message:
     with _moved(model, fields["device"]):
         images = request.arrays["images"].to(fields["device"])
         model.train(fields["training"])
-        with torch.set_grad_enabled(fields["grad"]):
+        with torch.set_grad_enabled(fields["grad"]), _counting() as made:
             logits = a_tensor(model(images), type(model).__name__)
-    found = {"requires_grad": logits.requires_grad, "training_after": model.training}
+    found = {
+        "requires_grad": logits.requires_grad,
+        "training_after": model.training,
+        "made": len(made),
+    }
     changed = {} if torch.equal(images.cpu(), sent) else {"images": images}
     return Message(found, {"logits": logits, **changed})
 
@@ -177,6 +187,43 @@ def on_fake_device(bench: Workbench, request: Message) -> Message:
         images = torch.zeros(request.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
         logits = a_tensor(torch.func.functional_call(model, state, (images,)), type(model).__name__)
     return Message({"shape": list(logits.shape), "device": str(logits.device)})
+
+
+def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
+    """Attributes of a model that hold layers or weights where PyTorch does not look for them."""
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name.startswith("_") or isinstance(value, nn.Module):
+                continue
+            parts = value.values() if isinstance(value, dict) else value
+            held = list(parts) if isinstance(value, dict | list | tuple) else [value]
+            modules = [part for part in held if isinstance(part, nn.Module)]
+            tensors = [
+                part for part in held if isinstance(part, Tensor) and part.is_floating_point()
+            ]
+            tensors += [weight for part in modules for weight in part.parameters()]
+            if tensors:
+                yield {
+                    "name": f"{prefix}.{name}".lstrip("."),
+                    "type": type_of(value) if modules else "Tensor",
+                    "shapes": [list(tensor.shape) for tensor in tensors[:100]],
+                }
+
+
+@contextmanager
+def _counting() -> Iterator[list[str]]:
+    """The names of parameters that are made meanwhile."""
+    made: list[str] = []
+
+    def note(module: nn.Module, name: str, parameter: Any) -> None:
+        if isinstance(parameter, nn.Parameter):
+            made.append(name)
+
+    handle = register_module_parameter_registration_hook(note)
+    try:
+        yield made
+    finally:
+        handle.remove()
 
 
 def _model(bench: Workbench, request: Message) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ Operation = Callable[[Workbench, Message], Message]
 
 def load(bench: Workbench, request: Message) -> Message:
     """Import the learner's file under its plain name; helpers beside it can be imported too."""
-    bench.path = Path(request.fields["path"])
+    bench.path = _written(request) if "folder" in request.fields else Path(request.fields["path"])
     folder = str(bench.path.parent)
     if folder not in sys.path:
         sys.path.append(folder)  # Last, so that nothing of the learner's hides a library.
@@ -31,7 +32,28 @@ def load(bench: Workbench, request: Message) -> Message:
     return Message()
 
 
-OPERATIONS: dict[str, Operation] = {"load": load} | {
+def locate(bench: Workbench, request: Message) -> Message:
+    """The line at which a name is defined: of a class the one of its ``forward``; 0 if unknown."""
+    found = getattr(bench.module, request.fields["name"], None)
+    if isinstance(found, type):
+        found = vars(found).get("forward", vars(found).get("__init__"))
+    code = getattr(inspect.unwrap(found), "__code__", None) if callable(found) else None
+    if code is None or Path(code.co_filename) != bench.path:
+        return Message({"line": 0})
+    return Message({"line": code.co_firstlineno})
+
+
+def _written(request: Message) -> Path:
+    """The learner's file, after all that were sent are written."""
+    folder = Path(request.fields["folder"])
+    for name, content in request.arrays.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.numpy().tobytes())
+    return folder / str(request.fields["file"])
+
+
+OPERATIONS: dict[str, Operation] = {"load": load, "locate": locate} | {
     name: getattr(module, name)
     for module in (models, preprocessing, loops)
     for name in module.__all__

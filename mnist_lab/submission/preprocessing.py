@@ -20,7 +20,14 @@ from mnist_lab.submission.workbench import (
     type_of,
 )
 
-__all__ = ["downsample", "make_loaders", "make_transform", "reseeds", "transform"]
+__all__ = [
+    "downsample",
+    "make_loaders",
+    "make_transform",
+    "reseeds",
+    "reseeds_when_made",
+    "transform",
+]
 
 
 def make_transform(bench: Workbench, request: Message) -> Message:
@@ -33,15 +40,19 @@ def make_transform(bench: Workbench, request: Message) -> Message:
 
 
 def transform(bench: Workbench, request: Message) -> Message:
-    """Images, each transformed some times, stacked."""
+    """Images, each transformed some times, stacked; ``kind`` names their type if they are no
+    tensors but pictures or arrays.
+    """
     apply, fields = bench.objects[request.fields["id"]], request.fields
     seed_all(fields["seed"])
     made: list[Tensor] = []
+    kind = ""
     for index in range(fields["images"]):
         image = request.arrays[f"images.{index}"]
-        made.extend(
-            a_tensor(apply(_picture(image)), "The transform") for _ in range(fields["repeats"])
-        )
+        for _ in range(fields["repeats"]):
+            result = apply(_picture(image))
+            kind = kind or ("" if isinstance(result, Tensor) else type_of(result))
+            made.append(a_tensor(_pixels(result), "The transform"))
     shapes = {tuple(one.shape) for one in made}
     kinds = {one.dtype for one in made}
     if len(shapes) > 1 or len(kinds) > 1:
@@ -49,7 +60,7 @@ def transform(bench: Workbench, request: Message) -> Message:
             f"The transform gave images of different shapes or dtypes: "
             f"{', '.join(map(str, [*shapes, *kinds][:4]))}."
         )
-    return Message({}, {"images": torch.stack(made)})
+    return Message({"kind": kind}, {"images": torch.stack(made)})
 
 
 def reseeds(bench: Workbench, request: Message) -> Message:
@@ -60,6 +71,18 @@ def reseeds(bench: Workbench, request: Message) -> Message:
     for seed in (1, 2):
         seed_all(seed)
         apply(image)
+        after.append(_random_states())
+    same = [name for name, state in after[0].items() if state == after[1][name]]
+    return Message({"reseeds": same})
+
+
+def reseeds_when_made(bench: Workbench, request: Message) -> Message:
+    """As ``reseeds``, of the call that makes the transform."""
+    make = bench.named(request.fields["name"])
+    after = []
+    for seed in (1, 2):
+        seed_all(seed)
+        make()
         after.append(_random_states())
     same = [name for name, state in after[0].items() if state == after[1][name]]
     return Message({"reseeds": same})
@@ -106,6 +129,13 @@ def make_loaders(bench: Workbench, request: Message) -> Message:
 
 def _picture(image: Tensor) -> Image.Image:
     return Image.fromarray(image.numpy(), mode="L")
+
+
+def _pixels(result: object) -> object:
+    """A picture or an array as a tensor, anything else as it is."""
+    if isinstance(result, Image.Image):
+        result = np.array(result)
+    return torch.as_tensor(result) if isinstance(result, np.ndarray) else result
 
 
 def _random_states() -> dict[str, bytes]:

@@ -10,17 +10,26 @@ import select
 import signal
 import socket
 import subprocess
-import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Literal, Protocol
 
+import torch
+
+from mnist_lab.submission import enclosure, source
 from mnist_lab.submission.printed import Printed
-from mnist_lab.submission.server import Server, ServerError, command, end_group, environment
+from mnist_lab.submission.server import (
+    Isolation,
+    Server,
+    ServerError,
+    command,
+    end_group,
+)
 from mnist_lab.submission.wire import Message, WireError, encode, read
 
-__all__ = ["EndedError", "Isolation", "StartError", "Worker", "default_isolation", "start"]
+__all__ = ["EndedError", "StartError", "Worker", "start"]
 
-Isolation = Literal["fork", "spawn", "none"]
 
 START_LIMIT = 120.0
 """Seconds in which a process must be ready: a spawned one imports torch first."""
@@ -30,6 +39,9 @@ STACK_WAIT = 0.5
 
 GRACE = 0.5
 """Seconds in which a process that hung up may end by itself, so that its exit status is known."""
+
+FOLDER = "submission"
+"""Where a learner's files are in the process's own folder."""
 
 STACK = "most recent call first"
 """What ``faulthandler`` writes before the lines of a stack."""
@@ -78,11 +90,6 @@ class Worker(Protocol):
         """End it and all that it started."""
 
 
-def default_isolation() -> Isolation:
-    """``fork`` on Linux, ``spawn`` elsewhere: system libraries there may not survive a fork."""
-    return "fork" if sys.platform == "linux" else "spawn"
-
-
 def start(isolation: Isolation, server: Server | None = None) -> Worker:
     """A new worker. Raises ``StartError``."""
     if isolation == "none":
@@ -101,10 +108,11 @@ def start(isolation: Isolation, server: Server | None = None) -> Worker:
 
 
 class _Process(Protocol):
-    pid: int
-
     def begin(self, channel: int, output: int) -> None:
         """Start it with these two descriptors."""
+
+    def interrupt(self) -> None:
+        """Have it say where it is."""
 
     def stop(self, grace: float) -> int:
         """End it after ``grace`` seconds; its exit status, negative for a signal."""
@@ -121,6 +129,10 @@ class _Forked:
     def begin(self, channel: int, output: int) -> None:
         self.pid = self.server.fork(channel, output)
 
+    def interrupt(self) -> None:
+        with contextlib.suppress(ServerError):
+            self.server.interrupt(self.pid)
+
     def stop(self, grace: float) -> int:
         try:
             return self.server.stop(self.pid, grace)
@@ -132,23 +144,30 @@ class _Forked:
 class _Spawned:
     """A worker that imports everything itself. What leaves its process group outlives it."""
 
-    pid = 0
-
     def begin(self, channel: int, output: int) -> None:
+        self.kit = enclosure.copy_of_the_kit()
+        self.scratch = tempfile.mkdtemp(prefix="mnist-lab-")
         self.process = subprocess.Popen(
-            [*command("mnist_lab.submission.worker"), str(channel)],
+            [*command("mnist_lab.submission.worker"), str(channel), self.scratch],
             pass_fds=[channel],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=environment(),
+            cwd=self.scratch,
+            env=enclosure.variables(str(self.kit)),
         )
-        self.pid = self.process.pid
+
+    def interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGUSR1)
 
     def stop(self, grace: float) -> int:
-        end_group(self.pid, grace)
-        return self.process.wait()
+        end_group(self.process.pid, grace)
+        status = self.process.wait()
+        enclosure.remove(str(self.kit))
+        enclosure.remove(self.scratch)
+        return status
 
 
 class _Remote:
@@ -170,12 +189,16 @@ class _Remote:
         self._channel.setblocking(False)
         self.alive = True
         try:
-            self._exchange(b"", START_LIMIT)
+            ready = self._exchange(b"", START_LIMIT)
         except EndedError as ended:
             said = ended.printed.strip().rpartition("\n")[2]
             raise StartError(f"{ended.kind} {ended.status} {said}".strip()) from ended
+        self._inside = f"{ready.fields['folder']}/{FOLDER}"
+        self._outside = ""
 
     def ask(self, operation: str, request: Message, seconds: float) -> Message:
+        if operation == "load":
+            request = self._with_files(Path(request.fields["path"]))
         turn = secrets.token_hex(8)
         fields = {**request.fields, "operation": operation, "turn": turn}
         reply = self._exchange(encode(Message(fields, request.arrays)), seconds)
@@ -188,6 +211,17 @@ class _Remote:
 
     def take_output(self) -> str:
         return self._printed.take()
+
+    def _with_files(self, path: Path) -> Message:
+        """A learner's file and those beside it, since the process can't read them itself."""
+        self._outside = str(path.parent)
+        files = {
+            name: torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            if content
+            else torch.empty(0, dtype=torch.uint8)
+            for name, content in source.contents(path).items()
+        }
+        return Message({"folder": self._inside, "file": path.name}, files)
 
     def stop(self) -> None:
         if self.alive:
@@ -251,14 +285,14 @@ class _Remote:
 
     def _stack(self) -> str:
         """What the late process is doing, in its own words; empty if it does not say."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._process.pid, signal.SIGUSR1)
+        self._process.interrupt()
         said, deadline = "", time.monotonic() + STACK_WAIT
         while STACK not in said and time.monotonic() < deadline:
             time.sleep(0.02)
             said += self._printed.take()
         time.sleep(0.02)  # The lines follow one by one.
-        return (said + self._printed.take()).rpartition(STACK)[2]
+        stack = (said + self._printed.take()).rpartition(STACK)[2]
+        return stack.replace(f'"{self._inside}/', f'"{self._outside}/')
 
     def _end(self, grace: float) -> int:
         self.alive = False

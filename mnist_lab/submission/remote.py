@@ -6,6 +6,7 @@ import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mnist_lab.grade import Cause
@@ -53,8 +54,18 @@ class Transform(_Remote):
         """Each of ``images``, uint8 (H, W), transformed ``repeats`` times after seeding once.
 
         Given as greyscale PIL images; the results, stacked as they came, are
-        (len(images) * repeats, ...), all repeats of the first image first.
+        (len(images) * repeats, ...), all repeats of the first image first. Raises
+        ``SubmissionFailure`` where they are no tensors.
         """
+        results, kind = self.of_any_kind(images, repeats, seed)
+        if kind:
+            raise SubmissionFailure(Cause(f"{self.name}() gave a {kind}, not a tensor."))
+        return results
+
+    def of_any_kind(
+        self, images: Sequence[Tensor], repeats: int = 1, seed: int = 0
+    ) -> tuple[Tensor, str]:
+        """As a call, of results that may be pictures or arrays, whose type is then told."""
         arrays = {f"images.{index}": image for index, image in enumerate(images)}
         doing = f"{self.name}()(image)"
         fields = {"images": len(images), "repeats": repeats, "seed": seed}
@@ -63,7 +74,7 @@ class Transform(_Remote):
             result = self._caller.finite(answers.array(reply, "images"), doing)
             if result.dim() == 0 or len(result) != len(images) * repeats:
                 raise WireError("the wrong number of images")
-            return result
+            return result, answers.text(reply.fields.get("kind", ""))
 
     def reseeds(self, image: Tensor) -> tuple[str, ...]:
         """Which of ``torch``, ``numpy`` and ``random`` a call on ``image`` seeds anew.
@@ -75,12 +86,19 @@ class Transform(_Remote):
         with self._caller.reading(doing):
             return answers.many(reply, "reseeds", str)
 
+    def reseeds_when_made(self) -> tuple[str, ...]:
+        """As ``reseeds``, of the call that makes the transform."""
+        doing = f"{self.name}()"
+        reply = self._ask("reseeds_when_made", doing, {"name": self.name})
+        with self._caller.reading(doing):
+            return answers.many(reply, "reseeds", str)
+
 
 class Model(_Remote):
     """A model that the learner's code made. Called, it gives logits in eval mode.
 
     ``parameters`` and ``buffers`` are those that it registered, each object once; ``modules``
-    names the types of its modules.
+    names the types of its modules. ``unregistered`` are layers and weights that are none of them.
     """
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
@@ -89,6 +107,7 @@ class Model(_Remote):
             self.parameters = answers.parameters(self._made, "parameters")
             self.buffers = answers.parameters(self._made, "buffers")
             self.modules = list(answers.many(self._made, "modules", str))
+            self.unregistered = answers.unregistered(self._made)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits of ``images`` in eval mode, without gradients: of any shape, finite."""
@@ -124,11 +143,15 @@ class Model(_Remote):
         fields = {"training": training, "grad": grad, "device": device}
         reply = self._ask("forward", doing, fields, {"images": images})
         with self._caller.reading(doing):
+            logits = answers.array(reply, "logits")
+            if logits.dtype == torch.bool:
+                raise WireError("truth values where scores belong")
             return Output(
-                self._caller.finite(answers.array(reply, "logits"), doing),
+                self._caller.finite(logits, doing),
                 reply.arrays.get("images", images),
                 answers.field(reply, "requires_grad", bool),
                 answers.field(reply, "training_after", bool),
+                answers.field(reply, "made", int),
             )
 
     def gradients(

@@ -9,32 +9,50 @@ forked worker shared; and as the reaper of what its workers leave behind it can 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["Server", "ServerError", "command", "end_group", "environment"]
+from mnist_lab.submission import enclosure, linux, walls
+from mnist_lab.submission.canary import Baits, verdicts
+
+__all__ = [
+    "Isolation",
+    "Server",
+    "ServerError",
+    "command",
+    "default_isolation",
+    "end_group",
+    "environment",
+]
+
+Isolation = Literal["fork", "spawn", "none"]
 
 START_LIMIT, ANSWER_LIMIT = 120.0, 10.0
 """Seconds for importing torch on a slow disk, and for any answer after that."""
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LOOK_EVERY = 0.2
+"""Seconds between two counts of processes, where the kernel does not limit their number."""
+
 PRELOADED = (
     "torch._dynamo",
     "torch._subclasses.fake_tensor",
     "torch.optim",
     "torch.utils.data",
     "torchvision.transforms.v2",
+    "mnist_lab.submission.canary",
     "mnist_lab.submission.worker",
     "mnist_lab.training",
 )
@@ -45,26 +63,43 @@ class ServerError(Exception):
 
 
 class Server:
-    """The grader's end of a server, which starts at once and is waited for when first used."""
+    """The grader's end of a server, which starts at once and is waited for when first used.
+
+    A fork of the grader may go on using it, one at a time. It ends with the thread that made it.
+    ``walls`` are known once it was waited for: of each of ``walls.WALLS`` whether it is
+    ``enforced``, ``degraded`` or ``unavailable``.
+    """
 
     def __init__(self) -> None:
-        self._socket, self._process = self._begin()
-        self._ready = False
+        self.walls: Mapping[str, str] = walls.UNTRIED
+        self._level, self._ready = enclosure.level(), False
+        self._start()
 
     def wait(self) -> None:
         """Wait until it can fork; one that has died is replaced. Raises ``ServerError``."""
-        if self._process.poll() is not None:
-            self._socket.close()
-            self._socket, self._process = self._begin()
-            self._ready = False
+        if self._hung_up():
+            self._forget()
+            self._start()
         if not self._ready:
-            self._read(START_LIMIT)
+            self.walls = self._read(START_LIMIT)["walls"]
             self._ready = True
+            if self._owner == os.getpid():  # All of it is imported, and nobody needs to find it.
+                self._baits.close()
+                enclosure.remove(str(self._folder / "kit"))
+            if self.walls["pids"] != "enforced":
+                linux.not_dumpable()  # The learner's code could else read this process's memory.
 
     def fork(self, channel: int, output: int) -> int:
-        """The process id of a new worker with these descriptors. Raises ``ServerError``."""
+        """The process id of a new worker with these descriptors, as the server knows it.
+
+        Raises ``ServerError``.
+        """
         self.wait()
         return self._ask({"fork": True}, [channel, output])
+
+    def interrupt(self, pid: int) -> None:
+        """Have a worker say where it is. Raises ``ServerError``."""
+        self._ask({"interrupt": pid})
 
     def stop(self, pid: int, grace: float) -> int:
         """End a worker and all that it started; its exit status, negative for a signal.
@@ -74,44 +109,94 @@ class Server:
         return self._ask({"stop": pid, "grace": grace})
 
     def close(self) -> None:
-        """End the server, its workers and all that they started."""
+        """End the server, its workers and all that they started, unless it is another process's."""
         self._socket.close()
+        if self._owner != os.getpid():
+            return
         try:
             self._process.wait(ANSWER_LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._clear()
 
-    @staticmethod
-    def _begin() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-        ours, theirs = socket.socketpair()
+    def _hung_up(self) -> bool:
+        if self._socket.fileno() < 0:
+            return True
+        readable, _, _ = select.select([self._socket], [], [], 0)
+        return bool(readable) and not self._socket.recv(1, socket.MSG_PEEK)
+
+    def _start(self) -> None:
+        self._owner, self._ready = os.getpid(), False
+        self._baits, self._folder = Baits(), Path(tempfile.mkdtemp(prefix="mnist-lab-"))
+        own, scratch = self._folder / "kit", self._folder / "scratch"
+        own.mkdir(mode=0o700)
+        scratch.mkdir()
+        enclosure.copy_kit(own)
+        change_user = os.geteuid() == 0 and enclosure.others_can_read()
+        enclosed: list[str] | None = None
+        if self._level == "all":
+            enclosed = enclosure.bubblewrap(str(own), change_user=change_user)
+        kit = enclosure.INSIDE if enclosed else str(own)
+        change_user = change_user and (bool(enclosed) or enclosure.others_can_reach())
+        if change_user:
+            for folder in (self._folder, scratch):
+                folder.chmod(0o711)  # So that a worker gets into its own folder.
+        self._socket, theirs = socket.socketpair()
         with theirs:
-            return ours, subprocess.Popen(
-                [*command("mnist_lab.submission.server"), str(theirs.fileno())],
+            run = [*command("mnist_lab.submission.server"), str(theirs.fileno())]
+            self._process = subprocess.Popen(
+                [*(enclosed or ()), *run],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
-                env=environment(),
+                cwd="/",
+                env={**enclosure.variables(kit), "TMPDIR": "/tmp" if enclosed else str(scratch)},
             )
+        settings = {
+            "baits": self._baits.told,
+            "change_user": change_user,
+            "namespaces": self._level != "process",
+        }
+        self._socket.sendall(json.dumps(settings).encode())
+
+    def _forget(self) -> None:
+        """Let go of a server that has died."""
+        self._socket.close()
+        if self._owner == os.getpid():
+            self._process.wait()
+        self._clear()
+
+    def _clear(self) -> None:
+        """Remove all that a server and its workers leave."""
+        if self._owner == os.getpid():
+            self._baits.close()
+            enclosure.remove(str(self._folder))
 
     def _ask(self, request: dict[str, Any], descriptors: list[int] | None = None) -> int:
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors or [])
         except OSError as error:
             raise ServerError(f"the server has ended ({error})") from error
-        return self._read(ANSWER_LIMIT)
+        answer: int = self._read(ANSWER_LIMIT)
+        return answer
 
-    def _read(self, seconds: float) -> int:
+    def _read(self, seconds: float) -> Any:
         self._socket.settimeout(seconds)
         try:
-            answer = self._socket.recv(64)
+            answer = self._socket.recv(4096)
         except OSError as error:
             raise ServerError(f"the server does not answer ({error})") from error
         if not answer:
             raise ServerError(f"the server ended with status {self._process.wait()}")
-        return int(answer)
+        return json.loads(answer)
+
+
+def default_isolation() -> Isolation:
+    """``fork`` on Linux, ``spawn`` elsewhere: system libraries there may not survive a fork."""
+    return "fork" if sys.platform == "linux" else "spawn"
 
 
 def command(module: str) -> list[str]:
@@ -141,24 +226,23 @@ def end_group(pid: int, grace: float) -> None:
 def main() -> None:
     """Serve forks until the grader hangs up; the argument is the channel's descriptor."""
     grader = socket.socket(fileno=int(sys.argv[1]))
+    enclosure.only_what_is_needed()
+    settings = json.loads(grader.recv(4096))
     _preload()
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    workers: set[int] = set()
-    grader.sendall(b"0")
-    while True:
-        request, descriptors, _, _ = socket.recv_fds(grader, 4096, 2)
-        if not request:
-            break
-        asked = json.loads(request)
+    linux.not_dumpable()
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+    nursery = _Nursery(grader, settings)
+    grader.sendall(json.dumps({"walls": nursery.try_walls(settings.pop("baits"))}).encode())
+    while (request := nursery.next_request()) is not None:
+        asked, descriptors = request
         if "stop" in asked:
-            pid = asked["stop"]
-            reply = _stop(pid, workers, asked["grace"]) if pid in workers else -signal.SIGKILL
+            reply = nursery.stop(asked["stop"], asked["grace"])
+        elif "interrupt" in asked:
+            reply = nursery.interrupt(asked["interrupt"])
         else:
-            reply = _fork(grader, *descriptors)
-            workers.add(reply)
+            reply = nursery.fork(descriptors[0], descriptors[1])
         grader.sendall(str(reply).encode())
-    for pid in list(workers):
-        _stop(pid, workers, 0.0)
+    nursery.close()
 
 
 def _preload() -> None:
@@ -167,63 +251,187 @@ def _preload() -> None:
     torch.set_num_threads(1)
     for name in PRELOADED:
         importlib.import_module(name)
-    sys.dont_write_bytecode = True  # Nothing is left beside a learner's files.
     gc.collect()
     gc.freeze()
 
 
-def _fork(grader: socket.socket, channel: int, output: int) -> int:
-    server = os.getpid()
-    pid = os.fork()
-    if pid:
-        os.close(channel)
-        os.close(output)
+class _Nursery:
+    """The server's workers: how they are made, and that nothing of them stays."""
+
+    def __init__(self, grader: socket.socket, settings: Mapping[str, Any]) -> None:
+        self.grader = grader
+        self.change_user: bool = settings["change_user"]
+        self.namespaces: bool = settings["namespaces"]
+        self.counted = False
+        self.scratch: dict[int, str] = {}
+
+    def next_request(self) -> tuple[dict[str, Any], list[int]] | None:
+        """What the grader asks for; meanwhile nobody starts too many processes."""
+        watch = not self.counted
+        while not select.select(
+            [self.grader], [], [], LOOK_EVERY if watch and self.scratch else None
+        )[0]:
+            self._end_crowds()
+        request, descriptors, _, _ = socket.recv_fds(self.grader, 4096, 2)
+        return (json.loads(request), descriptors) if request else None
+
+    def try_walls(self, baits: Mapping[str, Any]) -> dict[str, str]:
+        """What a worker finds that does its worst, of each wall."""
+        found = self._tried(baits)
+        if found is None and self.change_user:
+            self.change_user = False  # Another user can't read Python or its libraries here.
+            found = self._tried(baits)
+        known = found or dict(walls.UNTRIED)
+        self.counted = known["processes"] == "enforced"
+        return known
+
+    def _tried(self, baits: Mapping[str, Any]) -> dict[str, str] | None:
+        """What a worker found; ``None`` where it can't even read Python's own library."""
+        reading, writing = os.pipe()
+        silent, server = os.open(os.devnull, os.O_WRONLY), os.getpid()
+        neighbour = tempfile.mkdtemp(prefix="mnist-lab-")
+        Path(neighbour, "secret").write_text("secret", encoding="ascii")
+
+        def attempt(channel: int) -> None:
+            found = None
+            if all(
+                os.access(path, os.R_OK)
+                for path in (os.__file__, str(sys.modules["torch"].__file__))
+            ):
+                found = verdicts(baits, server, neighbour, channel)
+            os.write(channel, json.dumps(found).encode())
+
+        pid = self.fork(writing, silent, attempt)
+        with open(reading, "rb") as answer:
+            told = answer.read(4096)
+        self.stop(pid, grace=1.0)
+        enclosure.remove(neighbour)
+        found: dict[str, str] | None = json.loads(told or b"null")
+        return found
+
+    def fork(self, channel: int, output: int, run: Callable[[int], None] | None = None) -> int:
+        """A new worker, which runs a learner's code, or ``run`` with the channel."""
+        reading, writing = os.pipe()
+        scratch = tempfile.mkdtemp(prefix="mnist-lab-")
+        pid = os.fork()
+        if not pid:
+            self._be_a_worker(channel, output, writing, scratch, run or _serve)
+        for descriptor in (channel, output, writing):
+            os.close(descriptor)
+        with open(reading, "rb") as told:
+            another = told.read(32)
+        if another:  # The one that was forked has made another, and ended.
+            os.waitpid(pid, 0)
+            pid = int(another)
+        self.scratch[pid] = scratch
         return pid
-    status = 1
-    try:
-        os.setsid()
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == server:
-            grader.close()
+
+    def interrupt(self, pid: int) -> int:
+        if pid in self.scratch:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR1)
+        return 0
+
+    def stop(self, pid: int, grace: float) -> int:
+        """Kill a worker, its process group, and what has left the group but was started by it."""
+        if pid not in self.scratch:
+            return -signal.SIGKILL
+        end_group(pid, grace)
+        _, status = os.waitpid(pid, 0)
+        scratch = self.scratch.pop(pid)
+        self._end_strays()
+        enclosure.remove(scratch)
+        return os.waitstatus_to_exitcode(status)
+
+    def close(self) -> None:
+        for pid in list(self.scratch):
+            self.stop(pid, 0.0)
+
+    def _be_a_worker(
+        self, channel: int, output: int, tell: int, scratch: str, run: Callable[[int], None]
+    ) -> None:
+        status, server = 1, os.getppid()
+        try:
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.close(output)
-            from mnist_lab.submission.worker import serve
-
-            serve(socket.socket(fileno=channel))
+            if self.change_user:
+                os.chown(scratch, user := walls.new_user(), user)
+                walls.become(user)
+            private = self.namespaces and walls.enter(tell)
+            os.setsid()
+            if not private:
+                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != server:
+                    os._exit(1)
+            walls.seal(
+                walls.PRIVATE if private else scratch,
+                channel,
+                private=private,
+                count_processes=private or self.change_user or enclosure.is_enclosed(),
+            )
+            run(channel)
             status = 0
-    except Exception:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _end_crowds(self) -> None:
+        """End the workers that have more processes than they may."""
+        parents = _parents()
+        for pid in list(self.scratch):
+            if len(_under(pid, parents)) > walls.PROCESSES:
+                os.kill(pid, signal.SIGKILL)
+                self._end_strays(ended=pid)
+
+    def _end_strays(self, ended: int | None = None) -> None:
+        """End what has no living worker above it. First all are halted, lest they fork on."""
+        halted: set[int] = set()
+        while True:
+            parents = _parents()
+            kept = {p for w in self.scratch if w != ended for p in (w, *_under(w, parents))}
+            strays = _under(os.getpid(), parents) - kept - {ended}
+            if not strays - halted:
+                break
+            for pid in strays - halted:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            halted |= strays
+        for pid in halted:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while halted := halted & set(_parents()):
+            for pid in halted:
+                with contextlib.suppress(ChildProcessError):  # Its parent is yet to end.
+                    os.waitpid(pid, os.WNOHANG)
+            time.sleep(0.001)
 
 
-def _stop(pid: int, workers: set[int], grace: float) -> int:
-    """Kill a worker, its process group, and what has left the group but was started by it."""
-    end_group(pid, grace)
-    _, status = os.waitpid(pid, 0)
-    workers.discard(pid)
-    while strays := _children() - workers:
-        for stray in strays:
-            os.kill(stray, signal.SIGKILL)
-            os.waitpid(stray, 0)
-    return os.waitstatus_to_exitcode(status)
+def _serve(channel: int) -> None:
+    from mnist_lab.submission.worker import serve
+
+    serve(socket.socket(fileno=channel))
 
 
-def _children() -> set[int]:
-    """The processes whose parent this is: workers, and orphans that they left."""
-    found = set()
+def _parents() -> dict[int, int]:
+    """The parent of each process that can be seen."""
+    found = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 stat = Path(entry.path, "stat").read_text(errors="replace")
-                if int(stat.rpartition(")")[2].split()[1]) == os.getpid():
-                    found.add(int(entry.name))
+                found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
     return found
 
 
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+def _under(pid: int, parents: Mapping[int, int]) -> set[int]:
+    """The processes that ``pid`` has started, and those that they have."""
+    found: set[int] = set()
+    new = {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
 
 
 if __name__ == "__main__":

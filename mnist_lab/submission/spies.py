@@ -9,19 +9,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 __all__ = ["Spy"]
 
 MAX_EVENTS = 10_000
-MAX_GRADIENTS = 8
+MAX_GRADIENTS = 24
 """Steps whose gradients are kept, and passes that are described: enough for any check, and the
 answer stays small however long a loop runs."""
 
+MAX_STATES, MAX_STEPS = 40, 1000
+"""Weights that are kept, each before the first forward pass with them, and learning rates."""
+
 
 class Spy:
-    """Watches ``model`` while ``watching()``; ``fields()`` and ``gradients`` say what it saw."""
+    """Watches ``model`` while ``watching()``; ``fields()`` and the lists of tensors say what it
+    saw.
+
+    ``gradients``: those of each of the first steps. ``states``: the parameters at the forward
+    passes, each time that they are others than before. ``inputs``: the images of the first forward
+    passes. ``slopes``: the gradients of the loss with respect to the outputs, at the first backward
+    passes.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -32,6 +46,11 @@ class Spy:
         self.steps = 0
         self.optimizers: dict[int, tuple[Optimizer, dict[str, Any]]] = {}
         self.gradients: list[dict[str, Tensor]] = []
+        self.states: list[dict[str, Tensor]] = []
+        self.inputs: list[Tensor] = []
+        self.slopes: list[Tensor] = []
+        self.events: list[str] = []
+        self.rates: list[list[float]] = []
         self.devices = _Devices()
         self.seed = 0
 
@@ -43,6 +62,7 @@ class Spy:
             self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
             self.model.register_forward_hook(self._after_forward),
             register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
         ]
         try:
             with self.devices:
@@ -63,6 +83,8 @@ class Spy:
                 {"name": type(optimizer).__name__, "options": options}
                 for optimizer, options in self.optimizers.values()
             ],
+            "events": "".join(self.events),
+            "rates": self.rates,
             "devices": self.devices.asked,
             "training_after": self.model.training,
             "requires_grad_after": all(p.requires_grad for p in self.model.parameters()),
@@ -77,18 +99,49 @@ class Spy:
             self.batches.append(len(images))
             self.modes.append(model.training)
             self.grad_enabled.append(torch.is_grad_enabled())
+            self._note("f")
+            if len(self.inputs) < MAX_GRADIENTS:
+                self.inputs.append(images.detach().clone())
+            if len(self.states) < MAX_STATES:
+                self._keep_state()
+
+    def _keep_state(self) -> None:
+        now = dict(self.model.named_parameters())
+        last = self.states[-1] if self.states else {}
+        if not last or any(not torch.equal(last[name], value) for name, value in now.items()):
+            self.states.append({name: value.detach().clone() for name, value in now.items()})
+
+    def _note(self, event: str) -> None:
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(event)
 
     def _after_forward(self, model: nn.Module, given: Any, logits: Tensor) -> None:
         if logits.requires_grad:
             logits.register_hook(self._before_backward)
 
-    def _before_backward(self, _: Tensor) -> None:
+    def _before_backward(self, slope: Tensor) -> None:
+        self._note("b")
+        if len(self.slopes) < MAX_GRADIENTS:
+            self.slopes.append(slope.detach().clone())
         if len(self.fresh) < MAX_EVENTS:
             gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
             self.fresh.append(not any(bool(gradient.any()) for gradient in gradients))
 
-    def _before_step(self, optimizer: Optimizer, *_: object) -> None:
+    def _before_step(self, optimizer: Optimizer, args: Any, named: Mapping[str, Any]) -> None:
+        if not _has_closure(args, named):
+            self._step(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, named: Mapping[str, Any]) -> None:
+        # A closure computes the gradients inside of the step.
+        if _has_closure(args, named):
+            self._step(optimizer)
+
+    def _step(self, optimizer: Optimizer) -> None:
         self.steps += 1
+        self._note("s")
+        if len(self.rates) < MAX_STEPS:
+            rates = [group.get("lr") for group in optimizer.param_groups]
+            self.rates.append([float(r) for r in rates if isinstance(r, numbers.Real | Tensor)])
         if id(optimizer) not in self.optimizers and len(self.optimizers) < MAX_GRADIENTS:
             self.optimizers[id(optimizer)] = optimizer, _plain(optimizer.param_groups[0])
         if len(self.gradients) < MAX_GRADIENTS:
@@ -120,6 +173,10 @@ class _Devices(TorchFunctionMode):
         if isinstance(device, str | torch.device) and str(device) not in self.asked:
             self.asked.append(str(device))
         return func(*args, **kwargs)
+
+
+def _has_closure(args: Any, named: Mapping[str, Any]) -> bool:
+    return any(callable(value) for value in [*args[1:], *named.values()])
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,15 @@ __all__ = ["ReturnedError", "Workbench", "a_pair", "a_tensor", "seed_all", "shap
 
 
 class ReturnedError(Exception):
-    """The learner's code ran and gave something else than what was asked for; a sentence."""
+    """The learner's code ran and gave something else than what was asked for; a sentence.
+
+    ``mistake`` is a key of the tables in ``mnist_lab.interface``, if it is one of those, and
+    ``evidence`` what was seen.
+    """
+
+    def __init__(self, sentence: str, mistake: str = "", evidence: str = "") -> None:
+        super().__init__(sentence)
+        self.mistake, self.evidence = mistake, evidence
 
 
 class Workbench:
@@ -30,11 +38,21 @@ class Workbench:
     def named(self, name: str) -> Any:
         """What the learner's file calls ``name``."""
         if not hasattr(self.module, name):
-            raise ReturnedError(f"{self.path.name} does not define {name}.")
+            raise ReturnedError(
+                f"{self.path.name} does not define {name}.", "missing", self._defined()
+            )
         found = getattr(self.module, name)
         if not callable(found):
             raise ReturnedError(f"{name} in {self.path.name} can't be called.")
         return found
+
+    def _defined(self) -> str:
+        own = [
+            name
+            for name, value in vars(self.module).items()
+            if getattr(value, "__module__", None) == self.module.__name__ and callable(value)
+        ]
+        return f"It defines {', '.join(own[:10])}." if own else "It defines no class or function."
 
     def keep(self, made: Any) -> int:
         """The number under which ``made`` is found again."""
@@ -45,10 +63,35 @@ class Workbench:
 def a_tensor(value: Any, what: str) -> Tensor:
     """``value``, if it is a dense tensor of numbers. Raises ``ReturnedError``, about ``what``."""
     if not isinstance(value, Tensor):
-        raise ReturnedError(f"{what} gave a {type_of(value)}, not a tensor.")
+        raise ReturnedError(
+            f"{what} gave a {type_of(value)}, not a tensor.", _kind(value), _described(value)
+        )
     if value.dtype not in DTYPES.values() or value.layout != torch.strided:
         raise ReturnedError(f"{what} gave a tensor of {value.dtype} and layout {value.layout}.")
     return value
+
+
+def _kind(value: Any) -> str:
+    kinds: dict[type, str] = {
+        tuple: "returns-tuple",
+        list: "returns-list",
+        dict: "returns-dict",
+        np.ndarray: "returns-array",
+        type(None): "returns-nothing",
+    }
+    return next((kind for known, kind in kinds.items() if isinstance(value, known)), "")
+
+
+def _described(value: Any) -> str:
+    """What there is in place of a tensor, with the shapes of the tensors in it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        inside = [shape_of(v) if isinstance(v, Tensor) else type_of(v) for v in value[:4]]
+        return f"It has {len(value)} parts: {', '.join(inside)}{', ...' * (len(value) > 4)}."
+    if isinstance(value, np.ndarray):
+        return f"Its shape is {value.shape}."
+    return "A tensor (N, 10) is asked for."
 
 
 def a_pair(value: Any, what: str) -> tuple[Any, Any]:

@@ -14,13 +14,13 @@ ID = "cnn"
 
 
 @pytest.mark.check("cnn.parameters")
-def test_parameters(model: Model) -> None:
-    networks.check_parameters(ID, model)
+def test_parameters(model: Model, grader: Grader) -> None:
+    networks.check_parameters(ID, model, grader.generator(f"{ID}.parameters"))
 
 
 @pytest.mark.check("cnn.shapes")
 def test_shapes(model: Model, grader: Grader) -> None:
-    networks.check_shapes(model, grader.generator("cnn.shapes"))
+    networks.check_shapes(ID, model, grader.generator("cnn.shapes"))
 
 
 @pytest.mark.check("cnn.network")

@@ -14,13 +14,13 @@ ID = "fnn"
 
 
 @pytest.mark.check("fnn.parameters")
-def test_parameters(model: Model) -> None:
-    networks.check_parameters(ID, model)
+def test_parameters(model: Model, grader: Grader) -> None:
+    networks.check_parameters(ID, model, grader.generator(f"{ID}.parameters"))
 
 
 @pytest.mark.check("fnn.shapes")
 def test_shapes(model: Model, grader: Grader) -> None:
-    networks.check_shapes(model, grader.generator("fnn.shapes"))
+    networks.check_shapes(ID, model, grader.generator("fnn.shapes"))
 
 
 @pytest.mark.check("fnn.network")

@@ -14,13 +14,13 @@ ID = "logistic_regression"
 
 
 @pytest.mark.check("logistic_regression.parameters")
-def test_parameters(model: Model) -> None:
-    networks.check_parameters(ID, model)
+def test_parameters(model: Model, grader: Grader) -> None:
+    networks.check_parameters(ID, model, grader.generator(f"{ID}.parameters"))
 
 
 @pytest.mark.check("logistic_regression.shapes")
 def test_shapes(model: Model, grader: Grader) -> None:
-    networks.check_shapes(model, grader.generator("logistic_regression.shapes"))
+    networks.check_shapes(ID, model, grader.generator("logistic_regression.shapes"))
 
 
 @pytest.mark.check("logistic_regression.network")

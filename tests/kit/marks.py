@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from mnist_lab import kit
+from mnist_lab import data, kit
 from mnist_lab.diagnosis import CheckFailure
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.grade import Cause, Result
@@ -19,18 +20,41 @@ from mnist_lab.submission.server import Server
 GRADING = Path(__file__).parents[1] / "grading"
 
 
-def grade(path: Path, exercises: Sequence[str], seed: int, server: Server) -> dict[str, Result]:
-    """How the quick checks of ``exercises`` end for the submission ``path``, by check id."""
-    results: dict[str, Result] = {}
+def grade(
+    path: Path, exercises: Sequence[str], seed: int, server: Server, *, full: bool = False
+) -> dict[str, Result]:
+    """How the checks of ``exercises`` end for the submission ``path``, by check id.
+
+    The accuracy checks are among them if it is the ``full`` tier, on the sample's digits.
+    """
     with Submission(path, server=server) as submission:
-        for exercise in exercises:
-            handle = submission.exercise(exercise)
-            for check, test in _quick_checks(exercise):
-                if any(results[needed].outcome != "passed" for needed in check.needs):
-                    results[check.id] = Result("blocked", 0, Cause("It waits."))
-                else:
-                    results[check.id] = _result(check, test, handle, Grader(seed))
-    return results
+        return {
+            check: result
+            for exercise in exercises
+            for check, result in _results(submission, exercise, seed, full)
+        }
+
+
+def first_failure(path: Path, exercise: str, seed: int, server: Server) -> tuple[str, Result]:
+    """The first quick check of ``exercise`` that does not pass, and how it ends."""
+    with Submission(path, server=server) as submission:
+        for check, result in _results(submission, exercise, seed):
+            if result.outcome != "passed":
+                return check, result
+    return "", Result("passed")
+
+
+def _results(
+    submission: Submission, exercise: str, seed: int, full: bool = False
+) -> Iterator[tuple[str, Result]]:
+    results: dict[str, Result] = {}
+    handle = submission.exercise(exercise)
+    for check, test in _checks(exercise, ("quick", "full") if full else ("quick",)):
+        if any(results[needed].outcome != "passed" for needed in check.needs):
+            results[check.id] = Result("blocked", 0, Cause("It waits."))
+        else:
+            results[check.id] = _result(check, test, handle, Grader(seed))
+        yield check.id, results[check.id]
 
 
 def _result(
@@ -39,9 +63,11 @@ def _result(
     asked = inspect.signature(test).parameters
     try:
         with handle.limit(check.limit):
-            given = {"exercise": handle, "grader": grader}
+            given: dict[str, Any] = {"exercise": handle, "grader": grader}
             if "model" in asked:
                 given["model"] = handle.build(kit.load().exercise(check.exercise).names[0])
+            if "mnist" in asked:
+                given |= {"mnist": data.load("sample"), "learned": {}}
             test(**{name: given[name] for name in asked})
     except CheckFailure as failure:
         return Result("failed", 0, failure.cause)
@@ -50,10 +76,10 @@ def _result(
     return Result("passed")
 
 
-def _quick_checks(exercise: str) -> Iterator[tuple[kit.Check, Callable[..., None]]]:
+def _checks(exercise: str, tiers: Sequence[str]) -> Iterator[tuple[kit.Check, Callable[..., None]]]:
     for test in vars(_module(f"test_{exercise}")).values():
         for mark in getattr(test, "pytestmark", ()):
-            if mark.name == "check" and kit.load().check(mark.args[0]).tier == "quick":
+            if mark.name == "check" and kit.load().check(mark.args[0]).tier in tiers:
                 yield kit.load().check(mark.args[0]), test
 
 

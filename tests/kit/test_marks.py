@@ -1,4 +1,7 @@
-"""Right code gets full marks however it is written; wrong code never gets what it breaks."""
+"""Right code gets full marks however it is written; wrong code never gets what it breaks.
+
+With ``--full`` the right ones are trained as well: a quarter of an hour.
+"""
 
 import pytest
 from corpus import load, materialise
@@ -24,11 +27,12 @@ def test_there_are_as_many_variants_as_promised():
 
 
 @pytest.mark.parametrize("variant", RIGHT, ids=lambda variant: variant.name)
-def test_a_right_way_gets_full_marks_under_every_seed(variant, tmp_path, server):
+def test_a_right_way_gets_full_marks_under_every_seed(variant, tmp_path, server, request):
     path = materialise(variant, tmp_path / "submission")
+    full = request.config.getoption("--full")
 
     for seed in SEEDS:
-        results = grade(path, variant.exercises, seed, server)
+        results = grade(path, variant.exercises, seed, server, full=full)
         lost = {name: result for name, result in results.items() if result.outcome != "passed"}
         assert not lost, f"seed {seed}"
 

@@ -32,6 +32,21 @@ def graded(submission, *arguments, tests="tests/grading"):
     return run, grade.read(file) if file.exists() else None
 
 
+def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path, solutions):
+    nowhere = tmp_path / "no such folder" / "grade.json"
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--submission", solutions, "--grade-json", nowhere],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+    assert run.returncode == 1
+    assert f"was not written to {nowhere}: No such file or directory." in run.stdout
+    assert "Score 85 of 85" in run.stdout
+    assert "Traceback" not in run.stdout + run.stderr
+
+
 @pytest.fixture
 def solutions(tmp_path):
     """A submission with everything solved, free to be spoiled."""

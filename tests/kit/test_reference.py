@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from mnist_lab.diagnosis import draws, match, reference, warps
+from mnist_lab.diagnosis import draws, layouts, match, reference, warps
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
 MODELS = {"logistic_regression": LogisticRegression, "fnn": FNN, "cnn": CNN}
@@ -41,15 +41,15 @@ def loaded(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     return model
 
 
-def compared(name: str, model: nn.Module) -> match.Comparison:
+def compared(name: str, model: nn.Module) -> layouts.Comparison:
     """``model`` with drawn weights against the reference of ``name``."""
     network = reference.NETWORKS[name]
-    matched = match.match(network, shapes(model))
-    weights = match.draw_weights(network, matched, generator(1))
+    matched = layouts.match(network, shapes(model))
+    weights = layouts.draw_weights(network, matched, generator(1))
     images = normal(5, 1, 28, 28, seed=2)
     with torch.no_grad():
         outputs = loaded(model, weights)(images)
-    return match.compare(network, matched, weights, images, outputs)
+    return layouts.compare(network, matched, weights, images, outputs)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -134,8 +134,8 @@ def test_another_network_differs_in_every_layout(name: str, model: type[nn.Modul
 
 
 def test_a_missing_bias_is_unmatched() -> None:
-    with pytest.raises(match.Unmatched) as caught:
-        match.match(
+    with pytest.raises(layouts.Unmatched) as caught:
+        layouts.match(
             reference.NETWORKS["fnn"],
             [Shaped("a", (256, 784)), Shaped("b", (10, 256)), Shaped("c", (10,))],
         )
@@ -145,20 +145,20 @@ def test_a_missing_bias_is_unmatched() -> None:
 
 def test_a_layer_too_many_is_unmatched() -> None:
     parameters = [*shapes(CNN()), Shaped("norm.weight", (32,))]
-    with pytest.raises(match.Unmatched) as caught:
-        match.match(reference.NETWORKS["cnn"], parameters)
+    with pytest.raises(layouts.Unmatched) as caught:
+        layouts.match(reference.NETWORKS["cnn"], parameters)
     assert caught.value.missing == ()
     assert [each.name for each in caught.value.extra] == ["norm.weight"]
 
 
 def test_a_weight_with_axes_of_other_sizes_has_no_layout() -> None:
-    assert match.layouts((256, 28, 28), (512, 392)) == []
+    assert layouts.possible((256, 28, 28), (512, 392)) == []
 
 
 def test_every_layout_undoes_its_own_storing() -> None:
     weight = normal(4, 3, 2, 2)
     stored = weight.permute(0, 2, 3, 1).reshape(4, 12)
-    restored = [layout.to_reference(stored) for layout in match.layouts((4, 3, 2, 2), (4, 12))]
+    restored = [layout.to_reference(stored) for layout in layouts.possible((4, 3, 2, 2), (4, 12))]
     assert any(torch.equal(each, weight) for each in restored)
 
 

@@ -126,3 +126,11 @@ def test_everything_fits_eighty_columns(every_check):
 def test_without_colour_there_are_no_control_sequences():
     assert "\x1b" not in shown(graded({"cnn.network": FAILED}))
     assert "\x1b" in shown(graded({"cnn.network": FAILED}), colour=True)
+
+
+@pytest.mark.parametrize("printed", ["\n", "  \n\n", ""])
+def test_blank_lines_that_were_printed_are_not_shown(printed):
+    cause = Cause("It is wrong.", output=printed)
+
+    assert "Printed" not in shown(graded({"cnn.network": Result("failed", 0.1, cause)}))
+    assert terminal.plain(cause)

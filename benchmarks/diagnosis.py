@@ -1,0 +1,163 @@
+"""Over the mutation suite: how many wrong submissions a usual course grader rejects, and how many
+ours rejects and names. Writes the table of ``docs/faults.md``.
+
+    python benchmarks/diagnosis.py [--json FILE] [--only PART]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests/kit"), str(ROOT / "benchmarks")]
+
+import marks  # noqa: E402
+import mutants  # noqa: E402
+from rich.progress import track  # noqa: E402
+from usual_grader import accepts  # noqa: E402
+
+from mnist_lab import data  # noqa: E402
+from mnist_lab.diagnosis.faults import bank  # noqa: E402
+from mnist_lab.submission.server import Server  # noqa: E402
+
+TABLE = ROOT / "docs" / "faults.md"
+LIMIT = 300
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How both graders judged a mutant; ``named`` are the ids that ours gave."""
+
+    name: str
+    exercise: str
+    expected: str
+    usual_accepts: bool
+    ours_accepts: bool
+    named: str
+    seconds: float
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--json", type=Path, help="write every verdict to this file")
+    options.add_argument("--only", default="", help="mutants whose names contain this")
+    asked = options.parse_args()
+    chosen = [mutant for mutant in mutants.load() if asked.only in mutant.name]
+    verdicts = judge(chosen)
+    print(summary(verdicts))
+    if asked.json:
+        asked.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
+    if not asked.only:
+        TABLE.parent.mkdir(exist_ok=True)
+        TABLE.write_text(table(verdicts), encoding="utf-8")
+        print(f"Wrote {TABLE.relative_to(ROOT)}.")
+
+
+def judge(chosen: list[mutants.Mutant]) -> list[Verdict]:
+    torch.set_num_threads(1)
+    digits = data.load("sample")
+    server, verdicts = Server(), []
+    try:
+        for mutant in track(chosen, "Grading"):
+            with tempfile.TemporaryDirectory() as scratch:
+                path = mutants.materialise(mutant, Path(scratch) / "submission")
+                started = time.perf_counter()
+                check, result = marks.first_failure(path, mutant.exercise, 0, server)
+                seconds = time.perf_counter() - started
+                named = (result.cause.fault or "") if result.cause else ""
+                usual = usual_accepts(path / mutant.file, digits)
+            verdicts.append(
+                Verdict(
+                    mutant.name, mutant.exercise, mutant.fault, usual, not check, named, seconds
+                )
+            )
+    finally:
+        server.close()
+    return verdicts
+
+
+def usual_accepts(file: Path, digits: data.Digits) -> bool:
+    """Whether the usual grader gives full marks; in a process of its own, which may hang."""
+    process = multiprocessing.get_context("fork").Process(target=_try, args=(file, digits))
+    process.start()
+    process.join(LIMIT)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode == 0
+
+
+def _try(file: Path, digits: data.Digits) -> None:
+    sys.stderr = open("/dev/null", "w")  # noqa: SIM115 - for as long as the process lives
+    accepts(file, digits)
+
+
+def summary(verdicts: list[Verdict]) -> str:
+    """One line an exercise, and one for all."""
+    lines = [
+        f"{'':22}{'wrong':>7}{'usual rejects':>15}{'ours rejects':>14}{'ours names':>12}",
+        *(
+            _line(exercise, [v for v in verdicts if v.exercise == exercise])
+            for exercise in dict.fromkeys(verdict.exercise for verdict in verdicts)
+        ),
+        _line("all", verdicts),
+    ]
+    return "\n".join(lines)
+
+
+def _line(title: str, verdicts: list[Verdict]) -> str:
+    usual = sum(not verdict.usual_accepts for verdict in verdicts)
+    ours = sum(not verdict.ours_accepts for verdict in verdicts)
+    named = sum(bool(verdict.named) and _as_expected(verdict) for verdict in verdicts)
+    return f"{title:22}{len(verdicts):7}{usual:15}{ours:14}{named:12}"
+
+
+def _as_expected(verdict: Verdict) -> bool:
+    return set(verdict.named.split("+")) == set(verdict.expected.split("+"))
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """The page that lists the bank, with how often each mistake was made and named."""
+    made: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    for verdict in verdicts:
+        for fault in filter(None, verdict.expected.split("+")):
+            made[fault] += 1
+            named[fault] += _as_expected(verdict)
+    rows = [
+        f"| `{fault.id}` | {fault.says.replace('|', chr(92) + '|')} "
+        f"| {f'{named[fault.id]} of {made[fault.id]}' if made[fault.id] else ''} |"
+        for fault in bank().values()
+    ]
+    return "\n".join(
+        [
+            "# The mistakes that are named",
+            "",
+            "Made by `python benchmarks/diagnosis.py` from the bank and the mutation suite. "
+            "*Named* is how many of the wrong submissions with the mistake, alone or not, were "
+            "told so by the first message; it is empty where the suite has none.",
+            "",
+            "```",
+            summary(verdicts),
+            "```",
+            "",
+            "| Fault | What the code does | Named |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

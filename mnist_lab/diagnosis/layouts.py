@@ -1,0 +1,252 @@
+"""Which of the reference's weights each of a learner's parameters is, and whether both networks
+compute the same.
+
+Parameters are matched by their number of elements, which no two weights of a network share, so
+neither names nor order matter. A weight may be stored in any layout: transposed, flattened in
+another order, as the kernel of a convolution. A layout only relabels the weights; the network is
+the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis.match import EQUAL, NEARLY_EQUAL, difference
+from mnist_lab.diagnosis.reference import Network
+
+__all__ = [
+    "Comparison",
+    "Layout",
+    "Named",
+    "Unmatched",
+    "compare",
+    "draw_weights",
+    "equal",
+    "is_neutral",
+    "match",
+    "neutral_weights",
+    "possible",
+    "stored",
+    "usual",
+]
+
+
+class Named(Protocol):
+    """What is known of a learner's parameter."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+class Unmatched(Exception):  # noqa: N818 - an answer, not an error
+    """The parameters are not those of the network.
+
+    ``missing``: names of the reference's weights that no parameter has the size of; ``extra``:
+    parameters that are none of the weights.
+    """
+
+    def __init__(self, missing: Sequence[str], extra: Sequence[Named]) -> None:
+        super().__init__(missing, extra)
+        self.missing, self.extra = tuple(missing), tuple(extra)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a learner stores a weight: its axes in the given ``order``, then reshaped to ``shape``.
+
+    ``axes`` are the sizes of the reference's axes.
+    """
+
+    axes: tuple[int, ...]
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def to_reference(self, stored: Tensor) -> Tensor:
+        """The weight with the reference's axes."""
+        in_order = stored.reshape([self.axes[axis] for axis in self.order])
+        back = [self.order.index(axis) for axis in range(len(self.axes))]
+        return in_order.permute(back)
+
+    def from_reference(self, weight: Tensor) -> Tensor:
+        """The weight as the learner stores it."""
+        return weight.permute(self.order).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The reference's ``outputs`` in the layout in which they are closest to the learner's.
+
+    ``difference`` is the largest difference of an output; ``tried`` counts the layouts before.
+    """
+
+    outputs: Tensor
+    layout: dict[str, Layout]
+    difference: float
+    tried: int = 0
+
+
+def match(network: Network, parameters: Sequence[Named]) -> dict[str, Named]:
+    """The learner's parameter for each of the reference's weights.
+
+    Raises ``Unmatched`` if the two are not one to one.
+    """
+    left = list(parameters)
+    found: dict[str, Named] = {}
+    for weight, axes in network.axes.items():
+        fitting = [each for each in left if possible(axes, each.shape)]
+        if fitting:
+            found[weight] = fitting[0]
+            left.remove(fitting[0])
+    missing = [weight for weight in network.axes if weight not in found]
+    if missing or left:
+        raise Unmatched(missing, left)
+    return found
+
+
+def possible(axes: Sequence[int], shape: Sequence[int]) -> list[Layout]:
+    """Every way to store a weight with ``axes`` in a tensor of ``shape``, the usual one first."""
+    if math.prod(shape) != math.prod(axes):
+        return []
+    single = tuple(axis for axis, size in enumerate(axes) if size == 1)
+    others = [axis for axis, size in enumerate(axes) if size > 1]
+    return [
+        Layout(tuple(axes), single + order, tuple(shape))
+        for order in permutations(others)
+        if _joints(shape) <= _joints([axes[axis] for axis in order])
+    ]
+
+
+def draw_weights(
+    network: Network, matched: Mapping[str, Named], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Normal random float64 weights for the learner's parameters, by their names.
+
+    Their scale makes what goes into each activation some 4 in size, so that no part of the network
+    is without effect and even a ReLU6 is seen.
+    """
+    drawn = {}
+    for weight, parameter in matched.items():
+        values = torch.randn(list(parameter.shape), generator=generator, dtype=torch.float64)
+        drawn[parameter.name] = _scale(network, weight) * values
+    return drawn
+
+
+def neutral_weights(
+    network: Network, matched: Mapping[str, Named], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """As ``draw_weights``, but the same in every layout, by the reference's names.
+
+    Of weights that may be stored in two layouts the mean of both is taken, of others with more
+    than one layout the mean over all inputs.
+    """
+    drawn = {}
+    for weight, parameter in matched.items():
+        axes = network.axes[weight]
+        scale = _scale(network, weight)
+        values = torch.randn(list(axes), generator=generator, dtype=torch.float64)
+        options = possible(axes, parameter.shape)
+        stored = options[0].from_reference(values)
+        mean = torch.stack([layout.to_reference(stored) for layout in options]).mean(0)
+        units = values.flatten(1).mean(1) if len(axes) > 1 else values
+        constant = units.view(-1, *[1] * (len(axes) - 1)).expand(axes)
+        drawn[weight] = scale * (mean if is_neutral(mean, parameter) else constant)
+    return drawn
+
+
+def is_neutral(weight: Tensor, parameter: Named) -> bool:
+    """Whether the weight, stored as the learner's parameter, is the same in every layout."""
+    options = possible(tuple(weight.shape), parameter.shape)
+    stored = options[0].from_reference(weight)
+    return all(torch.allclose(each.to_reference(stored), weight) for each in options[1:])
+
+
+def stored(
+    network: Network, matched: Mapping[str, Named], weights: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights by the learner's names, in the usual layout."""
+    return {
+        parameter.name: possible(network.axes[weight], parameter.shape)[0].from_reference(
+            weights[weight]
+        )
+        for weight, parameter in matched.items()
+    }
+
+
+def usual(
+    network: Network, matched: Mapping[str, Named], stored: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights by the reference's names, as they are in the usual layout."""
+    return {
+        weight: possible(network.axes[weight], parameter.shape)[0].to_reference(
+            stored[parameter.name].double()
+        )
+        for weight, parameter in matched.items()
+    }
+
+
+def _scale(network: Network, weight: str) -> float:
+    axes = network.axes[weight]
+    if len(axes) == 1:
+        return 2.0
+    first = weight == next(iter(network.axes))
+    return (4.0 if first else 1.2) / math.sqrt(math.prod(axes[1:]))
+
+
+def compare(
+    network: Network,
+    matched: Mapping[str, Named],
+    stored: Mapping[str, Tensor],
+    images: Tensor,
+    outputs: Tensor,
+) -> Comparison:
+    """The learner's ``outputs`` for ``images`` against the reference's with the same weights.
+
+    ``stored`` are the learner's weights by the learner's names. Every layout is tried until one
+    gives equal outputs; otherwise the closest is told.
+    """
+    closest: Comparison | None = None
+    for tried, layout in enumerate(_all_layouts(network, matched)):
+        weights = {
+            weight: layout[weight].to_reference(stored[parameter.name].double())
+            for weight, parameter in matched.items()
+        }
+        expected = network.forward(weights, images.double())
+        distance = difference(outputs, expected)
+        if closest is None or distance < closest.difference:
+            closest = Comparison(expected, layout, distance, tried)
+        if equal(outputs, expected):
+            break
+    assert closest is not None, "matched parameters have at least one layout"
+    return closest
+
+
+def equal(actual: Tensor, expected: Tensor) -> bool:
+    """Whether the two come from the same computation, as far as the dtype of ``actual`` tells."""
+    size = max(1.0, expected.abs().max().item())
+    tolerance = EQUAL if actual.dtype == torch.float64 else NEARLY_EQUAL
+    return difference(actual, expected) < tolerance * size
+
+
+def _all_layouts(network: Network, matched: Mapping[str, Named]) -> Iterator[dict[str, Layout]]:
+    options = [possible(network.axes[weight], each.shape) for weight, each in matched.items()]
+    for chosen in product(*options):
+        yield dict(zip(matched, chosen, strict=True))
+
+
+def _joints(shape: Sequence[int]) -> set[int]:
+    """Where one axis ends and the next begins, counted in elements; axes of size 1 have none."""
+    joints, size = set(), 1
+    for length in shape:
+        size *= length
+        joints.add(size)
+    return joints - {1}

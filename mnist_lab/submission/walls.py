@@ -1,0 +1,179 @@
+"""What a learner's process may not do, and how that is arranged before their file is read.
+
+``canary`` tries each wall from inside; only then is it said to be there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mnist_lab.submission import linux
+from mnist_lab.submission.enclosure import VARIABLES
+
+if sys.platform != "win32":
+    import resource
+
+__all__ = [
+    "ENVIRONMENT",
+    "FILE_SIZE",
+    "MEMORY",
+    "OF_SPAWNED",
+    "PRIVATE",
+    "PROCESSES",
+    "SCRATCH",
+    "UNTRIED",
+    "WALLS",
+    "become",
+    "enter",
+    "new_user",
+    "refusal",
+    "seal",
+    "summary",
+]
+
+WALLS = {
+    "process": "runs apart, with an empty environment and none of the grader's descriptors",
+    "network": "reaches no network: no TCP, UDP, DNS or sockets of other programs",
+    "files": "reads Python and its libraries alone, and writes into its own folder alone",
+    "pids": "neither sees nor signals a process that it did not start",
+    "memory": "takes so much memory a process and no more",
+    "processes": "starts so many processes and threads and no more",
+    "disk": "writes so much and no more",
+}
+"""The walls by name, each as the end of "a submission …"."""
+
+UNTRIED = dict.fromkeys(WALLS, "unavailable")
+"""What is said of a process that nothing was tried from."""
+
+OF_SPAWNED = {**UNTRIED, "process": "enforced", "memory": "degraded", "disk": "degraded"}
+"""What is said of spawned processes: they are apart, and their limits are set but not tried."""
+
+MEMORY = 4 << 30
+"""Bytes that a learner's code may take on top of what the process has when it starts."""
+
+PROCESSES = 64
+"""Processes and threads that a learner's code may have at a time."""
+
+SCRATCH, FILE_SIZE, DESCRIPTORS = 256 << 20, 256 << 20, 512
+"""Bytes in a learner's own folder and in one file, and files that are open at a time."""
+
+PRIVATE = "/tmp"
+"""A learner's own folder, where it is in a world of its own."""
+
+KEPT = {"PATH", "USER", *VARIABLES} - {"TMPDIR"}
+ENVIRONMENT = KEPT | {"HOME", "TMPDIR"}
+"""The variables that a learner's code may find."""
+
+
+def refusal(walls: Mapping[str, str]) -> str:
+    """Why ``--require strict`` does not grade behind these walls; empty if it does."""
+    known = {name: walls.get(name, "unavailable") for name in WALLS}
+    missing = [f"{name} ({state})" for name, state in known.items() if state != "enforced"]
+    if not missing:
+        return ""
+    return (
+        f"--require strict grades only where every wall is enforced; here these are not: "
+        f"{', '.join(missing)}. `mnist-lab doctor` says more; on Linux, install bubblewrap."
+    )
+
+
+def summary(walls: Mapping[str, str]) -> str:
+    """What is known of the walls, in a line."""
+    of_state = {
+        state: [name for name in WALLS if walls.get(name, "unavailable") == state]
+        for state in ("enforced", "degraded", "unavailable")
+    }
+    said = [f"{state}: {', '.join(names)}" for state, names in of_state.items() if names]
+    return f"Walls {'; '.join(said)}"
+
+
+def new_user() -> int:
+    """The number of a user that owns nothing and is nobody else."""
+    return 1_000_000_000 + secrets.randbelow(1_000_000_000)
+
+
+def become(user: int) -> None:
+    """As root: go on as ``user``, for good."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def enter(tell: int) -> bool:
+    """Go on as the first process of a world of its own, where the kernel lets anybody make one.
+
+    That is a child of this process, which ends; its id is written to the descriptor ``tell``.
+    What the child leaves behind ends with it. ``False`` where the process is still the same.
+    """
+    if not linux.unshare():
+        return False
+    pid = os.fork()
+    if pid:
+        os.write(tell, str(pid).encode())
+        os._exit(0)
+    return True
+
+
+def seal(scratch: str, keep: int, *, private: bool, count_processes: bool) -> None:
+    """Close what this process may do from here on.
+
+    ``scratch`` becomes its home, the only descriptors left are ``keep`` and the standard ones.
+    ``private``: it is in a world of its own. ``count_processes``: processes are counted for it
+    alone, so that they can be limited.
+    """
+    if private:
+        linux.mount_private(scratch, SCRATCH)
+        linux.mount_private("/dev/shm", SCRATCH)
+    _close_all_but(keep)
+    kept = {name: value for name, value in os.environ.items() if name in KEPT}
+    os.environ.clear()
+    os.environ.update(kept | {"HOME": scratch, "TMPDIR": scratch})
+    tempfile.tempdir = None
+    os.chdir(scratch)
+    limit(count_processes=count_processes)
+    if sys.platform == "linux":
+        linux.drop_capabilities()
+        linux.not_dumpable()
+
+
+def limit(*, count_processes: bool) -> None:
+    """Lower this process's limits, for good."""
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
+    _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
+    if sys.platform == "linux":
+        held = _held()
+        _lower(resource.RLIMIT_DATA, held["VmData"] + MEMORY)
+        if not any(Path("/dev").glob("nvidia[0-9]*")):  # CUDA maps far more than it uses.
+            _lower(resource.RLIMIT_AS, held["VmSize"] + MEMORY)
+    if count_processes:
+        _lower(resource.RLIMIT_NPROC, PROCESSES)
+
+
+def _held() -> dict[str, int]:
+    """The bytes of this process by the names of /proc/self/status."""
+    found = {}
+    with open("/proc/self/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith(("VmData", "VmSize")):
+                found[line.partition(":")[0]] = int(line.split()[1]) << 10
+    return found
+
+
+def _lower(which: int, wanted: int) -> None:
+    _, hard = resource.getrlimit(which)
+    if hard == resource.RLIM_INFINITY or wanted < hard:
+        resource.setrlimit(which, (wanted, wanted))
+
+
+def _close_all_but(keep: int) -> None:
+    for entry in os.listdir("/dev/fd"):
+        if int(entry) > 2 and int(entry) != keep:
+            with contextlib.suppress(OSError):  # It is that of the listing.
+                os.close(int(entry))

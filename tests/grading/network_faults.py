@@ -1,0 +1,648 @@
+"""Why a network is not what is asked for: the failure to raise, with the mistake's name if it is
+a known one and otherwise with what was seen.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import (
+    CheckFailure,
+    dropping,
+    fail,
+    layouts,
+    match,
+    probes,
+    reference,
+    structures,
+)
+from mnist_lab.diagnosis.faults import networks as bank
+from mnist_lab.diagnosis.layouts import Named
+from mnist_lab.submission.handle import Model, SubmissionFailure
+
+CHAIN = {
+    "logistic_regression": "flatten, linear, sigmoid",
+    "fnn": "flatten, linear, ReLU, linear",
+    "cnn": "conv, ReLU, pool, conv, ReLU, pool, flatten, linear, ReLU, linear",
+}
+
+SIZES = (1, 2, 3, 4, 8, 10, 16, 20, 32, 50, 64, 100, 128)
+"""Batches that are tried to find the one that works."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A learner's ``outputs`` for ``images`` with ``weights``, and the reference's beside them."""
+
+    exercise: str
+    model: Model
+    matched: Mapping[str, Named]
+    weights: Mapping[str, Tensor]
+    images: Tensor
+    outputs: Tensor
+    compared: layouts.Comparison
+
+    @property
+    def network(self) -> reference.Network:
+        return reference.NETWORKS[self.exercise]
+
+    @property
+    def observed(self) -> probes.Observed:
+        return probes.Observed(self.matched, self.weights, self.images, self.outputs)
+
+    def run(self, training: bool = False) -> probes.Run:
+        return _runner(self.model, self.images.dtype, training)
+
+
+def told(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailure:
+    """A mistake that was seen as it is, with the bank's words."""
+    known = bank.entry(f"{exercise}.{slug}")
+    return fail(known.says, evidence, known.hint, fault=known.id, **details)
+
+
+# The network
+
+
+def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
+    """In eval mode the outputs are not those asked for."""
+    again = seen.model.forward(seen.images)
+    if not layouts.equal(again.logits, seen.outputs):
+        return _random(seen, again.logits, again.made, generator)
+    finding = probes.explain(
+        seen.network, bank.of(seen.exercise), seen.observed, seen.run(), generator
+    )
+    changes = not torch.equal(again.images_after, seen.images)
+    explanation = finding.explanation
+    if explanation is None:
+        return _unknown(seen, finding, again.images_after if changes else None, generator)
+    besides = ["changes-images"] if changes else []
+    _restore(seen)
+    in_training = seen.model.forward(seen.images, training=True).logits
+    if not layouts.equal(in_training, seen.outputs):
+        besides += ["dropout"] * (_dropout(seen, explanation.plan, generator) is not None)
+    extra = tuple(bank.entry(f"{seen.exercise}.{slug}") for slug in besides)
+    alternatives = tuple((*faults, *extra) for faults in explanation.alternatives)
+    whole = replace(explanation, alternatives=alternatives)
+    return match.named(whole, _evidence(seen, explanation))
+
+
+def another_in_training(
+    seen: Seen, in_training: Tensor, generator: torch.Generator
+) -> CheckFailure:
+    """In eval mode all is well, in train mode it is not."""
+    differs = (
+        f"In eval mode its outputs are those of {CHAIN[seen.exercise]}; in train mode they differ "
+        f"by up to {match.difference(in_training, seen.compared.outputs):.3g}."
+    )
+    again = seen.model.forward(seen.images, training=True).logits
+    if layouts.equal(again, in_training):
+        finding = probes.explain(
+            seen.network,
+            bank.of(seen.exercise),
+            replace(seen.observed, outputs=in_training),
+            seen.run(training=True),
+            generator,
+        )
+        if finding.explanation is not None:
+            return match.named(finding.explanation, f"In train mode only. {differs}")
+    elif (dropout := _dropout(seen, seen.network, generator)) is not None:
+        return told(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+    return fail(
+        f"In train mode {seen.model.name} computes something else than in eval mode.",
+        f"{differs} Its modules are {', '.join(seen.model.modules)}.",
+        "Leave out layers that behave differently in training, such as dropout.",
+    )
+
+
+def _evidence(seen: Seen, explanation: match.Explanation[reference.Network]) -> str:
+    return (
+        f"On {len(seen.images)} random images with random weights its outputs are those of such a "
+        f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
+        f"{seen.compared.difference:.3g} away."
+    )
+
+
+def _random(seen: Seen, again: Tensor, made: int, generator: torch.Generator) -> CheckFailure:
+    differs = (
+        "Both times in eval mode, with the same weights and images. The outputs differ by up to "
+        f"{match.difference(again, seen.outputs):.3g}."
+    )
+    if made:
+        return told(seen.exercise, "layer-in-forward", f"{made} parameters a call. {differs}")
+    dropout = dropping.find(seen.network, seen.matched, seen.run(), generator)
+    if dropout is not None:
+        return told(seen.exercise, "dropout-always", f"{differs} {_dropped(seen, dropout)}")
+    return told(seen.exercise, "random", differs)
+
+
+def _dropout(
+    seen: Seen, network: reference.Network, generator: torch.Generator
+) -> dropping.Dropout | None:
+    return dropping.find(network, seen.matched, seen.run(training=True), generator)
+
+
+def _dropped(seen: Seen, dropout: dropping.Dropout) -> str:
+    layers = bank.LAYERS[seen.exercise]
+    where = f"after {layers[dropout.layer]}" if dropout.layer else "on the images"
+    return (
+        f"With weights that pass ones on, some arrive as 0 and the others as "
+        f"{1 / (1 - dropout.rate):.4g}: dropout with a rate of {dropout.rate:.2g} {where}."
+    )
+
+
+# What is in no bank
+
+
+DEPARTS = {
+    "logistic_regression": {
+        "linear": "after the linear layer",
+        "flat": "before the linear layer or in it",
+        "whole": "before the linear layer, where pixels are combined or put in order",
+        "order": "in the order in which numbers reach the linear layer",
+    },
+    "fnn": {
+        "output": "after the last linear layer",
+        "hidden": "between the two linear layers",
+        "flat": "before the first linear layer or in it",
+        "whole": "before the first linear layer, where pixels are combined or put in order",
+        "order": "in the order in which numbers reach the first linear layer",
+    },
+    "cnn": {
+        "output": "after the last linear layer",
+        "hidden": "between the two linear layers",
+        "conv2": "between the second convolution and the first linear layer",
+        "behind conv1": "between the two convolutions",
+        "flat": "before the first convolution or in it",
+        "centre": "where pixels are combined with their neighbours or put in order",
+        "conv1": "in how the second convolution takes in neighbouring pixels",
+        "whole": "in the first convolution or in the place of the pixels that it gets",
+        "order": "in the order in which numbers reach the first linear layer",
+    },
+}
+"""Where a network departs from what is asked, by the probe that shows it first from the end."""
+
+
+def _unknown(
+    seen: Seen, finding: probes.Finding, changed: Tensor | None, generator: torch.Generator
+) -> CheckFailure:
+    """What is seen, where no known mistake explains it."""
+    name, low, high = seen.model.name, seen.outputs.min().item(), seen.outputs.max().item()
+    where = DEPARTS[seen.exercise].get(finding.departs, "")
+    evidence = [
+        f"With the same random weights and images its outputs are off by up to "
+        f"{seen.compared.difference:.3g}; they lie between {low:.3g} and {high:.3g}, and those "
+        f"asked for between {seen.compared.outputs.min().item():.3g} and "
+        f"{seen.compared.outputs.max().item():.3g}."
+    ]
+    if where:
+        evidence.append(_shown_by(seen.exercise, finding))
+    evidence += _properties(seen)
+    if finding.departs in ("linear", "hidden"):
+        evidence += _bend(seen, finding.departs)
+    if changed is not None:
+        evidence.append(
+            "It also changes the images that it is given, by up to "
+            f"{match.difference(changed, seen.images):.3g}."
+        )
+    others = _apart(seen)
+    if others is not None:
+        return told(seen.exercise, "depends-on-batch", " ".join([f"{others}.", *evidence]))
+    return fail(
+        f"The outputs of {name} are not those of {CHAIN[seen.exercise]}"
+        + (f": they depart {where}." if where else "."),
+        " ".join(evidence),
+    )
+
+
+def _shown_by(exercise: str, finding: probes.Finding) -> str:
+    layers = bank.LAYERS[exercise]
+    off = f"they are off by up to {finding.off:.3g}."
+    narrow = "With filters that see one pixel only"
+    if finding.departs in layers and finding.departs != "conv1":
+        return (
+            f"With the weights of {layers[finding.departs]} at 0 its biases alone go on; the "
+            f"outputs should follow from them, and {off}"
+        )
+    how = {
+        "order": "With weights for which their order makes no difference all is as asked.",
+        "behind conv1": f"{narrow}, and the first one's weights at 0, its biases alone go on; the "
+        f"outputs should follow from them, and {off}",
+        "flat": f"With images of one brightness each {off}",
+        "centre": f"{narrow}, images of one brightness come out as asked; with others {off}",
+        "conv1": f"{narrow} all is as asked; with others, and the first convolution's weights at "
+        f"0, {off}",
+        "whole": f"With images of one brightness all is as asked; with others {off}"
+        if exercise != "cnn"
+        else f"{narrow} all is as asked; with others {off}",
+    }
+    return how[finding.departs]
+
+
+def _properties(seen: Seen) -> list[str]:
+    """What is seen of the outputs themselves."""
+    outputs, found = seen.outputs.double(), []
+    low, high = outputs.min().item(), outputs.max().item()
+    if (outputs.sum(1) - 1).abs().max() < 1e-4 and low >= 0:
+        found.append("Its ten outputs sum to 1 for every image.")
+    elif (outputs.exp().sum(1) - 1).abs().max() < 1e-4:
+        found.append("Its outputs are logarithms of probabilities that sum to 1.")
+    elif seen.exercise == "logistic_regression" and not (low >= 0 and high <= 1):
+        found.append("They are not confined to 0 to 1, as a sigmoid's are.")
+    elif seen.exercise != "logistic_regression" and low >= 0:
+        found.append("None of them is negative, and raw scores are of both signs.")
+    return found
+
+
+SUMS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+
+
+def _bend(seen: Seen, layer: str) -> list[str]:
+    """What the layer's sums become on their way, seen unit by unit."""
+    weights = {name: torch.zeros(axes).double() for name, axes in seen.network.axes.items()}
+    weights[f"{layer}.bias"][: len(SUMS)] = torch.tensor(SUMS).double()
+    if layer == "hidden":
+        weights["output.weight"][range(len(SUMS)), range(len(SUMS))] = 1
+    outputs = seen.run()(layouts.stored(seen.network, seen.matched, weights), seen.images[:1])
+    if outputs is None:
+        return []
+    asked = seen.network.forward(weights, seen.images[:1].double())
+    sums, become, belong = (
+        ", ".join(f"{value:.3g}" for value in row[: len(SUMS)])
+        for row in (SUMS, outputs[0].tolist(), asked[0].tolist())
+    )
+    return [f"Sums of {sums} become {become}; asked for are {belong}."]
+
+
+def _apart(seen: Seen) -> str | None:
+    """By how much outputs change with the other images of a batch."""
+    _restore(seen)
+    pairs = [seen.images[start : start + 2] for start in range(0, len(seen.images), 2)]
+    try:
+        in_pairs = torch.cat([seen.model(pair) for pair in pairs])
+    except SubmissionFailure:
+        return None
+    if in_pairs.shape != seen.outputs.shape or layouts.equal(in_pairs, seen.outputs):
+        return None
+    return (
+        f"In batches of 2 its outputs are up to {match.difference(in_pairs, seen.outputs):.3g} "
+        f"from those in a batch of {len(seen.images)}"
+    )
+
+
+def _restore(seen: Seen) -> None:
+    seen.model.set_weights(seen.weights)
+
+
+# The parameters
+
+
+def other_parameters(
+    exercise: str, model: Model, unmatched: layouts.Unmatched, generator: torch.Generator
+) -> CheckFailure:
+    """Parameters that are not those of the network."""
+    network = reference.NETWORKS[exercise]
+    expected = sum(math.prod(axes) for axes in network.axes.values())
+    actual = sum(math.prod(each.shape) for each in model.parameters)
+    lacks = [f"{name} {shape_of(_usual(network.axes[name]))}" for name in unmatched.missing]
+    extra = [f"{each.name} {shape_of(each.shape)}" for each in unmatched.extra]
+    lists = (("It lacks", lacks), ("It has besides", extra))
+    inventory = " ".join(f"{what} {', '.join(those)}." for what, those in lists if those)
+    count = (
+        f"{model.name} has {actual:,} parameters that are not the {expected:,} asked for."
+        if actual == expected
+        else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."
+    )
+    numbers = {"expected": expected, "actual": actual}
+    hidden = _not_found(exercise, model, unmatched)
+    if hidden is not None:
+        slug, what = hidden
+        return told(exercise, slug, f"{count} {what} {inventory}", **numbers)
+    model.double()
+    run = _runner(model, torch.float64, training=False)
+    named = _structure(exercise, model, run, generator)
+    if named is not None:
+        explanation, how = named
+        return match.named(explanation, f"{count} {how}")
+    if _made_anew(model):
+        return told(exercise, "layer-in-forward", f"{count} {inventory}", **numbers)
+    seen = _behaves(model, run, generator)
+    return fail(count, " ".join([inventory, *seen]), **numbers)
+
+
+def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tuple[str, str] | None:
+    """Weights that are there, of the shapes that are missing, where PyTorch does not see them."""
+    axes = reference.NETWORKS[exercise].axes
+    for held in model.unregistered:
+        fitting = [
+            name
+            for name in unmatched.missing
+            if any(layouts.possible(axes[name], shape) for shape in held.shapes)
+        ]
+        if not fitting:
+            continue
+        if held.type == "Tensor":
+            return "plain-tensors", f"self.{held.name} is a tensor and no parameter."
+        return "plain-list", f"self.{held.name} is a {held.type} with {len(held.shapes)} weights."
+    return None
+
+
+def _structure(
+    exercise: str, model: Model, run: probes.Run, generator: torch.Generator
+) -> tuple[match.Explanation[reference.Network], str] | None:
+    """The layers that the parameters make up, if the network with them is the learner's."""
+    guesses = structures.structures(exercise, model.parameters)
+    if not guesses:
+        return None
+    images = torch.randn(8, 1, 28, 28, generator=generator, dtype=torch.float64)
+    weights = _drawn(guesses[0], model, generator)
+    outputs = run(weights, images)
+    if outputs is None:
+        return None
+    equal: list[structures.Structure] = []
+    for guess in guesses:
+        if equal and len(guess.faults) > len(equal[0].faults):
+            break
+        try:
+            given = layouts.usual(guess.network, guess.matched, weights)
+            if layouts.equal(outputs, guess.network.forward(given, images)):
+                equal.append(guess)
+        except (RuntimeError, IndexError, ValueError):
+            continue
+    if equal:
+        kinds = dict.fromkeys(tuple(sorted(set(guess.faults))) for guess in equal)
+        alternatives = tuple(
+            tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
+        )
+        explanation = match.Explanation(alternatives, 0.0, equal[0].network)
+        return explanation, _built(equal[0])
+    least = len(guesses[0].faults)
+    for guess in [guess for guess in guesses if len(guess.faults) <= least + 1][:MOST_EXPLAINED]:
+        observed = probes.Observed(guess.matched, weights, images, outputs)
+        try:
+            finding = probes.explain(
+                guess.network, bank.of(exercise), observed, run, generator, 1 / MOST_EXPLAINED
+            )
+        except (RuntimeError, IndexError, ValueError):
+            continue
+        if finding.explanation is not None:
+            own = tuple(bank.entry(f"{exercise}.{slug}") for slug in dict.fromkeys(guess.faults))
+            alternatives = tuple((*own, *faults) for faults in finding.explanation.alternatives)
+            return replace(finding.explanation, alternatives=alternatives), _built(guess)
+    return None
+
+
+MOST_EXPLAINED = 2
+"""Guesses of layers for which other mistakes are looked for besides."""
+
+
+def _built(guess: structures.Structure) -> str:
+    unused = ", ".join(f"{each.name} {shape_of(each.shape)}" for each in guess.unused)
+    return (
+        f"Its layers are {guess.sizes}: on 8 random images with random weights its outputs are "
+        "those of such a network." + (f" They do not depend on {unused}." if unused else "")
+    )
+
+
+def _drawn(
+    guess: structures.Structure, model: Model, generator: torch.Generator
+) -> dict[str, Tensor]:
+    known = layouts.draw_weights(guess.network, guess.matched, generator)
+    return {
+        each.name: known.get(
+            each.name, torch.randn(each.shape, generator=generator, dtype=torch.float64)
+        )
+        for each in model.parameters
+    }
+
+
+def _made_anew(model: Model) -> bool:
+    """Whether layers are made in forward, and the outputs are other ones each time."""
+    images = torch.ones(2, 1, 28, 28)
+    try:
+        first, second = (model.float().forward(images) for _ in range(2))
+    except SubmissionFailure:
+        return False
+    return first.made > 0 and not layouts.equal(first.logits, second.logits)
+
+
+def _behaves(model: Model, run: probes.Run, generator: torch.Generator) -> list[str]:
+    """Properties of a network whose layers are not known."""
+    images = torch.randn(2, 1, 28, 28, generator=generator, dtype=torch.float64)
+    weights = {
+        each.name: torch.randn(each.shape, generator=generator, dtype=torch.float64)
+        / math.sqrt(max(math.prod(each.shape[1:]), 1))
+        for each in model.parameters
+    }
+    outputs = run(weights, images)
+    if outputs is None:
+        return []
+    again = run({}, images)
+    if again is None or not layouts.equal(again, outputs):
+        return ["It gives other outputs when it gets the same images again."]
+    found = []
+    dark, both = run({}, torch.zeros_like(images)), run({}, images.sum(0, keepdim=True))
+    if (
+        dark is not None
+        and both is not None
+        and len(outputs) == 2
+        and layouts.equal(both[0] + dark[0], outputs[0] + outputs[1])
+    ):
+        found.append("Its outputs are linear in the images, as without any activation.")
+    without = [
+        name
+        for name, value in weights.items()
+        if (other := run({name: value + 1}, images)) is not None
+        and layouts.equal(other, outputs)
+        and run({name: value}, images) is not None
+    ]
+    if without:
+        found.append(f"They do not depend on {', '.join(without)}.")
+    return found
+
+
+# Shapes, behaviour and training
+
+
+def other_shapes(
+    exercise: str, model: Model, failure: CheckFailure | SubmissionFailure
+) -> CheckFailure | SubmissionFailure:
+    """Outputs of another shape, or none at all."""
+    if isinstance(failure, SubmissionFailure) and (
+        failure.outcome != "failed" or failure.cause.fault or not failure.raised
+    ):
+        return failure
+    details = {"where": failure.cause.where, "traceback": failure.cause.traceback}
+    evidence = " ".join(filter(None, (failure.cause.message, failure.cause.evidence)))
+    other = [each for each in model.parameters if each.dtype != torch.float32]
+    if other:
+        kinds = ", ".join(sorted({str(each.dtype).removeprefix("torch.") for each in other}))
+        return told(exercise, "other-dtype", f"They are {kinds}. {evidence}", **details)
+    shapes = {size: _shape_for(model, size) for size in SIZES}
+    right = [size for size, shape in shapes.items() if shape == (size, 10)]
+    if len(right) == 1:
+        return told(
+            exercise,
+            "one-batch-size",
+            f"It gives ten outputs for each of {right[0]} images, and fails for "
+            f"{len(SIZES) - 1} other numbers. {evidence}",
+            **details,
+        )
+    if not right and shapes[1] == (10,) and not any(list(shapes.values())[1:]):
+        return told(exercise, "flattens-batch", evidence, **details)
+    if right == list(SIZES[1:]) and shapes[1] == (10,):
+        return told(exercise, "squeezes", evidence, **details)
+    if all(shape is not None and shape in ((size,), (size, 1)) for size, shape in shapes.items()):
+        digits = model(torch.randn(16, 1, 28, 28))
+        if not digits.is_floating_point():
+            return told(exercise, "returns-classes", evidence, **details)
+    return _sizes(exercise, evidence, details) or failure
+
+
+def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
+    try:
+        return tuple(model(torch.zeros(size, 1, 28, 28)).shape)
+    except SubmissionFailure:
+        return None
+
+
+def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFailure | None:
+    """What PyTorch says of a layer that gets another number of inputs than it takes."""
+    said = re.search(r"shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", evidence)
+    if said is None:
+        return None
+    _, got, takes = map(int, said.groups())
+    if (got, takes) == (28, 784):
+        return told(exercise, "no-flatten", evidence, **details)
+    return told(
+        exercise,
+        "sizes-do-not-fit",
+        f"It gets {got:,} numbers at a time and takes {takes:,}. {evidence}",
+        expected=takes,
+        actual=got,
+        **details,
+    )
+
+
+def check_function(exercise: str, model: Model, images: Tensor, outputs: Tensor) -> None:
+    """The same image gets the same output, and neither it nor others are changed by that."""
+    again = model.forward(images)
+    if not layouts.equal(again.logits, outputs):
+        raise told(
+            exercise,
+            "random",
+            "Both times in eval mode, with the same weights. They differ by up to "
+            f"{match.difference(again.logits, outputs):.3g}.",
+        )
+    if not torch.equal(again.images_after, images):
+        raise told(
+            exercise,
+            "changes-images",
+            "After the call they differ by up to "
+            f"{match.difference(again.images_after, images):.3g}.",
+        )
+    pairs = [images[start : start + 2] for start in range(0, len(images), 2)]
+    in_pairs = torch.cat([model(pair) for pair in pairs])
+    if not layouts.equal(in_pairs, outputs):
+        raise told(
+            exercise,
+            "depends-on-batch",
+            f"In batches of 2 its outputs are up to {match.difference(in_pairs, outputs):.3g} from "
+            f"those in a batch of {len(images)}.",
+        )
+
+
+def wrong_dtype(exercise: str, model: Model, given: torch.dtype, got: torch.dtype) -> CheckFailure:
+    """Outputs of another type than the images and the weights."""
+    names = [str(dtype).removeprefix("torch.") for dtype in (given, got)]
+    said = f"For {names[0]} images the outputs of {model.name} are {names[1]}."
+    if got == torch.float32:
+        return told(exercise, "float32-only", said)
+    return fail(said, "Its weights were of the images' type too.", "Leave .to(...) out of forward.")
+
+
+def fails_in_float64(
+    exercise: str, model: Model, failure: SubmissionFailure
+) -> CheckFailure | SubmissionFailure:
+    """What works in float32 raises something with float64 weights and images."""
+    if failure.outcome != "failed" or not failure.raised:
+        return failure
+    return told(
+        exercise,
+        "float32-only",
+        f"With float32 weights and images it works; with float64: {failure.cause.message}",
+        where=failure.cause.where,
+        traceback=failure.cause.traceback,
+    )
+
+
+def cannot_be_trained(
+    exercise: str, model: Model, failure: SubmissionFailure
+) -> CheckFailure | SubmissionFailure:
+    """A step of training raised something."""
+    if failure.raised != "RuntimeError" or "does not require grad" not in failure.cause.message:
+        return failure
+    if not any(each.requires_grad for each in model.parameters):
+        return told(exercise, "frozen", "requires_grad is False for all of its parameters.")
+    return told(exercise, "detached", f"No gradient at all arrives. {failure.cause.message}")
+
+
+def learns_too_little(
+    exercise: str,
+    model: Model,
+    first_weights: Mapping[str, Tensor],
+    message: str,
+    evidence: str,
+    **numbers: float,
+) -> CheckFailure:
+    """One batch is not learned although gradients arrive: look at the first weights."""
+    network = reference.NETWORKS[exercise]
+    matched = layouts.match(network, model.parameters)
+    weights = layouts.usual(network, matched, first_weights)
+    equal = [
+        parameter.name
+        for weight, parameter in matched.items()
+        if weights[weight].dim() > 1 and (weights[weight] == weights[weight][:1]).all()
+    ]
+    if equal:
+        values = weights[next(w for w, each in matched.items() if each.name == equal[0])]
+        return told(
+            exercise,
+            "equal-start",
+            f"All units have the same first weights in {', '.join(equal)}: "
+            f"{values.flatten()[0]:.3g} and so on. {message}",
+            **numbers,
+        )
+    return fail(
+        message,
+        evidence,
+        "Look at the first weights: units that start equal stay equal.",
+        **numbers,
+    )
+
+
+def _runner(model: Model, dtype: torch.dtype, training: bool) -> probes.Run:
+    def run(weights: Mapping[str, Tensor], images: Tensor) -> Tensor | None:
+        try:
+            model.set_weights(weights)
+            return model.forward(images.to(dtype), training=training).logits
+        except SubmissionFailure:
+            return None
+
+    return run
+
+
+def _usual(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a weight in PyTorch's own layer: a dense layer's inputs are one axis."""
+    dense = len(axes) > 1 and axes[-1] != 3
+    return (axes[0], math.prod(axes[1:])) if dense else axes
+
+
+def shape_of(shape: Sequence[int]) -> str:
+    return str(tuple(shape))

@@ -1,0 +1,152 @@
+"""Archives that were handed in are unpacked without reaching out, or refused with a sentence."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mnist_lab.submission import archive
+from mnist_lab.submission.archive import ArchiveError, unpack
+from mnist_lab.submission.handle import Submission
+from mnist_lab.submission.source import SourceError, digest, find, opened
+
+
+@pytest.fixture
+def into(tmp_path):
+    folder = tmp_path / "inside" / "folder"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def zipped(path: Path, members) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members:
+            made.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, members, mode="w:gz") -> Path:
+    with tarfile.open(path, mode) as made:
+        for member, content in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = info.size or len(content)
+            made.addfile(info, io.BytesIO(content))
+    return path
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def link_in_a_zip() -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo("fnn.py")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ"])
+@pytest.mark.parametrize("top", ["", "alice/"])
+def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
+    members = [(f"{top}fnn.py", b"x = 1"), (f"{top}cnn.py", b"y = 2")]
+    if name.endswith("zip"):
+        path = zipped(tmp_path / name, members)
+    else:
+        path = tarred(tmp_path / name, members, "w" if name.endswith(".tar") else "w:gz")
+    with opened(path) as folder:
+        assert set(find(folder)) == {"fnn", "cnn"}
+        assert find(folder)["fnn"].read_bytes() == b"x = 1"
+    assert not folder.exists()
+
+
+def test_an_archive_has_the_digest_of_what_is_in_it(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "fnn.py").write_bytes(b"x = 1")
+    assert digest(zipped(tmp_path / "a.zip", [("fnn.py", b"x = 1")])) == digest(folder)
+
+
+def test_a_submission_may_be_an_archive(tmp_path):
+    path = zipped(tmp_path / "a.zip", [("fnn.py", b"FNN = 1")])
+    with Submission(path, isolation="none") as submission:
+        file = submission.files["fnn"]
+        assert file.is_file()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/redteam.py", "../fnn.py", "a/../../fnn.py", "..\\fnn.py", "C:\\fnn.py", "//x/y"]
+)
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_member_that_would_land_elsewhere_is_refused(tmp_path, into, name, kind):
+    make = zipped if kind == "zip" else tarred
+    path = make(tmp_path / ("a.zip" if kind == "zip" else "a.tar.gz"), [(name, b"x")])
+    with pytest.raises(ArchiveError, match="would land elsewhere"):
+        unpack(path, into)
+    assert [entry.name for entry in into.parent.rglob("*")] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        (special("fnn.py", tarfile.SYMTYPE, "/etc/passwd"), "a link"),
+        (special("fnn.py", tarfile.LNKTYPE, "../fnn.py"), "a link"),
+        (special("fnn.py", tarfile.FIFOTYPE), "a device"),
+        (special("fnn.py", tarfile.CHRTYPE), "a device"),
+        (special("fnn.py", tarfile.BLKTYPE), "a device"),
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(tmp_path, into, member, said):
+    with pytest.raises(ArchiveError, match=said):
+        unpack(tarred(tmp_path / "a.tar.gz", [(member, b"")]), into)
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path, into):
+    with pytest.raises(ArchiveError, match="a link"):
+        unpack(zipped(tmp_path / "a.zip", [(link_in_a_zip(), b"/etc/passwd")]), into)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_flood_of_members_is_refused(tmp_path, into, kind):
+    members = [(f"{index}.py", b"") for index in range(archive.MEMBERS + 1)]
+    path = (zipped if kind == "zip" else tarred)(
+        tmp_path / ("a.zip" if kind == "zip" else "a.tar.gz"), members
+    )
+    with pytest.raises(ArchiveError, match="more than 2,000 members"):
+        unpack(path, into)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("sizes", [[(20 << 20) + 1], [20 << 20] * 6])
+def test_a_bomb_is_refused_without_being_unpacked_whole(tmp_path, into, kind, sizes):
+    members = [(f"{index}.py", bytes(size)) for index, size in enumerate(sizes)]
+    path = (zipped if kind == "zip" else tarred)(
+        tmp_path / ("a.zip" if kind == "zip" else "a.tar.gz"), members
+    )
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ArchiveError, match="too large when unpacked"):
+        unpack(path, into)
+    assert sum(file.stat().st_size for file in into.rglob("*.py")) <= archive.TOTAL
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 no zip", b"\x1f\x8b\x08 no gzip", b"x" * 2000]
+)
+def test_what_is_no_archive_is_refused_with_a_sentence(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError), opened(tmp_path / name) as folder:
+        find(folder)
+
+
+def test_a_damaged_zip_is_refused(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", [("fnn.py", b"x = 1" * 1000)])
+    data = bytearray(path.read_bytes())
+    data[40:50] = b"\xff" * 10
+    path.write_bytes(bytes(data))
+    with pytest.raises(ArchiveError, match=r"a\.zip can't be unpacked"):
+        unpack(path, into)

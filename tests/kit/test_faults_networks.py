@@ -1,0 +1,378 @@
+"""Every known mistake of the networks shows under the probes, differs from all others, and is found
+by comparison alone; what is unknown is located."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mnist_lab import interface
+from mnist_lab.diagnosis import draws, dropping, layouts, probes, reference, structures
+from mnist_lab.diagnosis.faults import bank, networks
+from mnist_lab.diagnosis.reference import NETWORKS, Network
+
+
+@dataclass(frozen=True)
+class Stored:
+    name: str
+    shape: tuple[int, ...]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def stored_as_pytorch_does(network: Network) -> dict[str, Stored]:
+    flat = {
+        name: (axes[0], *axes[1:]) if axes[-1] == 3 or len(axes) == 1 else (axes[0], _size(axes))
+        for name, axes in network.axes.items()
+    }
+    return {name: Stored(name, shape) for name, shape in flat.items()}
+
+
+def _size(axes: tuple[int, ...]) -> int:
+    return torch.Size(axes[1:]).numel()
+
+
+def runner(learners: Network, asked: Network) -> probes.Run:
+    """As a learner's model that computes what ``learners`` does."""
+    matched = stored_as_pytorch_does(asked)
+
+    def run(weights: dict[str, Tensor], images: Tensor) -> Tensor | None:
+        given = layouts.usual(asked, matched, weights)
+        try:
+            outputs = learners.forward(given, images)
+        except RuntimeError:
+            return None
+        return outputs if torch.isfinite(outputs).all() else None
+
+    return run
+
+
+@torch.no_grad()
+def found(exercise: str, learners: Network) -> probes.Finding:
+    asked = NETWORKS[exercise]
+    matched, source = stored_as_pytorch_does(asked), generator(1)
+    weights = layouts.draw_weights(asked, matched, source)
+    images, run = draws.images(source, 8), runner(learners, asked)
+    outputs = run(weights, images)
+    assert outputs is not None
+    observed = probes.Observed(matched, weights, images, outputs)
+    return probes.explain(asked, networks.of(exercise), observed, run, source)
+
+
+def with_faults(*names: str, ways: tuple[int, ...] = ()) -> Network:
+    network: Network | None = NETWORKS[names[0].partition(".")[0]]
+    for name, way in zip(names, ways or [0] * len(names), strict=True):
+        network = networks.entry(name).changes[way](network)
+        assert network is not None
+    return network
+
+
+@cache
+@torch.no_grad()
+def outputs_of(exercise: str) -> dict[tuple[str, int], Tensor]:
+    """By fault and way what it gives for the images and weights of the check; "" is as asked."""
+    asked, source = NETWORKS[exercise], generator(3)
+    weights = layouts.draw_weights(asked, stored_as_pytorch_does(asked), source)
+    given = layouts.usual(asked, stored_as_pytorch_does(asked), weights)
+    images = draws.images(source, 8)
+    made = {("", 0): asked.forward(given, images)}
+    for fault in networks.of(exercise):
+        for way, change in enumerate(fault.changes):
+            network = change(asked)
+            assert network is not None, fault.id
+            made[fault.id, way] = network.forward(given, images)
+    return made
+
+
+def test_every_entry_has_an_id_of_its_own_a_sentence_and_a_hint() -> None:
+    ids = [fault.id for fault in networks.BANK]
+    assert len(ids) == len(set(ids))
+    for fault in networks.BANK:
+        assert fault.id.partition(".")[0] in networks.NAMES
+        assert fault.says.endswith(".")
+        assert "{" not in fault.says + fault.hint
+        assert fault.hint.endswith((".", "."))
+    assert len(bank()) >= len(networks.BANK)
+
+
+@pytest.mark.parametrize("exercise", NETWORKS)
+def test_every_mistake_shows_in_the_outputs(exercise: str) -> None:
+    made = outputs_of(exercise)
+    asked = made["", 0]
+    hidden = [key for key, outputs in made.items() if key[0] and layouts.equal(asked, outputs)]
+    assert hidden == []
+
+
+@pytest.mark.parametrize("exercise", NETWORKS)
+def test_no_two_mistakes_are_the_same_network(exercise: str) -> None:
+    made = outputs_of(exercise)
+    by_shape = [(key, value) for key, value in made.items() if torch.isfinite(value).all()]
+    table = torch.stack([value.flatten() for _, value in by_shape])
+    near = torch.cdist(table, table, p=float("inf")) < 1e-9
+    twins = {
+        frozenset({by_shape[i][0][0], by_shape[j][0][0]})
+        for i, j in near.triu(1).nonzero().tolist()
+        if by_shape[i][0][0] != by_shape[j][0][0]
+    }
+    assert twins == set()
+
+
+@pytest.mark.parametrize("exercise", ["logistic_regression", "fnn"])
+def test_every_mistake_is_named(exercise: str) -> None:
+    for fault in networks.of(exercise):
+        for change in fault.changes[:1]:
+            explanation = found(exercise, change(NETWORKS[exercise])).explanation
+            assert explanation is not None, fault.id
+            assert explanation.fault == fault.id
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [fault for fault in networks.of("cnn") if fault.changes][::9],
+    ids=lambda fault: fault.id,
+)
+def test_a_mistake_in_the_cnn_is_named(fault) -> None:
+    explanation = found("cnn", fault.changes[-1](NETWORKS["cnn"])).explanation
+    assert explanation is not None
+    assert explanation.fault == fault.id
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("logistic_regression.no-sigmoid", "logistic_regression.unused-bias-linear"),
+        ("fnn.hidden-tanh", "fnn.output-softmax"),
+        ("fnn.output-softmax", "fnn.output-relu"),
+        ("fnn.no-relu", "fnn.input-centred"),
+        ("cnn.conv1-tanh", "cnn.conv2-tanh"),
+        ("cnn.conv2-circular-padding", "cnn.pool2-average"),
+        ("cnn.input-scaled", "cnn.input-normalised"),
+        ("cnn.unused-bias-conv1", "cnn.unused-bias-conv2"),
+        ("cnn.no-relu-conv1", "cnn.average-pool", "cnn.output-softmax"),
+        ("cnn.conv1-gelu", "cnn.conv2-leaky-relu", "cnn.dense-sigmoid", "cnn.output-scale"),
+    ],
+    ids="+".join,
+)
+def test_several_mistakes_at_once_are_all_named(names: tuple[str, ...]) -> None:
+    exercise = names[0].partition(".")[0]
+    explanation = found(exercise, with_faults(*names)).explanation
+    assert explanation is not None
+    assert set(explanation.fault.split("+")) == set(names)
+
+
+def test_missing_relus_everywhere_are_one_mistake() -> None:
+    names = [f"cnn.no-relu-{place}" for place in ("conv1", "conv2", "dense")]
+    explanation = found("cnn", with_faults(*names)).explanation
+    assert explanation is not None
+    assert explanation.fault == "cnn.no-relu"
+    for pair in combinations(names, 2):
+        explanation = found("cnn", with_faults(*pair)).explanation
+        assert explanation is not None
+        assert set(explanation.fault.split("+")) == set(pair)
+
+
+def with_stage(exercise: str, place: str, function) -> Network:
+    network = NETWORKS[exercise]
+    return replace(network, stages={**network.stages, place: lambda w, x: function(x)})
+
+
+@pytest.mark.parametrize(
+    ("exercise", "place", "function", "departs"),
+    [
+        ("logistic_regression", "sigmoid", lambda x: x.sigmoid() ** 1.5, "linear"),
+        ("fnn", "relu", lambda x: x.relu() ** 1.5, "hidden"),
+        ("cnn", "relu3", lambda x: x.relu() ** 1.5, "hidden"),
+        ("cnn", "relu2", lambda x: x.relu() ** 1.5, "conv2"),
+        ("cnn", "relu1", lambda x: x.relu() ** 1.5, "behind conv1"),
+        ("cnn", "pool1", lambda x: F.max_pool2d(x, 2) - 0.1 * F.avg_pool2d(x, 2), "behind conv1"),
+        ("cnn", "pool1", lambda x: F.max_pool2d(x.roll(1, 2), 2), "centre"),
+        ("cnn", "pool2", lambda x: F.max_pool2d(x, 2).roll(1, 3), "order"),
+    ],
+)
+def test_what_is_unknown_is_located(exercise: str, place: str, function, departs: str) -> None:
+    finding = found(exercise, with_stage(exercise, place, function))
+    assert finding.explanation is None
+    assert finding.departs == departs
+
+
+def test_an_unknown_padding_is_located_in_its_convolution() -> None:
+    def padded(layer: str) -> Network:
+        def stage(w: dict[str, Tensor], x: Tensor) -> Tensor:
+            x = F.pad(x, (1, 1, 1, 1), value=0.3)
+            return F.conv2d(x, w[f"{layer}.weight"], w[f"{layer}.bias"])
+
+        return replace(NETWORKS["cnn"], stages={**NETWORKS["cnn"].stages, layer: stage})
+
+    assert found("cnn", padded("conv2")).departs == "conv1"
+    assert found("cnn", padded("conv1")).departs in ("flat", "whole")
+
+
+@pytest.mark.parametrize("exercise", NETWORKS)
+def test_the_right_network_departs_nowhere(exercise: str) -> None:
+    finding = found(exercise, NETWORKS[exercise])
+    assert finding.explanation is not None
+    assert finding.explanation.alternatives == ((),)
+
+
+def test_neutral_weights_are_the_same_in_every_layout() -> None:
+    network = NETWORKS["cnn"]
+    matched = stored_as_pytorch_does(network)
+    weights = layouts.neutral_weights(network, matched, generator())
+    for name, each in matched.items():
+        assert layouts.is_neutral(weights[name], each)
+    assert len(layouts.possible((128, 32, 7, 7), (128, 1568))) > 1
+    assert not layouts.is_neutral(torch.randn(128, 32, 7, 7), matched["hidden.weight"])
+
+
+def test_a_mistake_is_named_in_an_unusual_layout_too() -> None:
+    """Features flattened height, width, channel, and no ReLU before."""
+    asked = NETWORKS["cnn"]
+    wrong = with_faults("cnn.no-relu-conv2")
+    stages = dict(wrong.stages)
+    stages["hidden"] = lambda w, x: reference.linear(
+        x.permute(0, 2, 3, 1).flatten(1),
+        {**w, "hidden.weight": w["hidden.weight"].flatten(1)},
+        "hidden",
+    )
+    explanation = found("cnn", replace(asked, stages=stages)).explanation
+    assert explanation is not None
+    assert explanation.fault == "cnn.no-relu-conv2"
+
+
+# The layers that parameters make up
+
+
+def parameters(model: nn.Module) -> list[Stored]:
+    return [Stored(name, tuple(value.shape)) for name, value in model.named_parameters()]
+
+
+@torch.no_grad()
+def fitting(exercise: str, model: nn.Module) -> set[tuple[str, ...]]:
+    """The faults of the guesses that give what the model gives, of the fewest faults."""
+    model.double().eval()
+    images = draws.images(generator(), 4)
+    weights = dict(model.named_parameters())
+    equal = []
+    for guess in structures.structures(exercise, parameters(model)):
+        given = layouts.usual(guess.network, guess.matched, weights)
+        try:
+            if layouts.equal(model(images), guess.network.forward(given, images)):
+                equal.append(guess.faults)
+        except RuntimeError:
+            continue
+    return {faults for faults in equal if len(faults) == len(equal[0])}
+
+
+def dense(*sizes: int, **options: bool) -> list[nn.Module]:
+    pairs = pairwise(sizes)
+    return [part for pair in pairs for part in (nn.Linear(*pair, **options), nn.ReLU())][:-1]
+
+
+def block(before: int, after: int, kernel: int = 3, padding: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(before, after, kernel, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
+
+
+def cnn(convolutions: list[nn.Module], *sizes: int) -> nn.Sequential:
+    return nn.Sequential(*convolutions, nn.Flatten(), *dense(*sizes))
+
+
+def fnn(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+LARGE, SMALL = block(1, 16, 5, padding=2), block(1, 16, padding=0)
+
+
+@pytest.mark.parametrize(
+    ("exercise", "model", "faults"),
+    [
+        ("fnn", fnn(*dense(784, 100, 10)), {"other-width"}),
+        ("fnn", fnn(*dense(784, 10)), {"no-hidden-layer"}),
+        ("fnn", fnn(*dense(784, 256, 256, 10)), {"extra-layer"}),
+        (
+            "fnn",
+            fnn(*dense(784, 256, 10, bias=False)),
+            {"no-bias-hidden", "no-bias-output"},
+        ),
+        (
+            "fnn",
+            fnn(nn.Linear(784, 256), nn.ReLU(), nn.BatchNorm1d(256), nn.Linear(256, 10)),
+            {"hidden-batch-norm-layer"},
+        ),
+        ("cnn", cnn([*block(1, 16), *block(16, 64)], 64 * 49, 128, 10), {"conv2-filters"}),
+        ("cnn", cnn([*LARGE, *block(16, 32)], 1568, 128, 10), {"conv1-kernel-size"}),
+        (
+            "cnn",
+            cnn([*SMALL, *block(16, 32, padding=0)], 800, 128, 10),
+            {"conv1-padding", "conv2-padding"},
+        ),
+        ("cnn", cnn([*block(1, 16), *block(16, 32)[:2]], 6272, 128, 10), {"no-pool2"}),
+        ("cnn", cnn(block(1, 16), 16 * 196, 128, 10), {"one-convolution"}),
+        (
+            "cnn",
+            cnn([*block(1, 16), *block(16, 32), *block(32, 64)], 576, 128, 10),
+            {"extra-convolution"},
+        ),
+        ("cnn", cnn([*block(1, 16), *block(16, 32)], 1568, 128, 64, 10), {"extra-layer"}),
+        (
+            "cnn",
+            cnn([*block(1, 16), *block(16, 32), nn.AdaptiveAvgPool2d(1)], 32, 128, 10),
+            {"global-pool"},
+        ),
+    ],
+)
+def test_other_layers_are_recognised_by_what_they_compute(exercise, model, faults) -> None:
+    assert [set(each) for each in fitting(exercise, model)] == [faults]
+    assert all(networks.entry(f"{exercise}.{slug}") for slug in faults)
+
+
+# Dropout
+
+
+class Dropping(nn.Module):
+    def __init__(self, place: int, rate: float, final: nn.Module) -> None:
+        super().__init__()
+        layers = [nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10), final]
+        layers.insert(place, nn.Dropout(rate))
+        self.layers = nn.Sequential(*layers).double()
+
+    def run(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
+        with torch.no_grad():
+            linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+            for layer, name in zip(linear, ("hidden", "output"), strict=True):
+                layer.weight.copy_(weights[f"{name}.weight"])
+                layer.bias.copy_(weights[f"{name}.bias"])
+            return self.layers(images)
+
+
+@pytest.mark.parametrize("final", [nn.Identity(), nn.Softmax(1)])
+@pytest.mark.parametrize(("place", "layer"), [(1, ""), (2, "hidden"), (3, "hidden"), (4, "output")])
+def test_dropout_is_found_with_its_place_and_rate(place, layer, final) -> None:
+    torch.manual_seed(0)
+    asked = NETWORKS["fnn"]
+    network = asked if isinstance(final, nn.Identity) else with_faults("fnn.output-softmax")
+    model = Dropping(place, 0.3, final)
+    dropout = dropping.find(network, stored_as_pytorch_does(asked), model.run, generator())
+    assert dropout is not None
+    assert dropout.layer == layer
+    assert dropout.rate == pytest.approx(0.3, abs=1e-3)
+
+
+def test_noise_is_not_taken_for_dropout() -> None:
+    asked = NETWORKS["fnn"]
+    run = runner(with_stage("fnn", "relu", lambda x: x.relu() + torch.randn(x.shape)), asked)
+    assert dropping.find(asked, stored_as_pytorch_does(asked), run, generator()) is None
+
+
+def test_every_mistake_in_the_interface_has_an_entry() -> None:
+    known = bank()
+    for exercise in networks.NAMES:
+        assert {f"{exercise}.{slug}" for slug in interface.OF_CLASSES} <= known.keys()

@@ -1,0 +1,138 @@
+"""Every known change of pixels shows on the pictures that the checks ask about, and none looks like
+another; warps are measured as they were made."""
+
+from itertools import combinations
+
+import pytest
+import torch
+from marks import _module as grading_module
+from torchvision.transforms import InterpolationMode, v2
+
+from mnist_lab.diagnosis import CheckFailure, match, reference, warps
+from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults.preprocessing import BANK, NAMES, PIXELS, PLACES, VALUES, Pixels
+
+checks = grading_module("test_preprocessing")
+pictures = grading_module("pictures")
+findings = grading_module("findings")
+SEEDS = range(3)
+
+
+def images(seed):
+    return checks._images(Grader(seed).generator("preprocessing.test_transform"))
+
+
+def far(one, other):
+    scale = max(1, one.abs().max().item(), other.abs().max().item())
+    return not match.difference(one, other) / scale < 3 * pictures.EXACT
+
+
+def made(faults, pixels):
+    plans = [(fault.id, change(Pixels())) for fault in faults for change in fault.changes]
+    return [(name, plan(pixels)) for name, plan in plans]
+
+
+def test_every_entry_has_an_id_of_its_own_a_sentence_and_a_hint():
+    assert len({fault.id for fault in BANK}) == len(BANK) == len(NAMES)
+    for fault in BANK:
+        assert fault.id.startswith("preprocessing.")
+        assert fault.says.endswith(".")
+        assert fault.hint.endswith((".", ")"))
+
+
+def test_the_pixels_that_are_asked_for_are_the_references():
+    pixels = images(0)
+    assert match.difference(Pixels()(pixels), reference.normalise(pixels).squeeze(1)) < 1e-12
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_change_of_pixels_shows_and_looks_like_no_other(seed):
+    pixels = images(seed)
+    changed = made(PIXELS, pixels)
+
+    for name, one in changed:
+        assert far(one, Pixels()(pixels)), name
+    for (name, one), (other_name, other) in combinations(changed, 2):
+        assert name == other_name or far(one, other), (name, other_name)
+
+
+def test_changes_of_values_show_on_pictures_of_one_colour():
+    levels = pictures.LEVELS.view(-1, 1, 1)
+    changed = [(name, one) for name, one in made(VALUES, levels) if not one.isnan().any()]
+
+    for name, one in changed:
+        assert far(one, Pixels()(levels)), name
+    for (name, one), (other_name, other) in combinations(changed, 2):
+        assert name == other_name or far(one, other), (name, other_name)
+
+
+def test_a_plan_is_changed_once_in_each_place():
+    turned, mirrored = PLACES[0].changes[0], PLACES[1].changes[0]
+    assert mirrored(turned(Pixels())) is None
+
+
+def warped(transform, probe, times):
+    torch.manual_seed(0)
+    image = probe.unsqueeze(0) / 255
+    return torch.cat([transform(image) for _ in range(times)])
+
+
+def traces(transform, times=64):
+    return warps.trace(warped(transform, warps.dots(), times))
+
+
+def test_a_mirrored_and_turned_picture_is_traced():
+    traced = traces(v2.Compose([v2.RandomHorizontalFlip(p=1), v2.RandomRotation((7, 7))]))
+    assert traced.mirrored.all()
+    assert traced.degrees.mean().item() == pytest.approx(7, abs=0.6)
+
+
+@pytest.mark.parametrize("degrees", [-170, -90, 45, 120])
+def test_any_angle_is_traced(degrees):
+    traced = traces(v2.RandomRotation((degrees, degrees)), 1)
+    assert not traced.mirrored.any()
+    assert traced.degrees.item() == pytest.approx(degrees, abs=1)
+
+
+def test_a_shift_is_traced():
+    moved = v2.functional.affine(warps.dots()[None] / 255, 0, [3, -2], 1, [0, 0])
+    shift = warps.trace(moved).shift.item()
+    assert shift == pytest.approx(complex(3, 2), abs=0.05)
+
+
+def test_a_perspective_keeps_the_middle_dot_on_the_diagonals():
+    assert traces(v2.RandomPerspective(0.2, p=1)).bent.max() < 0.2
+    assert traces(v2.ElasticTransform(80.0)).bent.median() > pictures.BENT
+
+
+@pytest.mark.parametrize("mode", [InterpolationMode.NEAREST, InterpolationMode.BILINEAR])
+def test_clouds_tell_an_angle_to_half_a_degree(mode):
+    for angle in (-20, -9.3, -5, 4.1, 10, 33):
+        turned = v2.functional.rotate(warps.clouds()[None] / 255, angle, interpolation=mode)
+        degrees, alike = warps.angles(turned)
+        assert degrees.item() == pytest.approx(angle, abs=0.5)
+        assert alike.item() > pictures.ALIKE
+
+
+def test_clouds_with_a_perspective_are_not_taken_for_turned():
+    _, alike = warps.angles(warped(v2.RandomPerspective(0.2, p=1), warps.clouds(), 100))
+    assert (alike > pictures.ALIKE).double().mean() < 0.05
+
+
+def test_all_that_is_found_is_raised_as_one_failure():
+    found = findings.Findings(NAMES)
+    found.add("no-rotation", "No angle.")
+    found.add("no-rotation", "Again.")
+    found.explain([[NAMES["half-half"]], [NAMES["inverted"]]], "Two fit.")
+    found.observe("Something else.", "Seen.")
+    with pytest.raises(CheckFailure) as caught:
+        found.expect_none()
+    assert caught.value.cause.fault == (
+        "preprocessing.no-rotation+preprocessing.half-half"
+        "|preprocessing.no-rotation+preprocessing.inverted"
+    )
+    assert caught.value.cause.evidence == "No angle. Two fit. Something else. Seen."
+
+
+def test_nothing_found_is_no_failure():
+    findings.Findings(NAMES).expect_none()
