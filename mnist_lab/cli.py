@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from mnist_lab.compare import Comparison
     from mnist_lab.data import Digits
+    from mnist_lab.grade import Grade
+    from mnist_lab.grading.formats import Destination
 
 MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
 INTERRUPTED = 130
@@ -225,25 +227,195 @@ def new(folder: Path) -> None:
     click.echo(f"Your workspace is {folder}. Next: cd {folder}, then pytest.")
 
 
+def chosen_formats(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[Destination, ...]:
+    """Parse ``--format``: known names, each with a place of its own that can be written."""
+    if not values:
+        return ()
+    from mnist_lab.grading.formats import FormatError, destinations
+
+    try:
+        return destinations(values)
+    except FormatError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @main.command(name="grade")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
 @click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
 @click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
+@click.option(
+    "--format",
+    "destinations",
+    metavar="NAME=FILE",
+    multiple=True,
+    callback=chosen_formats,
+    help="Write it for another program too; may be given several times.",
+)
+@click.option(
+    "--require",
+    type=click.Choice(["strict"]),
+    help="Refuse to grade unless every wall around the submission is enforced.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="List every check.")
 def grade_command(
-    path: Path, full: bool, grade_seed: int | None, grade_json: Path | None, verbose: bool
+    path: Path,
+    full: bool,
+    grade_seed: int | None,
+    grade_json: Path | None,
+    destinations: tuple[Destination, ...],
+    require: str | None,
+    verbose: bool,
 ) -> None:
     """Grade the folder or file PATH with a fresh seed, always behind the wall.
 
+    Formats: json, gradescope, classroom, junit, annotations, summary, csv. A FILE of - is the
+    terminal. In GitHub Actions annotations and summary find their place without =FILE. They are
+    written even when the grader fails, with no points and the reason.
+
     Exit status: 0 full marks, 1 less, others an error.
     """
-    from mnist_lab.grading import run
+    import os
+    import tempfile
+
+    from mnist_lab import grade
+    from mnist_lab.grading import formats, run
+    from mnist_lab.grading.formats.actions import commands_stopped
 
     seed = run.fresh_seed() if grade_seed is None else grade_seed
-    raise SystemExit(
-        run.pytest(path, full=full, seed=seed, grade_json=grade_json, verbose=verbose).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "grade.json"
+        with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
+            status = run.pytest(
+                path,
+                full=full,
+                seed=seed,
+                grade_json=file,
+                verbose=verbose,
+                strict=require == "strict",
+            ).returncode
+        graded = grade.read(file) if file.exists() else None
+    try:
+        if graded is not None and grade_json is not None:
+            grade.write(graded, grade_json)
+        formats.deliver(graded or _ungraded(path, status, full, seed), destinations)
+    except (formats.FormatError, OSError) as error:
+        fail(str(error), status or 1)
+    raise SystemExit(status)
+
+
+@main.command("grade-class")
+@click.argument("submissions", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the results; the journal in it lets a killed run go on.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Submissions at a time.  [default: a core each]"
+)
+@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Instead of the journal's, or else a fresh one."
+)
+@click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Grade on the workers of the Dask scheduler at this address.",
+)
+@quiet_option
+def grade_class_command(
+    submissions: Path,
+    out: Path,
+    jobs: int | None,
+    full: bool,
+    seed: int | None,
+    cluster: str | None,
+    quiet: bool,
+) -> None:
+    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner.
+
+    Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
+    was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
+    could not be, or an error, 130 interrupted.
+    """
+    from rich.console import Console
+
+    from mnist_lab.grading.batch.progress import watching
+    from mnist_lab.grading.batch.run import ClassError, grade_class
+
+    if cluster and jobs:
+        raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
+    console = Console(quiet=quiet)
+    try:
+        with watching(console) as progress:
+            found = grade_class(
+                submissions,
+                out,
+                tier="full" if full else "quick",
+                seed=seed,
+                jobs=jobs,
+                cluster=cluster,
+                progress=progress,
+            )
+    except ClassError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
+    console.print(
+        f"{len(found.graded)} of {len(found.learners)} graded: {out / 'class.html'}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
     )
+    raise SystemExit(bool(found.not_graded or found.unjudged))
+
+
+@main.command("gradescope-zip")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--full", is_flag=True, help="Also train the models; takes a limit of 40 minutes.")
+def gradescope_zip(out: Path, full: bool) -> None:
+    """Write OUT, an archive to upload to Gradescope as the autograder of an assignment."""
+    from mnist_lab.grading import autograder, checkout
+
+    try:
+        autograder.write(checkout.root(), out, full=full)
+    except checkout.CheckoutError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{out} cannot be written ({error.strerror}).")
+    points, minutes = (100, 40) if full else (85, 10)
+    click.echo(
+        f"{out}: upload it as the autograder of a programming assignment of {points} points, with "
+        f"a limit of {minutes} minutes."
+    )
+
+
+@main.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--kit",
+    metavar="REQUIREMENT",
+    default="",
+    help="What pip installs for the learner, such as a URL.  [default: this version's name]",
+)
+@click.option("--allow-dirty", is_flag=True, help="Also release what is not committed: to try it.")
+def release(out: Path, kit: str, allow_dirty: bool) -> None:
+    """Write the learner's repository into OUT: the stubs, their tests and no solutions.
+
+    Refuses if something is not committed, or if a file would give away lines of a solution.
+    """
+    from mnist_lab.grading import checkout
+    from mnist_lab.grading import release as releases
+
+    try:
+        files = releases.write(checkout.root(), out, kit=kit, allow_dirty=allow_dirty)
+    except (checkout.CheckoutError, releases.ReleaseError) as error:
+        fail(f"There is no release: {error}")
+    click.echo(f"{len(files)} files are in {out}. Next: cd {out}, git init, and push it.")
 
 
 @main.command()
@@ -271,7 +443,7 @@ def doctor(directory: Path | None) -> None:
 
     lines = list(findings(directory))
     for line in lines:
-        click.echo(f"{line.state:<9} {line.name:<12} {line.text}")
+        click.echo(f"{line.state:<9} {line.name:<14} {line.text}")
     raise SystemExit(any(line.state == "missing" for line in lines))
 
 
@@ -300,6 +472,23 @@ def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong on standard error and exit."""
     click.echo(f"mnist-lab: {sentence}", err=True)
     raise SystemExit(status)
+
+
+def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
+    """What is delivered where the grader ended without a grade."""
+    from mnist_lab.grading import formats
+    from mnist_lab.submission import source
+
+    given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
+    try:
+        source.find(path)
+    except source.SourceError as error:
+        return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
+    sentence = (
+        f"The grader ended with status {status} and without a grade. This is no mistake of the "
+        "learner's: show it to those who run the course."
+    )
+    return formats.ungraded(sentence, "error", **given, full=full, seed=seed)
 
 
 def _say_digits(console: Console, digits: Digits) -> None:

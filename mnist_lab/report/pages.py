@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,11 @@ __all__ = ["render"]
 
 def render(template: str, **given: Any) -> str:
     """Fill in ``template``, a file of this folder such as ``report.html.jinja``."""
+    return _environment().get_template(template).render(given)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name is not None and ".html" in name,
@@ -24,7 +30,7 @@ def render(template: str, **given: Any) -> str:
     )
     environment.filters["code"] = code
     environment.filters["cell"] = cell
-    return environment.get_template(template).render(given)
+    return environment
 
 
 def cell(text: str) -> str:

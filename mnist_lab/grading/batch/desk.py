@@ -1,0 +1,147 @@
+"""Where one submission after the other is graded: a run of pytest each, and what came of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from mnist_lab import grade as grades
+from mnist_lab.grade import Grade
+from mnist_lab.grading import run
+from mnist_lab.grading.batch.handed_in import unpack
+from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
+from mnist_lab.grading.formats.text import one_line
+from mnist_lab.grading.warm import ANSWERED, Jobs, Run
+from mnist_lab.submission.server import default_isolation
+from mnist_lab.submission.source import SourceError
+
+__all__ = ["Desk", "Desks"]
+
+ATTEMPTS = 2
+"""A run that ends without a grade is tried once more: what went wrong may have been the machine."""
+
+KILLED = -9
+"""The status of a run that was killed, in most cases because its time was over."""
+
+
+class Runner(Protocol):
+    """Runs pytest in another process."""
+
+    def grade(self, arguments: Sequence[str], limit: float) -> Run:
+        """A run of pytest with these arguments, killed after ``limit`` seconds."""
+
+    def close(self) -> None:
+        """End the run that is going on."""
+
+
+class Desks:
+    """Makes desks that share one process with everything imported, where the system forks."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._jobs = Jobs(options.tier) if default_isolation() == "fork" else None
+
+    def open(self) -> Desk:
+        """A new desk; each thread needs one of its own."""
+        return Desk(self.options, self._jobs)
+
+    def close(self) -> None:
+        """End all runs."""
+        if self._jobs is not None:
+            self._jobs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Desk:
+    """Grades one submission at a time; whatever one does to its run, the next gets a good one."""
+
+    def __init__(self, options: Options, jobs: Jobs | None) -> None:
+        self.options, self._jobs = options, jobs
+        self._runner: Runner | None = None
+
+    def grade(self, name: str, submission: Path | dict[str, bytes]) -> Outcome:
+        """What comes of the submission: a path, or files to write first."""
+        outcome: Outcome = NotGraded("It was not tried.")
+        for _ in range(ATTEMPTS):
+            with tempfile.TemporaryDirectory(prefix="mnist-lab-") as scratch:
+                try:
+                    outcome = self._grade(name, submission, Path(scratch))
+                except SourceError as error:
+                    return NotGraded(one_line(str(error)))
+                except Exception as error:  # Whatever it is, the others are not to suffer.
+                    self._drop()
+                    outcome = NotGraded(one_line(f"The grading itself failed: {error}"))
+            if outcome.settled:
+                break
+        return outcome
+
+    def close(self) -> None:
+        self._drop()
+
+    def _grade(self, name: str, submission: Path | dict[str, bytes], scratch: Path) -> Outcome:
+        if isinstance(submission, dict):
+            folder = scratch / "submission"
+            folder.mkdir()
+            submission = unpack(submission, folder)
+        arguments = run.arguments(
+            submission, full=self.options.tier == "full", seed=self.options.seed
+        )
+        ended = self._ready().grade(arguments, self.options.limit)
+        if ended.status not in ANSWERED or "grade" not in ended.result:
+            return NotGraded(self._why(ended))
+        grade = replace(Grade.from_json(ended.result["grade"]), submission=name)
+        return Graded(grade, ended.result.get("digits", ""), ended.result.get("accuracy", {}))
+
+    def _ready(self) -> Runner:
+        if self._runner is None:
+            self._runner = self._jobs.open() if self._jobs else _Cold()
+        return self._runner
+
+    def _drop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def _why(self, ended: Run) -> str:
+        """Why a run has left no grade."""
+        if ended.status == KILLED:
+            return f"The grading was stopped or took more than {self.options.limit:g} seconds."
+        lines = [shown for line in ended.output.splitlines() if (shown := one_line(line))]
+        last = lines[-1].removeprefix("ERROR: ") if lines else ""
+        return last or f"The grading ended with status {ended.status} and no word."
+
+
+class _Cold:
+    """Runs that import everything themselves, where nothing forks."""
+
+    def grade(self, arguments: Sequence[str], limit: float) -> Run:
+        with tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder:
+            file = Path(folder) / "grade.json"
+            command = [sys.executable, "-P", "-m", "pytest", *arguments]
+            command += ["--grade-json", str(file)]
+            try:
+                done = subprocess.run(command, capture_output=True, timeout=limit)
+            except subprocess.TimeoutExpired:
+                return Run(KILLED, "", {})
+            said = (done.stdout + done.stderr).decode("utf-8", "replace")
+            result = {"grade": grades.read(file).to_json()} if file.exists() else {}
+            return Run(done.returncode, said, result)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,106 @@
+"""What came of one submission of a class: a grade, or the reason why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import mnist_lab
+from mnist_lab import kit, workspace
+from mnist_lab.grade import Grade, GradeError
+
+__all__ = ["Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What decides a grade besides the submission: the tier, the seed of the grader's draws, and
+    the kit, which is told by its version and a digest of its code, checks and points.
+    """
+
+    tier: Literal["quick", "full"]
+    seed: int
+    kit: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"tier": self.tier, "seed": self.seed, "kit": self.kit}
+
+    @property
+    def limit(self) -> float:
+        """Seconds after which a run is stuck: its checks and imports have limits of their own."""
+        tiers = {"quick", "gpu", self.tier}
+        checks = sum(check.limit for check in kit.load().checks if check.tier in tiers)
+        return checks + 30.0 * (1 + len(kit.load().exercises))
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A grade; ``accuracy`` by exercise of the models that the lab trained on ``digits``, which is
+    ``mnist`` or ``sample``.
+    """
+
+    grade: Grade
+    digits: str = ""
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every check was judged, so that grading it again would give the same."""
+        return not self.unjudged
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The checks that ended with an error of the kit's."""
+        return tuple(check.id for check in self.grade.checks if check.outcome == "error")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "grade": self.grade.to_json(),
+            "digits": self.digits,
+            "accuracy": dict(self.accuracy),
+        }
+
+
+@dataclass(frozen=True)
+class NotGraded:
+    """There is no grade; ``reason`` is a sentence."""
+
+    reason: str
+    settled = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {"reason": self.reason}
+
+
+Outcome = Graded | NotGraded
+
+
+def from_json(data: Mapping[str, Any]) -> Outcome:
+    """The outcome that ``to_json`` made ``data`` of. Raises ``GradeError``."""
+    try:
+        if "reason" in data:
+            return NotGraded(str(data["reason"]))
+        accuracy = {str(name): float(value) for name, value in data["accuracy"].items()}
+        return Graded(Grade.from_json(data["grade"]), str(data["digits"]), accuracy)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise GradeError(f"an entry is missing or of the wrong kind: {error}") from error
+
+
+@cache
+def fingerprint() -> str:
+    """The kit's version and a digest of all that decides a grade: its code, checks and points."""
+    package = Path(mnist_lab.__file__).parent
+    tests = workspace.grading_tests()
+    inside = package / "workspace_files"  # Where a wheel has the tests.
+    code = [file for file in package.rglob("*.py") if not file.is_relative_to(inside)]
+    named = {file.relative_to(package).as_posix(): file for file in [*code, package / "kit.toml"]}
+    named |= {f"tests/{file.name}": file for file in tests.glob("*.py")}
+    whole = hashlib.sha256()
+    for name, file in sorted(named.items()):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        whole.update(f"{name}\0{content}\0".encode())
+    return f"{mnist_lab.__version__}+{whole.hexdigest()[:12]}"

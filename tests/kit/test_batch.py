@@ -1,0 +1,713 @@
+"""A class: what is handed in, the journal, the gradebook, the pages. The grading is pretended."""
+
+import csv
+import io
+import json
+import os
+import sys
+import zipfile
+
+import pytest
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
+
+from mnist_lab import grade, kit
+from mnist_lab.cli import main
+from mnist_lab.grade import Cause, Result
+from mnist_lab.grading.batch import journal, pages, run
+from mnist_lab.grading.batch.analysis import Learner, analyse, faults
+from mnist_lab.grading.batch.desk import Desk
+from mnist_lab.grading.batch.handed_in import ClassError, find, unpack
+from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
+from mnist_lab.grading.warm import JobError, Run
+from mnist_lab.submission.source import SourceError
+
+KIT = "0+tests"
+FULL_MARKS = {check.id: Result("passed") for check in kit.load().checks}
+
+
+def graded(results=FULL_MARKS, name="ada", seed=3, tier="quick", **kept):
+    return Graded(
+        grade.build(
+            kit.load(),
+            results,
+            version="0",
+            submission=name,
+            sha256="0",
+            tier=tier,
+            seed=seed,
+            seconds=1.5,
+        ),
+        **kept,
+    )
+
+
+def failed(check, message="It is wrong.", **details):
+    return FULL_MARKS | {check: Result("failed", cause=Cause(message, **details))}
+
+
+@pytest.fixture(autouse=True)
+def _one_kit(monkeypatch):
+    """The kit's own digest changes whenever one of its files is saved."""
+    monkeypatch.setattr(run, "fingerprint", lambda: KIT)
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    folder = tmp_path / "handed-in"
+    for name in ("ada", "bob", "cleo"):
+        hand_in(folder / name, f"# by {name}\n")
+    return folder
+
+
+def hand_in(folder, source="# nothing yet\n"):
+    folder.mkdir(parents=True)
+    (folder / "cnn.py").write_text(source)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Stands in for the grading: gives ``outcomes`` by name and remembers whom it graded."""
+
+    class Engine:
+        def __init__(self):
+            self.graded, self.options = [], []
+            self.outcomes = {}
+
+        def __call__(self, submissions, options):
+            self.options.append(options)
+            for each in submissions:
+                self.graded.append(each.name)
+                yield each, self.outcomes.get(each.name, graded(name=each.name, seed=options.seed))
+
+    made = Engine()
+    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: made)
+    return made
+
+
+# What is handed in
+
+
+def test_a_folder_an_archive_a_notebook_and_a_set_of_files_are_a_submission_each(tmp_path):
+    hand_in(tmp_path / "ada")
+    for name in ("bob.zip", "cleo.tar.gz", "dan.ipynb", "eve_cnn.py", "eve-fnn.py", "eve_fnn.py"):
+        (tmp_path / name).touch()
+    for name in (".DS_Store", "__MACOSX", "marks.xlsx"):
+        (tmp_path / name).touch()
+
+    found = find(tmp_path)
+
+    assert [each.name for each in found.submissions] == ["ada", "bob", "cleo", "dan", "eve"]
+    assert sorted(found.submissions[-1].parts) == ["cnn.py", "fnn.py"]
+    assert found.ignored == ("marks.xlsx",)
+
+
+def test_names_that_are_there_twice_stay_apart(tmp_path):
+    for name in ("ada", "Ada"):
+        hand_in(tmp_path / name)
+    (tmp_path / "ada.zip").touch()
+    (tmp_path / "ada_cnn.py").touch()
+
+    found = find(tmp_path).submissions
+
+    assert len({each.name for each in found}) == 4
+    assert len({each.slug.casefold() for each in found}) == 4
+
+
+@pytest.mark.parametrize("name", ["a\nb", "<b>", "=1+1", "a" * 240, "%3C", "\x1b[31mred", "ä ö"])
+def test_a_name_becomes_one_of_a_file_that_every_system_takes(tmp_path, name):
+    hand_in(tmp_path / name)
+
+    (only,) = find(tmp_path).submissions
+
+    assert len(only.slug.encode()) < 200
+    assert not set(only.slug) & set('<>:"/\\|?*\n\x1b=')
+    assert "\n" not in only.name
+
+
+def test_one_submission_is_no_class(tmp_path):
+    hand_in(tmp_path / "ada")
+
+    with pytest.raises(ClassError, match="mnist-lab grade"):
+        find(tmp_path / "ada")
+
+
+def test_nothing_handed_in_is_an_error_that_says_what_belongs_there(tmp_path):
+    with pytest.raises(ClassError, match="for each learner"):
+        find(tmp_path)
+
+
+def test_what_is_packed_comes_out_the_same_elsewhere(tmp_path):
+    hand_in(tmp_path / "in" / "ada", "x = 1\n")
+    (tmp_path / "in" / "ada" / "more").mkdir()
+    (tmp_path / "in" / "ada" / "more" / "notes.py").write_text("y = 2\n")
+    (tmp_path / "in" / "ada" / "fnn.py").symlink_to("/etc/passwd")
+    (tmp_path / "out").mkdir()
+
+    files = find(tmp_path / "in").submissions[0].pack()
+    place = unpack(files, tmp_path / "out")
+
+    assert sorted(files) == ["cnn.py", "more/notes.py"]
+    assert (place / "more" / "notes.py").read_text() == "y = 2\n"
+
+
+def test_an_archive_is_packed_as_it_is(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "ada.zip", "w") as archive:
+        archive.writestr("cnn.py", "x = 1\n")
+
+    place = unpack(find(tmp_path / "in").submissions[0].pack(), tmp_path / "out")
+
+    assert place == tmp_path / "out" / "ada.zip"
+    assert zipfile.is_zipfile(place)
+
+
+@pytest.mark.parametrize("name", ["../cnn.py", "/tmp/cnn.py", "more/../../cnn.py"])
+def test_packed_files_never_land_outside(tmp_path, name):
+    with pytest.raises(SourceError, match="outside"):
+        unpack({name: b""}, tmp_path)
+
+
+# The journal
+
+
+def test_what_the_journal_knows_is_not_graded_again(handed_in, tmp_path, engine):
+    run.grade_class(handed_in, tmp_path / "out")
+    run.grade_class(handed_in, tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo"]
+
+
+def test_a_changed_submission_alone_is_graded_anew(handed_in, tmp_path, engine):
+    run.grade_class(handed_in, tmp_path / "out")
+    (handed_in / "bob" / "cnn.py").write_text("# better\n")
+    run.grade_class(handed_in, tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo", "bob"]
+
+
+@pytest.mark.parametrize("change", [{"tier": "full"}, {"seed": 8}])
+def test_other_options_grade_all_anew(handed_in, tmp_path, engine, change):
+    run.grade_class(handed_in, tmp_path / "out", seed=7)
+    run.grade_class(handed_in, tmp_path / "out", **change)
+
+    assert len(engine.graded) == 6
+
+
+def test_another_kit_grades_all_anew(handed_in, tmp_path, engine, monkeypatch):
+    run.grade_class(handed_in, tmp_path / "out")
+    monkeypatch.setattr(run, "fingerprint", lambda: "0+newer")
+    run.grade_class(handed_in, tmp_path / "out")
+
+    assert len(engine.graded) == 6
+
+
+def test_the_kit_is_told_by_its_version_and_its_files():
+    assert fingerprint().startswith("0.")
+    assert "+" in fingerprint()
+
+
+def test_a_class_draws_one_seed_and_keeps_it(handed_in, tmp_path, engine):
+    run.grade_class(handed_in, tmp_path / "out")
+    hand_in(handed_in / "dan", "# late\n")
+    run.grade_class(handed_in, tmp_path / "out")
+    run.grade_class(handed_in, tmp_path / "elsewhere")
+
+    first, second, elsewhere = [options.seed for options in engine.options]
+    assert first == second != elsewhere
+
+
+def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_path, engine):
+    hand_in(handed_in / "dan", "# by ada\n")
+
+    found = run.grade_class(handed_in, tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo"]
+    assert found.same == (("ada", "dan"),)
+    written = json.loads((tmp_path / "out" / "grades" / "dan.json").read_text())
+    assert written["submission"] == "dan"
+
+
+def test_what_could_not_be_graded_is_tried_in_the_next_run(handed_in, tmp_path, engine):
+    unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
+    engine.outcomes = {"ada": NotGraded("No memory."), "bob": graded(unjudged)}
+    found = run.grade_class(handed_in, tmp_path / "out")
+    assert found.not_graded == (("ada", "No memory."),)
+    assert found.unjudged == (("bob", "cnn.network"),)
+
+    engine.outcomes = {}
+    found = run.grade_class(handed_in, tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo", "ada", "bob"]
+    assert not found.not_graded
+
+
+def test_a_stop_half_way_loses_nothing_that_was_done(handed_in, tmp_path, engine, monkeypatch):
+    def stops_after_two(submissions, options):
+        done = engine(submissions, options)
+        yield next(done)
+        yield next(done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: stops_after_two)
+    with pytest.raises(KeyboardInterrupt):
+        run.grade_class(handed_in, tmp_path / "out")
+    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: engine)
+    run.grade_class(handed_in, tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo"]
+
+
+def options(seed=3):
+    return Options("quick", seed, KIT)
+
+
+def test_a_line_that_was_cut_short_costs_only_itself(tmp_path):
+    with Journal(tmp_path) as kept:
+        kept.begin(options())
+        kept.add("a", options(), graded())
+        kept.add("b", options(), graded())
+    path = tmp_path / journal.NAME
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[:-40])
+    with Journal(tmp_path) as kept:
+        assert kept.find("a", options()) == graded()
+        assert kept.find("b", options()) is None
+        kept.add("b", options(), graded())
+
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_costs_only_itself(tmp_path):
+    with Journal(tmp_path) as kept:
+        kept.begin(options(seed=5))
+    path = tmp_path / journal.NAME
+    noise = [b"\xff\x00", b"[]", b"{}", b'{"run": 1}', b'{"digest": "a", "grade": {}}']
+    path.write_bytes(path.read_bytes() + b"\n".join(noise) + b"\n")
+    with Journal(tmp_path) as kept:
+        kept.add("a", options(), graded())
+
+    with Journal(tmp_path) as kept:
+        assert kept.damaged == len(noise)
+        assert kept.seed == 5
+        assert kept.find("a", options()) == graded()
+
+
+def test_a_forged_score_in_the_journal_is_not_believed(tmp_path):
+    with Journal(tmp_path) as kept:
+        kept.add("a", options(), graded({}))
+    path = tmp_path / journal.NAME
+    path.write_text(path.read_text().replace('"score": 0', '"score": 85'))
+
+    with Journal(tmp_path) as kept:
+        assert kept.find("a", options()) is None
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
+    pytest.importorskip("fcntl", reason="files are locked by fcntl")
+    with Journal(tmp_path), pytest.raises(JournalError, match="Another run"):
+        Journal(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(handed_in, tmp_path, engine):
+    (tmp_path / "out").write_text("a file")
+
+    with pytest.raises(ClassError, match="cannot be written"):
+        run.grade_class(handed_in, tmp_path / "out")
+
+
+# What cannot be graded
+
+
+def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):
+    (handed_in / "empty").mkdir()
+
+    found = run.grade_class(handed_in, tmp_path / "out")
+
+    assert [name for name, _ in found.not_graded] == ["empty"]
+    row = rows(tmp_path / "out")[-1]
+    assert (row["name"], row["score"], row["outcome"]) == ("empty", "", "not graded")
+    assert "none of the exercises" in row["reason"]
+
+
+def test_a_folder_that_cannot_be_read_costs_only_itself(handed_in, tmp_path, engine, monkeypatch):
+    digest = run.HandedIn.digest
+
+    def refused(handed):
+        if handed.name == "bob":
+            raise SourceError("bob cannot be read (Permission denied).")
+        return digest(handed)
+
+    monkeypatch.setattr(run.HandedIn, "digest", refused)
+
+    found = run.grade_class(handed_in, tmp_path / "out")
+
+    assert found.not_graded == (("bob", "bob cannot be read (Permission denied)."),)
+    assert len(found.graded) == 2
+
+
+def test_a_set_of_files_with_a_link_is_refused(tmp_path):
+    (tmp_path / "ada_cnn.py").symlink_to("/etc/passwd")
+
+    (only,) = find(tmp_path).submissions
+
+    with pytest.raises(SourceError, match="cannot be read"):
+        only.digest()
+
+
+class Runner:
+    """Ends each run as the next of ``ends`` says."""
+
+    def __init__(self, *ends):
+        self.ends, self.closed = list(ends), 0
+
+    def open(self):
+        return self
+
+    def grade(self, arguments, limit):
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    def close(self):
+        self.closed += 1
+
+
+DONE = Run(0, "", {"grade": graded().grade.to_json()})
+
+
+@pytest.mark.parametrize("end", [JobError("It has ended."), Run(-11, "", {}), OSError("No memory")])
+def test_a_run_without_a_grade_is_tried_once_more(tmp_path, end):
+    assert Desk(options(), Runner(end, DONE)).grade("ada", tmp_path) == graded()
+
+
+def test_a_run_that_fails_twice_is_not_graded_and_says_why(tmp_path):
+    crash = Run(3, "INTERNALERROR> lots\nINTERNALERROR> MemoryError\n", {})
+
+    outcome = Desk(options(), Runner(crash, crash, DONE)).grade("ada", tmp_path)
+
+    assert outcome == NotGraded("INTERNALERROR> MemoryError")
+
+
+def test_the_grade_of_a_run_that_broke_off_does_not_count(tmp_path):
+    half = Run(3, "INTERNALERROR> half-way\n", DONE.result)
+
+    outcome = Desk(options(), Runner(half, half)).grade("ada", tmp_path)
+
+    assert outcome == NotGraded("INTERNALERROR> half-way")
+
+
+def test_a_run_that_takes_too_long_says_so(tmp_path):
+    late = Run(-9, "", {})
+
+    outcome = Desk(options(), Runner(late, late)).grade("ada", tmp_path)
+
+    assert (
+        outcome.reason == f"The grading was stopped or took more than {options().limit:g} seconds."
+    )
+
+
+def test_a_check_that_could_not_be_judged_is_tried_once_more(tmp_path):
+    unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
+    first = Run(1, "", {"grade": graded(unjudged).grade.to_json()})
+
+    assert Desk(options(), Runner(first, DONE)).grade("ada", tmp_path) == graded()
+
+
+# What is written
+
+
+def rows(out):
+    return list(csv.DictReader(io.StringIO((out / "gradebook.csv").read_text())))
+
+
+def test_the_gradebook_has_a_row_a_learner(handed_in, tmp_path, engine):
+    wrong = failed("cnn.network", fault="cnn.no-relu-conv2")
+    engine.outcomes = {"bob": graded(wrong, name="bob")}
+
+    run.grade_class(handed_in, tmp_path / "out")
+
+    ada, bob, _ = rows(tmp_path / "out")
+    assert (ada["name"], ada["outcome"], ada["faults"]) == ("ada", "graded", "")
+    assert float(ada["score"]) - float(bob["score"]) == kit.load().check("cnn.network").points
+    assert bob["faults"] == "cnn.no-relu-conv2"
+
+
+def test_the_same_class_has_the_same_gradebook_byte_for_byte(handed_in, tmp_path, engine):
+    for out in ("first", "second"):
+        run.grade_class(handed_in, tmp_path / out, seed=3)
+
+    names = ["gradebook.csv", "feedback/ada.md", "feedback/ada.html"]
+    for name in names:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_a_cell_is_never_a_formula(tmp_path, engine):
+    for name in ("=HYPERLINK(1)", "+1", "-1", "@SUM(1)"):
+        hand_in(tmp_path / "in" / name)
+
+    run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    for row in rows(tmp_path / "out"):
+        assert row["name"].startswith("'")
+
+
+HOSTILE = "<script>alert(1)</script> ``` [x](javascript:y) \x1b[31m\u202e\ud800 | end"
+
+
+def test_nothing_of_a_learners_is_markup_on_any_page(tmp_path, engine):
+    name = "<img src=x onerror=alert(1)>"
+    hand_in(tmp_path / "in" / name)
+    wrong = failed(
+        "cnn.network",
+        HOSTILE,
+        evidence=HOSTILE,
+        where=HOSTILE,
+        hint=HOSTILE,
+        output=f"{HOSTILE}\n```\n# owned\n",
+        traceback=HOSTILE,
+        fault="cnn.<b>",
+        actual=HOSTILE,
+    )
+    engine.outcomes = {name: graded(wrong, name=name)}
+
+    run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    written = [path for path in (tmp_path / "out").rglob("*") if path.suffix in (".html", ".md")]
+    assert len(written) == 3
+    for path in written:
+        text = path.read_text()
+        page = MarkdownIt().render(text) if path.suffix == ".md" else text
+        assert "<script" not in page
+        assert "<img" not in page
+        assert 'href="javascript' not in page
+        assert "<h1>owned" not in page
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+
+
+def test_what_was_printed_cannot_end_its_block_of_markdown():
+    printed = "```\n# owned\n````\n~~~\n"
+    told = pages.feedback(
+        Learner("ada", "ada", graded(failed("cnn.network", output=printed))), attainable=85
+    )["md"]
+
+    assert "`````text\n```\n# owned\n````\n~~~\n`````" in told
+
+
+@pytest.mark.parametrize("message", ["- item", "1. item", "=== x", "~~~", "+ item", "# title"])
+def test_a_message_cannot_begin_a_block_of_markdown(message):
+    told = pages.feedback(
+        Learner("ada", "ada", graded(failed("cnn.network", message))), attainable=85
+    )["md"]
+
+    assert message not in told.splitlines()
+
+
+def test_the_feedback_says_what_is_wrong_and_what_to_do():
+    wrong = failed("cnn.network", "No ReLU.", evidence="Equal.", hint="Look.", where="cnn.py:3")
+    told = pages.feedback(Learner("ada", "ada", graded(wrong)), attainable=85)
+
+    for text in told.values():
+        for part in ("No ReLU.", "Equal.", "Look.", "cnn.py:3"):
+            assert part in text
+
+
+def test_who_could_not_be_graded_is_told_why():
+    told = pages.feedback(Learner("ada", "ada", NotGraded("It is empty.")), attainable=85)
+
+    for text in told.values():
+        assert "It is empty." in text
+
+
+def test_a_former_grade_of_what_cannot_be_graded_now_is_gone(handed_in, tmp_path, engine):
+    run.grade_class(handed_in, tmp_path / "out")
+    (handed_in / "ada" / "cnn.py").unlink()
+    run.grade_class(handed_in, tmp_path / "out")
+
+    assert not (tmp_path / "out" / "grades" / "ada.json").exists()
+    assert "Not graded" in (tmp_path / "out" / "feedback" / "ada.md").read_text()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "page").write_text("before")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        pages.write_whole(tmp_path / "page", "after")
+
+    assert (tmp_path / "page").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["page"]
+
+
+# What the class is like
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        (None, ()),
+        ("a", (("a",),)),
+        ("a+b", (("a",), ("b",))),
+        ("a|b", (("a", "b"),)),
+        ("a+b|a+c", (("a",), ("b", "c"))),
+        ("b+c|d", (("b+c", "d"),)),
+    ],
+)
+def test_the_mistakes_of_a_check_are_taken_apart(fault, found):
+    check = next(
+        each
+        for each in graded(failed("cnn.network", fault=fault)).grade.checks
+        if each.id == "cnn.network"
+    )
+
+    assert faults(check) == found
+
+
+def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once():
+    twice = failed("cnn.network", fault="cnn.a") | {
+        "fnn.network": Result("failed", cause=Cause("Both.", fault="cnn.a+fnn.b"))
+    }
+    class_of_three = [
+        Learner("ada", "ada", graded(twice)),
+        Learner("bob", "bob", graded(failed("fnn.network", "Only b.", fault="fnn.b"))),
+        Learner("cleo", "cleo", graded(failed("fnn.network", "Unknown.", fault="fnn.new"))),
+    ]
+    says = {"cnn.a": "A.", "fnn.b": "B."}
+
+    found = analyse(class_of_three, 85, says.get).mistakes
+
+    assert [(each.ids, each.says, each.learners) for each in found] == [
+        (("fnn.b",), "B.", ("ada", "bob")),
+        (("cnn.a",), "A.", ("ada",)),
+        (("fnn.new",), "Unknown.", ("cleo",)),
+    ]
+
+
+def test_the_hardest_check_comes_first():
+    found = analyse(
+        [Learner("ada", "ada", graded(failed("fnn.network"))), Learner("bob", "bob", graded())],
+        85,
+        {}.get,
+    )
+
+    assert found.checks[0].id == "fnn.network"
+    assert found.checks[0].share == 0.5
+
+
+def test_marks_fall_into_bars_and_full_marks_into_their_own():
+    found = analyse(
+        [Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85, {}.get
+    )
+
+    assert [bar.count for bar in found.bars] == [1, *[0] * 9, 1]
+
+
+def test_the_accuracy_of_the_class_has_those_who_missed_it_too():
+    low = failed("cnn.accuracy", actual=0.5)
+    reached = {"cnn": 0.99, "fnn": 0.97, "logistic_regression": 0.9}
+    found = analyse(
+        [
+            Learner("ada", "ada", graded(tier="full", digits="mnist", accuracy=reached)),
+            Learner("bob", "bob", graded(low, tier="full")),
+        ],
+        100,
+        {}.get,
+    )
+
+    cnn = found.accuracy[-1]
+    assert (cnn.passed, cnn.tried, cnn.values) == (1, 2, (0.5, 0.99))
+
+
+def test_the_page_on_the_class_shows_all_of_it(handed_in, tmp_path, engine):
+    hand_in(handed_in / "dan", "# by ada\n")
+    (handed_in / "empty").mkdir()
+    (handed_in / "marks.xlsx").touch()
+    engine.outcomes = {"bob": graded(failed("cnn.network", "No ReLU.", fault="x.y"), name="bob")}
+
+    run.grade_class(handed_in, tmp_path / "out")
+
+    page = (tmp_path / "out" / "class.html").read_text()
+    for part in (
+        "4 of 5 submissions are graded",
+        "none of the exercises",
+        "No ReLU.",
+        "x.y",
+        "handed in by ada, dan",
+        "marks.xlsx",
+        'href="feedback/ada.html"',
+    ):
+        assert part in page
+
+
+# The command
+
+
+def grade_class(*arguments):
+    return CliRunner().invoke(main, ["grade-class", *map(str, arguments)])
+
+
+def test_the_command_has_a_line_for_each_and_says_where_the_results_are(
+    handed_in, tmp_path, engine
+):
+    result = grade_class(handed_in, "--out", tmp_path / "out", "--seed", 7)
+
+    assert result.exit_code == 0
+    first, *lines, last = result.output.splitlines()
+    assert first == "3 submissions, seed 7."
+    assert [line.split()[:2] for line in lines] == [["1/3", "ada"], ["2/3", "bob"], ["3/3", "cleo"]]
+    assert last == f"3 of 3 graded: {tmp_path / 'out' / 'class.html'}"
+
+
+def test_the_command_says_what_needs_no_grading(handed_in, tmp_path, engine):
+    grade_class(handed_in, "--out", tmp_path / "out")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert "3 of them need no grading" in result.output
+    assert len(result.output.splitlines()) == 2
+
+
+def test_the_command_fails_if_one_could_not_be_graded(handed_in, tmp_path, engine):
+    engine.outcomes = {"bob": NotGraded("No memory.")}
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "not graded: No memory." in result.output
+
+
+def test_the_command_says_what_is_wrong_with_what_it_is_given(handed_in, tmp_path, engine):
+    result = grade_class(handed_in / "ada", "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "is one submission" in result.output
+
+
+def test_the_command_can_be_interrupted(handed_in, tmp_path, engine, monkeypatch):
+    def interrupted(submissions, options):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: interrupted)
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert result.exit_code == 130
+    assert "run the same command again" in result.output
+
+
+def test_without_dask_the_command_says_what_to_install(handed_in, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", "--cluster", "tcp://127.0.0.1:9")
+
+    assert result.exit_code == 1
+    assert "mnist-lab[cluster]" in result.output

@@ -1,0 +1,162 @@
+"""A class graded in earnest: by forked runs, with learners' code that ends its process, killed and
+gone on with. Each learner has done one exercise, so that a run is short.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mnist_lab.grading import run as single
+from mnist_lab.grading.batch import journal, run
+from mnist_lab.grading.batch.handed_in import find
+from mnist_lab.grading.batch.local import grade_here
+from mnist_lab.grading.batch.results import Graded, Options
+from mnist_lab.grading.warm import Jobs
+from mnist_lab.submission.server import default_isolation
+
+pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="runs are forked on Linux")
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120
+MARK = "MNIST_LAB_TEST_RUN"
+
+
+def hand_in(folder, name, source=""):
+    """A folder with the right ``fnn.py``, which is no two learners' the same, after ``source``."""
+    (folder / name).mkdir(parents=True)
+    right = (ROOT / "solutions" / "fnn.py").read_text()
+    (folder / name / "fnn.py").write_text(f"{right}\n# by {name}\n{source}")
+
+
+def scores(found):
+    return {
+        each.name: each.outcome.grade.score if isinstance(each.outcome, Graded) else None
+        for each in found.learners
+    }
+
+
+def processes(mark):
+    """The processes that have ``mark`` in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(true):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_one_whose_code_ends_its_process_costs_only_itself(tmp_path, monkeypatch):
+    monkeypatch.setenv(MARK, tmp_path.name)
+    hand_in(tmp_path / "in", "ada")
+    hand_in(tmp_path / "in", "bob", "import ctypes; ctypes.string_at(0)\n")
+    hand_in(tmp_path / "in", "cleo", "import os; os._exit(0)\n")
+    hand_in(tmp_path / "in", "dan", "raise SystemExit('owned')\n")
+    hand_in(tmp_path / "in", "eve")
+    for file in ("fnn.py", "cnn.py"):
+        shutil.copyfile(ROOT / "solutions" / file, tmp_path / "in" / f"flo_{file}")
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=2)
+
+    assert scores(found) == {"ada": 11, "bob": 0, "cleo": 0, "dan": 0, "eve": 11, "flo": 23}
+    assert not found.unjudged
+    wait_until(
+        lambda: processes(tmp_path.name) == [str(os.getpid())] or not processes(tmp_path.name)
+    )
+
+
+GRADE_CLASS = """
+import sys
+from pathlib import Path
+from mnist_lab.grading.batch import run
+
+run.fingerprint = lambda: "0+tests"  # A file may be saved while this runs.
+run.grade_class(Path(sys.argv[1]), Path(sys.argv[2]), seed=5, jobs=1)
+"""
+
+
+def grading(folder, out, mark):
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", GRADE_CLASS, str(folder), str(out)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), MARK: mark},
+    )
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_leaves_nothing_running(tmp_path):
+    for name in ("ada", "bob", "cleo"):
+        hand_in(tmp_path / "in", name)
+    kept = tmp_path / "out" / journal.NAME
+
+    first = grading(tmp_path / "in", tmp_path / "out", tmp_path.name)
+    wait_until(lambda: kept.exists() and '"grade"' in kept.read_text())
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+
+    assert not (tmp_path / "out" / "gradebook.csv").exists()
+    wait_until(lambda: not processes(tmp_path.name))
+    assert grading(tmp_path / "in", tmp_path / "out", "").wait(PATIENCE) == 0
+    assert grading(tmp_path / "in", tmp_path / "whole", "").wait(PATIENCE) == 0
+
+    digests = [json.loads(line).get("digest") for line in kept.read_text().splitlines()]
+    assert len([digest for digest in digests if digest]) == len(set(digests) - {None}) == 3
+    books = [(tmp_path / out / "gradebook.csv").read_bytes() for out in ("out", "whole")]
+    assert books[0] == books[1]
+
+
+def test_a_run_beyond_its_limit_ends_with_what_it_started(tmp_path, monkeypatch):
+    monkeypatch.setenv(MARK, tmp_path.name)
+    hand_in(tmp_path, "slow", "import time; time.sleep(600)\n")
+    hand_in(tmp_path, "ada")
+    with Jobs() as jobs:
+        job = jobs.open()
+        late = job.grade(single.arguments(tmp_path / "slow"), limit=4)
+        right = job.grade(single.arguments(tmp_path / "ada"), limit=PATIENCE)
+
+    assert (late.status, late.result) == (-signal.SIGKILL, {})
+    assert right.result["grade"]["score"] == 11
+    wait_until(lambda: not processes(tmp_path.name))
+
+
+def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch):
+    monkeypatch.setenv(MARK, tmp_path.name)
+    hand_in(tmp_path / "in", "ada")
+    hand_in(tmp_path / "in", "bob", "import time; time.sleep(3)\n")
+    options = Options("quick", 3, "0+tests")
+    done = {}
+    for handed, outcome in grade_here(find(tmp_path / "in").submissions, options, jobs=1):
+        if not done:
+            for process in processes(tmp_path.name):
+                # Whatever else there is ends with these.
+                if b"mnist_lab.grading.warm" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    os.kill(int(process), signal.SIGKILL)
+        done[handed.name] = outcome
+
+    assert {name: outcome.grade.score for name, outcome in done.items()} == {"ada": 11, "bob": 11}
+    wait_until(lambda: not processes(tmp_path.name))
+
+
+def test_a_full_run_keeps_the_accuracies_and_where_the_digits_are_from(tmp_path):
+    hand_in(tmp_path / "in", "ada")
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out", tier="full", jobs=1)
+
+    (reached,) = [each for each in found.accuracy if each.passed]
+    assert reached.values[0] > 0.8
+    assert found.learners[0].outcome.digits in ("mnist", "sample")
+    page = (tmp_path / "out" / "class.html").read_text()
+    assert f"{reached.values[0]:.2%}" in page
