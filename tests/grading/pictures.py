@@ -702,7 +702,7 @@ def expect_warps(
     measured = warps.measure(light(results))
     if not _right(measured):
         try:
-            clouds, _ = transform.of_any_kind([probe(warps.clouds())], WARPS, seed)
+            clouds, _ = transform.of_any_kind([probe(warps.clouds())], WARPS // 2, seed)
         except SubmissionFailure:  # There was no time left for more; the dots are known.
             clouds = results
 
@@ -964,11 +964,11 @@ def _say_angles(
     """
     turned, alike = warps.angles(clouds)
     plain = (traces.similar < 0.3) & (traces.scale > 0.98)
-    if (alike > ALIKE).sum() > 0.15 * WARPS:
+    if (alike > ALIKE).double().mean() > 0.15:
         angles = turned[alike > ALIKE].sort().values
         if found.has(*TURNED):
             angles = (angles - 90 * (angles / 90).round()).sort().values
-    elif found.has("shifted", "rotation-centre") and plain.sum() > 0.15 * WARPS:
+    elif found.has("shifted", "rotation-centre") and plain.double().mean() > 0.15:
         angles = degrees[plain].sort().values
     else:
         if not found.has("rescaled", "cropped", "padded", "shifted", "sheared", "rotation-centre"):
