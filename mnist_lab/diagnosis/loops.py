@@ -42,8 +42,9 @@ Score = tuple[float, float]
 
 Mark = tuple[str, int, Tensor]
 """A point of a replay that can be compared with what was seen: ``weights`` (at a forward pass, when
-they are others than before) or ``gradients`` (at a step), the how manieth of them, and its value.
-Of the first forward and backward pass of all also ``images`` and ``slope``.
+they are others than before), ``images`` (at a forward pass), ``slope`` (at a backward pass, the
+gradient with respect to the scores) or ``gradients`` (at a step), the how manieth of them, and its
+value.
 """
 
 ACTIONS = ("clear", "forward", "backward", "alter", "step")
@@ -82,7 +83,11 @@ class Seen:
     passes: int = 0
 
     def at(self, kind: str) -> tuple[Tensor, ...]:
-        """What can be compared with marks of this kind."""
+        """What can be compared with marks of this kind.
+
+        Images and slopes after the first ones are not: who computes scores once more, to count
+        right answers, makes no mistake.
+        """
         return {
             "weights": self.states,
             "gradients": self.gradients,
@@ -214,13 +219,13 @@ class Backward:
 
 class Moment:
     """Where a replay is: ``batch`` of ``batches`` in the ``epoch``, the ``weights``, and how many
-    steps, backward passes and changes of the weights there were. ``found`` keeps numbers that a
-    loop takes from what was seen.
+    steps, forward and backward passes and changes of the weights (``state``) there were. ``found``
+    keeps numbers that a loop takes from what was seen.
     """
 
     def __init__(self, call: Call, found: dict[str, Any] | None = None) -> None:
         self.call, self.weights = call, call.start
-        self.epoch = self.batch = self.step = self.backward = self.state = 0
+        self.epoch = self.batch = self.step = self.forward = self.backward = self.state = 0
         self.batches = len(call.batches)
         self.found: dict[str, Any] = {} if found is None else found
 
@@ -265,11 +270,12 @@ class Pass:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a loop comes to: ``epochs`` are the passes of each."""
+    """What a loop comes to: ``epochs`` are the passes of each, ``rates`` the learning rates."""
 
     weights: Tensor
     epochs: tuple[tuple[Pass, ...], ...]
     events: str
+    rates: tuple[float, ...]
     found: dict[str, Any]
 
 
@@ -375,7 +381,7 @@ def replay(loop: Loop, call: Call) -> Generator[Mark, None, Replayed]:
         scores = [_score(loop, run.at, epoch) for epoch in run.epochs]
         kept = run.ends[loop.keeps(scores)]
     weights = call.start if loop.a_copy else kept
-    return Replayed(weights, tuple(run.epochs), "".join(run.events), run.at.found)
+    return Replayed(weights, tuple(run.epochs), "".join(run.events), tuple(run.rates), run.at.found)
 
 
 class _Run:
@@ -386,6 +392,7 @@ class _Run:
         self.at = Moment(call)
         self.gradients: Tensor | None = None
         self.events: list[str] = []
+        self.rates: list[float] = []
         self.epochs: list[tuple[Pass, ...]] = []
         self.ends: list[Tensor] = []
         self.passes: list[Pass] = []
@@ -440,8 +447,9 @@ class _Run:
                 self.shown = at.weights
                 at.state += 1
         shown, told = self.loop.images(images, at), self.loop.labels(labels, at)
-        if not self.passes and not self.epochs and not self.loop.a_copy:
-            yield "images", 0, shown
+        if not self.loop.a_copy:
+            yield "images", at.forward, shown
+        at.forward += 1
         self.passes.append(Pass(at.weights, shown, told, labels, None, at.weights))
 
     def backward(self, last: Pass) -> Iterator[Mark]:
@@ -451,8 +459,8 @@ class _Run:
         loss = loop.loss(self.call.loss, at)
         passed = self.call.backward(last.before, last.images, last.labels, loss, loop.loss_name)
         last.loss = passed.loss
-        if not at.backward and not loop.a_copy:
-            yield "slope", 0, passed.slope
+        if not loop.a_copy:
+            yield "slope", at.backward, passed.slope
         at.backward += 1
         g = passed.gradient
         if loop.penalty is not None:
@@ -470,7 +478,8 @@ class _Run:
                 self.optimizer = loop.optimizer(self.call.optimizer, at)
                 self.makes_step = self.optimizer.begin()
             at.found |= {"gradient": g, "weights": at.weights, "optimizer": self.optimizer}
-            after = self.makes_step(at.weights, g, loop.rate(self.optimizer.lr, at))
+            self.rates.append(loop.rate(self.optimizer.lr, at))
+            after = self.makes_step(at.weights, g, self.rates[-1])
             if loop.trains is not _everything:
                 if self.trained is None:
                     self.trained = self.call.where(lambda name: loop.trains(name, at))

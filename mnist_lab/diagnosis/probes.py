@@ -34,6 +34,10 @@ SPREAD = 9.0
 IMAGES = 2
 """In a probe: as few as show what depends on the other images of a batch."""
 
+NAMED = 1e-4
+"""Part of the largest output by which a named network may differ from a learner's that works in
+float32 only."""
+
 AT_ONCE = 4
 """The most mistakes that are looked for in one network."""
 
@@ -104,10 +108,6 @@ def explain(
 
     ``share`` is the part of the effort that it is worth.
     """
-    ways = [
-        (way, _Unit(fault, change)) for fault in bank for way, change in enumerate(fault.changes)
-    ]
-    units = [unit for _, unit in sorted(ways, key=lambda entry: entry[0])]
     effort = _Effort(share)
     tried: list[_Tried] = []
     for probe in _probes(network, observed.matched, generator):
@@ -123,22 +123,29 @@ def explain(
             break
     else:
         departs = "order" if tried else ""
-    return Finding(_explained(network, units, tried, observed), departs, off)
+    return Finding(_explained(network, bank, tried, observed), departs, off)
 
 
 def _explained(
-    network: Network, units: Sequence[_Unit], tried: Sequence[_Tried], observed: Observed
+    network: Network,
+    bank: Sequence[Fault[Network]],
+    tried: Sequence[_Tried],
+    observed: Observed,
 ) -> Explanation[Network] | None:
     """What explains each part by the fewest mistakes; then what only a later part supports; then
     what two mistakes in one part explain.
     """
+    ways = [
+        (way, _Unit(fault, change)) for fault in bank for way, change in enumerate(fault.changes)
+    ]
+    units = [unit for _, unit in sorted(ways, key=lambda entry: entry[0])]
     for thorough, pairs in ((False, False), (True, False), (False, True)):
         search = _Search(network, units, thorough, pairs)
         if all(search.narrow(each) for each in tried):
-            explanation = _verified(search.states, observed)
+            explanation = _verified(search.states, observed, bank)
             if explanation is None:
                 search.extend()
-                explanation = _verified(search.states, observed)
+                explanation = _verified(search.states, observed, bank)
             if explanation is not None:
                 return explanation
     return None
@@ -391,7 +398,9 @@ def _centre(kernel: Tensor) -> Tensor:
     return middle
 
 
-def _verified(states: Sequence[_State], observed: Observed) -> Explanation[Network] | None:
+def _verified(
+    states: Sequence[_State], observed: Observed, order: Sequence[Fault[Network]]
+) -> Explanation[Network] | None:
     """Those of the fewest mistakes whose outputs are the learner's under the weights and images
     that were observed, in the most usual layout.
     """
@@ -405,7 +414,8 @@ def _verified(states: Sequence[_State], observed: Observed) -> Explanation[Netwo
             )
         except (RuntimeError, IndexError, ValueError):
             continue
-        if layouts.equal(observed.outputs, compared.outputs):
+        size = max(1.0, compared.outputs.abs().max().item())
+        if compared.difference < NAMED * size and layouts.equal(observed.outputs, compared.outputs):
             best.append((state, compared))
     if not best:
         return None
@@ -416,7 +426,7 @@ def _verified(states: Sequence[_State], observed: Observed) -> Explanation[Netwo
         if compared.tried == usual
     }
     return Explanation(
-        tuple(state.faults for state, _ in chosen.values()),
+        tuple(tuple(sorted(state.faults, key=order.index)) for state, _ in chosen.values()),
         max(compared.difference for _, compared in chosen.values()),
         next(iter(chosen.values()))[0].network,
     )

@@ -253,7 +253,8 @@ def explain_results(
             ):
                 continue
             # Where both change the same one, the other must be right already.
-            if parts[0] == parts[1] and parts[0] is not None and not base[1 - parts[0]]:
+            alike = parts[0] if parts[0] == parts[1] else None
+            if alike is not None and not base[1 - alike]:
                 continue
             found += [
                 (made.faults, made.loop)

@@ -10,6 +10,7 @@ import json
 import re
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -111,8 +112,21 @@ def exercise(request: pytest.FixtureRequest) -> Iterator[ExerciseHandle]:
     if check is None:
         raise pytest.UsageError("Only a test that is marked as a check has an exercise.")
     handle = request.config.stash[GRADING].submission().exercise(check.exercise)
-    with handle.limit(check.limit):
+    with handle.limit(check.limit), one_thread():
         yield handle
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small tensors on one thread: several wait for one another, long where cores are busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def read_pixels(images: Tensor, seen: Look, found: Findings) -> Tones | None:
     assert planes is not None
     explanation = _explained(images, planes, seen.tolerance)
     if explanation is not None:
-        _say_pixels(explanation, seen, found, images, planes)
+        _say_pixels(explanation, found, planes.numel())
         return _tones(explanation.plan)
     return (
         _other_numbers(images, planes, seen, found)
@@ -167,7 +167,7 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
         return None
     explanation = _explained(levels, values, seen.tolerance, VALUES)
     if explanation is not None:
-        _say_pixels(explanation, seen, found, levels, values)
+        _say_pixels(explanation, found, values.numel())
         return _tones(explanation.plan)
     return _other_numbers(levels, values, seen, found) or _by_brightness(levels, values, found)
 
@@ -309,9 +309,7 @@ def _explained(
     return match.explain(asked, bank, differs, tolerance)
 
 
-def _say_pixels(
-    explanation: Explanation[Pixels], seen: Look, found: Findings, images: Tensor, planes: Tensor
-) -> None:
+def _say_pixels(explanation: Explanation[Pixels], found: Findings, count: int) -> None:
     untouched = found.has("not-a-tensor") and "raw-pixels" in explanation.fault
     alternatives = [
         [fault for fault in faults if not (untouched and fault.id.endswith("raw-pixels"))]
@@ -319,19 +317,17 @@ def _say_pixels(
     ]
     if not any(alternatives):
         return
-    black, white = (_value_at(images, planes, level) for level in (0, 255))
-    found.explain(
-        alternatives,
-        f"Black comes out as {black:.4f} and white as {white:.4f}; {BLACK:.4f} and {WHITE:.4f} are "
-        f"asked for. So computed, all {planes.numel()} pixels are the same to "
-        f"{explanation.difference:.0e}.",
+    black, white = explanation.plan(torch.tensor([0, 255]).view(2, 1, 1)).flatten().tolist()
+    ends = (
+        ""
+        if math.isnan(black) or math.isnan(white)
+        else f"Black comes out as {black:.4f} and white as {white:.4f}; {BLACK:.4f} and "
+        f"{WHITE:.4f} are asked for. "
     )
-
-
-def _value_at(images: Tensor, planes: Tensor, level: int) -> float:
-    """The value of the first pixel of this brightness, or what it would be; of places unmoved."""
-    at = (images == level).expand_as(planes).flatten().nonzero()
-    return planes.flatten()[at[0]].item() if len(at) else math.nan
+    found.explain(
+        list(filter(None, alternatives)),
+        f"{ends}So computed, all {count} pixels are the same to {explanation.difference:.0e}.",
+    )
 
 
 def _tones(plan: Pixels) -> Tones | None:

@@ -535,13 +535,21 @@ def _expect_run(what: str, facts: Facts, right: bool) -> None:
 
 def _expect_state(recipe: Recipe, answers: Mapping[str, Evaluated | Confusion]) -> None:
     """Everything that is wrong with the state, of each what the functions do that do it."""
-    seen: dict[str, list[str]] = {}
+    seen: dict[str, list[tuple[str, str]]] = {}
     for what, answer in answers.items():
-        for name, evidence in _state(recipe, answer):
-            seen.setdefault(name, []).append(f"{what}: {evidence}")
+        for name, said in _state(recipe, answer):
+            seen.setdefault(name, []).append((what, said))
     if seen:
-        evidence = " ".join(said for each in seen.values() for said in each)
-        raise _observed([STATE[name] for name in seen], evidence)
+        evidence = " ".join(f"{what}: {said}" for each in seen.values() for what, said in each)
+        faults = [
+            replace(STATE[name], says=f"{STATE[name].says[:-1]}, in {_both(each)}.")
+            for name, each in seen.items()
+        ]
+        raise _observed(faults, evidence)
+
+
+def _both(seen: Sequence[tuple[str, str]]) -> str:
+    return " and ".join(what for what, _ in seen)
 
 
 def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,11 @@
-import pytest
+import os
 
-from mnist_lab import compare, data, training
+# Several tests run at a time; threads that wait for one another are slow where cores are busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+
+from mnist_lab import compare, data, training  # noqa: E402
 
 
 @pytest.fixture(scope="session")

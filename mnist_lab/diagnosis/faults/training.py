@@ -358,9 +358,9 @@ def predicted_labels(labels: Tensor, at: Moment) -> Tensor:
 def seen_images(images: Tensor, at: Moment) -> Tensor:
     """The images, whatever was done with them."""
     inputs = at.call.seen.inputs
-    if at.backward >= len(inputs) or inputs[at.backward].numel() != images.numel():
+    if at.forward >= len(inputs) or inputs[at.forward].numel() != images.numel():
         raise Never
-    return inputs[at.backward].double().view(images.shape)
+    return inputs[at.forward].double().view(images.shape)
 
 
 def rescaled_images(images: Tensor, at: Moment) -> Tensor:
