@@ -318,7 +318,7 @@ def _with_vectors(
             matched[f"{layer.name}.bias"] = bias
         elif layer.name in _WITHOUT_BIAS[exercise]:
             found.append(_WITHOUT_BIAS[exercise][layer.name])
-    sizes = " -> ".join(
+    sizes = ", ".join(
         f"{layer.axes[2]}x{layer.axes[2]} conv to {layer.axes[0]}"
         if layer.name.startswith("conv")
         else f"{math.prod(layer.axes[1:])} to {layer.axes[0]}"

@@ -249,7 +249,9 @@ def explain_results(
             # Where each changes a column of its own, both must be right alone.
             apart = set(parts) == {0, 1}
             if apart and not all(
-                fine[part] for part, fine in zip(parts, (first_right, second_right), strict=True)
+                fine[part]
+                for part, fine in zip(parts, (first_right, second_right), strict=True)
+                if part is not None
             ):
                 continue
             # Where both change the same one, the other must be right already.

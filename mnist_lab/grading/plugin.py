@@ -10,8 +10,7 @@ import json
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal

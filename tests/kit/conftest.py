@@ -3,9 +3,9 @@ import os
 # Several tests run at a time; threads that wait for one another are slow where cores are busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
+import pytest
 
-from mnist_lab import compare, data, training  # noqa: E402
+from mnist_lab import compare, data, training
 
 
 @pytest.fixture(scope="session")

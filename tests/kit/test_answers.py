@@ -44,6 +44,8 @@ ANSWER = Message(
         "parameters": [PARAMETER],
         "buffers": [],
         "modules": ["FNN"],
+        "unregistered": [],
+        "made": 0,
         "requires_grad": False,
         "training_after": False,
         "losses": [2.0, 1.0],
