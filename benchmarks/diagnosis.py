@@ -1,7 +1,8 @@
 """Over the mutation suite: how many wrong submissions a usual course grader rejects, and how many
-ours rejects and names. Writes the table of ``docs/faults.md``.
+ours rejects and names.
 
     python benchmarks/diagnosis.py [--json FILE] [--only PART]
+    python benchmarks/diagnosis.py --bank    # only writes docs/faults.md, from bank and suite
 """
 
 from __future__ import annotations
@@ -51,16 +52,19 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", type=Path, help="write every verdict to this file")
     options.add_argument("--only", default="", help="mutants whose names contain this")
+    options.add_argument(
+        "--bank", action="store_true", help="write docs/faults.md and grade nothing"
+    )
     asked = options.parse_args()
+    if asked.bank:
+        TABLE.write_text(table(), encoding="utf-8")
+        print(f"Wrote {TABLE.relative_to(ROOT)}.")
+        return
     chosen = [mutant for mutant in mutants.load() if asked.only in mutant.name]
     verdicts = judge(chosen)
     print(summary(verdicts))
     if asked.json:
         asked.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
-    if not asked.only:
-        TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(table(verdicts), encoding="utf-8")
-        print(f"Wrote {TABLE.relative_to(ROOT)}.")
 
 
 def judge(chosen: list[mutants.Mutant]) -> list[Verdict]:
@@ -126,33 +130,23 @@ def _as_expected(verdict: Verdict) -> bool:
     return set(verdict.named.split("+")) == set(verdict.expected.split("+"))
 
 
-def table(verdicts: list[Verdict]) -> str:
-    """The page that lists the bank, with how often each mistake was made and named."""
-    made: Counter[str] = Counter()
-    named: Counter[str] = Counter()
-    for verdict in verdicts:
-        for fault in filter(None, verdict.expected.split("+")):
-            made[fault] += 1
-            named[fault] += _as_expected(verdict)
+def table() -> str:
+    """The page that lists the bank, with how many submissions of the suite make each mistake."""
+    made = Counter(fault for mutant in mutants.load() for fault in mutant.fault.split("+"))
     rows = [
-        f"| `{fault.id}` | {fault.says.replace('|', chr(92) + '|')} "
-        f"| {f'{named[fault.id]} of {made[fault.id]}' if made[fault.id] else ''} |"
+        f"| `{fault.id}` | {fault.says.replace('|', chr(92) + '|')} | {made[fault.id] or ''} |"
         for fault in bank().values()
     ]
     return "\n".join(
         [
             "# The mistakes that are named",
             "",
-            "Made by `python benchmarks/diagnosis.py` from the bank and the mutation suite. "
-            "*Named* is how many of the wrong submissions with the mistake, alone or not, were "
-            "told so by the first message; it is empty where the suite has none.",
+            "Made by `python benchmarks/diagnosis.py --bank`. *Suite*: how many wrong submissions",
+            "of the kit's tests make the mistake, alone or with another;",
+            "`tests/kit/test_mutants.py` asks that the first message names it in each of them.",
             "",
-            "```",
-            summary(verdicts),
-            "```",
-            "",
-            "| Fault | What the code does | Named |",
-            "|---|---|---|",
+            "| Fault | What the code does | Suite |",
+            "|---|---|---:|",
             *rows,
             "",
         ]

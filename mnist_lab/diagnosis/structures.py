@@ -79,7 +79,6 @@ class _Layer:
 def _logistic(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
     for layers in _chain(chosen, ["linear"] if len(chosen) == 1 else ["hidden", "linear"]):
         faults = ["hidden-layer"] * (len(layers) > 1)
-        faults += ["other-outputs"] * (layers[-1].axes[0] != 10)
         between: list[Stage | None] = [None]
         if len(layers) > 1:
             between = [relu, None, *(_unweighted(way) for f in ACTIVATIONS for way in f.ways)]
@@ -307,6 +306,8 @@ def _with_vectors(
 ) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as norms or slopes."""
     left = list(vectors)
+    if layers[-1].axes[0] != 10:
+        faults = [*faults, "other-outputs"]
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
     matched: dict[str, Named] = {f"{layer.name}.weight": layer.weight for layer in layers}
     found = list(faults)

@@ -9,7 +9,7 @@ anything before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
@@ -17,15 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.faults.training import BANK, Change, LoopFault, entry
+from mnist_lab.diagnosis.faults.changes import Change
+from mnist_lab.diagnosis.faults.training import BANK, LoopFault, entry
 from mnist_lab.diagnosis.loops import (
     Call,
     Impossible,
     Loop,
+    Mark,
     Moment,
     Never,
     Replayed,
     Score,
+    Seen,
     replay,
 )
 from mnist_lab.diagnosis.loops import results as returned
@@ -35,6 +38,7 @@ __all__ = [
     "Attempt",
     "Candidate",
     "Point",
+    "as_asked",
     "attempt",
     "close",
     "close_histories",
@@ -187,6 +191,7 @@ def explain_steps(
 
     One candidate without mistakes where ``asked`` does; None if there is no explanation.
     """
+    calls = [_trusted(asked, call) for call in calls]
     first = attempt(asked, calls)
     if first.departs is None:
         return [Candidate((), (), asked)], first
@@ -200,6 +205,48 @@ def explain_steps(
         both = _pairs(calls, asked, reached, first.departs, origin.value)
         matches = _matching(calls, both)
     return None if not matches else ([candidate for candidate, _ in matches], matches[0][1])
+
+
+def as_asked(calls: Sequence[Call], asked: Loop) -> tuple[list[Candidate], Attempt]:
+    """For steps that are right: what ``explain_steps`` gives where there is no mistake."""
+    unseen = [replace(call, seen=Seen(call.seen.weights, ())) for call in calls]
+    replays = []
+    for call in unseen:
+        marks = replay(asked, call)
+        replays.append(_to_the_end(marks))
+    return [Candidate((), (), asked)], Attempt(None, 0.0, tuple(replays))
+
+
+def _to_the_end(marks: Generator[Mark, None, Replayed]) -> Replayed:
+    while True:
+        try:
+            next(marks)
+        except StopIteration as stop:
+            replayed: Replayed = stop.value
+            return replayed
+
+
+def _trusted(asked: Loop, call: Call) -> Call:
+    """Without the images and slopes where they are others and the gradients are right all the same:
+    who scales a loss and unscales its gradients makes no mistake.
+    """
+    own: dict[str, Tensor] = {}
+    for kind, _, value in replay(asked, call):
+        own.setdefault(kind, value)
+        if kind == "gradients":
+            break
+    seen = call.seen
+
+    def agrees(kind: str) -> bool:
+        there = seen.at(kind)
+        if not there or kind not in own:
+            return False
+        apart, allowed = distance(call, kind, there[0], own[kind])
+        return apart < allowed
+
+    if not agrees("gradients") or (agrees("images") and agrees("slope")):
+        return call
+    return replace(call, seen=replace(seen, inputs=(), slopes=()))
 
 
 def explain_results(
@@ -312,6 +359,7 @@ def departure(calls: Sequence[Call], asked: Loop) -> tuple[str, str]:
 
     For a training that no known mistake explains: it says what was seen and no more.
     """
+    calls = [_trusted(asked, call) for call in calls]
     reached = attempt(asked, calls)
     point = reached.departs
     assert point is not None, "a training that departs from what is asked"
@@ -405,12 +453,7 @@ def departure(calls: Sequence[Call], asked: Loop) -> tuple[str, str]:
 
 
 def _asked_history(asked: Loop, call: Call) -> Sequence[Score]:
-    marks = replay(asked, call)
-    while True:
-        try:
-            next(marks)
-        except StopIteration as stop:
-            return returned(asked, call, stop.value)
+    return returned(asked, call, _to_the_end(replay(asked, call)))
 
 
 def _forward(asked: Loop, call: Call, number: int) -> tuple[Tensor, Tensor]:
@@ -566,7 +609,11 @@ def _matching(
     if not found:
         return []
     closest = min(rank for rank, _, _ in found.values())
-    left = [(c, reached) for rank, c, reached in found.values() if rank == closest]
+    left = [
+        (candidate, reached)
+        for key, (rank, candidate, reached) in found.items()
+        if rank == closest and not any(set(other) < set(key) for other in found)
+    ]
     special = [each for each in left if not any(fault.open for fault in each[0].faults)]
     return special or left
 

@@ -37,6 +37,10 @@ SIZES = (1, 2, 3, 4, 8, 10, 16, 20, 32, 50, 64, 100, 128)
 """Batches that are tried to find the one that works."""
 
 
+OTHER_TYPES = ("same dtype", "Input type (", "expected scalar type")
+"""How PyTorch says that images and weights are of different types."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """A learner's ``outputs`` for ``images`` with ``weights``, and the reference's beside them."""
@@ -207,10 +211,8 @@ def _unknown(
     if finding.departs in ("linear", "hidden"):
         evidence += _bend(seen, finding.departs)
     if changed is not None:
-        evidence.append(
-            "It also changes the images that it is given, by up to "
-            f"{match.difference(changed, seen.images):.3g}."
-        )
+        by = f"They differ by up to {match.difference(changed, seen.images):.3g} after the call."
+        return told(seen.exercise, "changes-images", " ".join([by, *evidence]))
     others = _apart(seen)
     if others is not None:
         return told(seen.exercise, "depends-on-batch", " ".join([f"{others}.", *evidence]))
@@ -480,6 +482,12 @@ def other_shapes(
         return failure
     details = {"where": failure.cause.where, "traceback": failure.cause.traceback}
     evidence = " ".join(filter(None, (failure.cause.message, failure.cause.evidence)))
+    failed = isinstance(failure, SubmissionFailure)
+    if failed and any(sign in evidence for sign in OTHER_TYPES):
+        kinds = sorted({str(each.dtype).removeprefix("torch.") for each in model.parameters})
+        slug = "converts-images" if kinds == ["float32"] else "other-dtype"
+        said = f"The images are float32, the weights {', '.join(kinds)}. {evidence}"
+        return told(exercise, slug, said, **details)
     other = [each for each in model.parameters if each.dtype != torch.float32]
     if other:
         kinds = ", ".join(sorted({str(each.dtype).removeprefix("torch.") for each in other}))

@@ -253,12 +253,18 @@ def _call(
         inputs=watched.inputs,
         slopes=watched.slopes,
         events=watched.events,
-        rates=tuple(rates[0] for rates in watched.rates if len(set(rates)) == 1),
+        rates=_of_all_groups(watched.rates),
         optimizers=tuple((used.name, used.options) for used in trained.facts.optimizers),
         passes=trained.facts.passes,
     )
     parts = tuple((images.double(), labels) for images, labels in batches.split())
     return Call(function, recipe.weights, parts, loss, optimizer, epochs, seen)
+
+
+def _of_all_groups(rates: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The learning rate of each step, if it is the same for all parameters."""
+    alike = all(len(set(each)) == 1 for each in rates)
+    return tuple(each[0] for each in rates) if alike else ()
 
 
 def _weights(generator: torch.Generator) -> dict[str, Tensor]:
@@ -331,7 +337,8 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
     """Names the mistakes of the steps, of the numbers and of what was left behind."""
     calls = [each.call for each in tried]
     asked = Loop(function=calls[0].function)
-    steps = trainings.explain_steps(calls, asked)
+    right = all(each.has_right_weights() for each in tried)
+    steps = (trainings.as_asked if right else trainings.explain_steps)(calls, asked)
     if steps is None:
         return _unknown_steps(tried, asked)
     candidates, reached = steps
@@ -353,7 +360,7 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         for candidate, faults in product(candidates, numbers)
     ]
     evidence = (
-        _evidence_of_steps(tried, reached.far)
+        _evidence_of_steps(tried, reached.far, len(first.faults))
         if candidates[0].faults
         else _evidence_of_results(tried)
     )
@@ -384,16 +391,17 @@ def _named(alternatives: Sequence[tuple[LoopFault, ...]], evidence: str) -> Chec
     return match.named(match.Explanation(tuple(alternatives), 0.0, Loop()), evidence)
 
 
-def _evidence_of_steps(tried: Sequence[Tried], far: float) -> str:
+def _evidence_of_steps(tried: Sequence[Tried], far: float, count: int) -> str:
     wrong = next((each for each in tried if not each.has_right_weights()), tried[0])
     off = loops.furthest(wrong.trained.weights, wrong.weights)
+    these = "this mistake" if count == 1 else "these mistakes"
     if torch.equal(wrong.call.seen.weights.double(), wrong.call.start):
         return (
             f"{wrong.name} {wrong.given}: the weights are the same afterwards. "
             f"{trainings.counted(wrong.call.seen.events)}"
         )
     return (
-        f"{wrong.name} {wrong.given}: replayed with this mistake from the same weights, the "
+        f"{wrong.name} {wrong.given}: replayed with {these} from the same weights, the "
         f"weights agree to {far:.1g}; those asked for are up to {off:.3g} away."
     )
 

@@ -1,11 +1,15 @@
 """The first message names the mistake, whatever the code around it looks like."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 from marks import first_failure
 from mutants import load, materialise
 
 from mnist_lab.submission.server import Server
 
+ROOT = Path(__file__).parents[2]
 MUTANTS = load()
 KNOWN = [mutant for mutant in MUTANTS if mutant.fault]
 UNKNOWN = [mutant for mutant in MUTANTS if not mutant.fault]
@@ -41,3 +45,22 @@ def test_a_mistake_outside_the_bank_is_told_as_observed(mutant, tmp_path, server
     assert result.outcome == "failed"
     assert result.cause.fault is None
     assert mutant.says in f"{result.cause.message} {result.cause.evidence}"
+
+
+def test_the_table_in_the_docs_is_of_this_bank_and_suite(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    table = runpy.run_path(str(ROOT / "benchmarks" / "diagnosis.py"))["table"]()
+
+    assert table == (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), (
+        "docs/faults.md is stale: run python benchmarks/diagnosis.py --bank"
+    )
+
+
+def test_the_suite_is_as_large_as_it_says():
+    single = [mutant for mutant in KNOWN if "+" not in mutant.name]
+
+    assert len(single) >= 150
+    assert len(KNOWN) - len(single) >= 40
+    assert len(UNKNOWN) >= 20
+    assert len({mutant.base for mutant in single}) > 10

@@ -616,6 +616,11 @@ def _slug(exercise: str, layer: str) -> str:
 
 ANYWHERE = (
     Told(
+        "other-outputs",
+        "{name} has another number of outputs than ten.",
+        "The last layer has ten outputs, one for each digit.",
+    ),
+    Told(
         "unused-layer",
         "{name} has a layer that its outputs do not depend on.",
         "Remove the layers that forward does not use.",
@@ -696,6 +701,11 @@ ANYWHERE = (
         "Leave .double(), .half() and dtype=... out of __init__.",
     ),
     Told(
+        "converts-images",
+        "{name} turns the images into another type than its weights have.",
+        "Leave .double(), .float() and .to(...) out of forward.",
+    ),
+    Told(
         "one-batch-size",
         "{name} works with one number of images only.",
         "Leave the batch open: x.flatten(start_dim=1), or x.size(0) in place of a number.",
@@ -733,11 +743,6 @@ IN_PARAMETERS = {
             "hidden-layer",
             "{name} has a hidden layer.",
             "One linear layer, from 784 pixels straight to 10 outputs.",
-        ),
-        Told(
-            "other-outputs",
-            "{name} has another number of outputs than ten.",
-            "nn.Linear(784, 10): one output for each digit.",
         ),
     ),
     "fnn": (
