@@ -134,7 +134,7 @@ def gradients(bench: Workbench, request: Message) -> Message:
 
 
 def fit(bench: Workbench, request: Message) -> Message:
-    """Steps of Adam on one batch; the loss before each."""
+    """Steps of Adam on one batch, none after the loss is below ``until``; the loss before each."""
     model, fields = _model(bench, request), request.fields
     losses = []
     with _moved(model, fields["device"]):
@@ -144,9 +144,11 @@ def fit(bench: Workbench, request: Message) -> Message:
         for _ in range(fields["steps"]):
             optimizer.zero_grad()
             loss = F.cross_entropy(a_tensor(model(images), type(model).__name__), labels)
+            losses.append(loss.item())
+            if losses[-1] < fields["until"]:
+                break
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
     return Message({"losses": losses})
 
 

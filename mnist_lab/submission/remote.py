@@ -172,16 +172,22 @@ class Model(_Remote):
         steps: int,
         lr: builtins.float = 1e-3,
         device: str = "cpu",
+        *,
+        until: builtins.float = 0.0,
     ) -> list[builtins.float]:
-        """The cross-entropy before each of ``steps`` steps of Adam on this one batch."""
+        """The cross-entropy before each of ``steps`` steps of Adam on this one batch.
+
+        The last is the first that is below ``until``, if one is.
+        """
         doing = f"Training {self.name} on one batch"
-        fields = {"steps": steps, "lr": lr, "device": device}
+        fields = {"steps": steps, "lr": lr, "device": device, "until": until}
         reply = self._ask("fit", doing, fields, {"images": images, "labels": labels})
         with self._caller.reading(doing):
             losses = [
                 answers.number(value, "a loss") for value in answers.field(reply, "losses", list)
             ]
-            if len(losses) != steps:
+            done = bool(losses) and (len(losses) == steps or losses[-1] < until)
+            if not done or len(losses) > steps:
                 raise WireError("the wrong number of losses")
             return losses
 

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from marks import _module as grading_module
+from marks import grading_module
 
 from mnist_lab.diagnosis import match
 from mnist_lab.diagnosis.draws import Grader

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from marks import _module as grading_module
+from marks import grading_module
 from torchvision.transforms import InterpolationMode, v2
 
 from mnist_lab.diagnosis import CheckFailure, match, reference, warps

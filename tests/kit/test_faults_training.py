@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from marks import _module as grading_module
+from marks import grading_module
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, optimizers, reference

@@ -435,7 +435,15 @@ def test_the_learners_process_holds_nothing_of_the_grader(hand_in):
 def test_a_worker_has_one_thread_and_can_train(hand_in):
     exercise = hand_in(WORKING + "\nassert torch.get_num_threads() == 1\n")
     losses = exercise.build("FNN").fit(IMAGES, torch.tensor([1, 2, 3]), steps=20, lr=1e-2)
+    assert len(losses) == 20
     assert losses[-1] < losses[0] / 2
+
+
+def test_a_training_on_one_batch_ends_where_its_loss_is_low_enough(hand_in):
+    model = hand_in(WORKING).build("FNN")
+    losses = model.fit(IMAGES, torch.tensor([1, 2, 3]), steps=200, lr=1e-2, until=0.5)
+    assert 1 < len(losses) < 200
+    assert losses[-1] < 0.5 <= min(losses[:-1])
 
 
 def test_the_labs_training_gives_logits_of_test_images_after_each_epoch(hand_in):

@@ -1,5 +1,4 @@
 import os
-import signal
 
 import torch.nn as nn
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ class CNN(nn.Module):
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
         x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.abort()
         x = x.view(-1, 32 * 7 * 7)
         x = F.relu(self.fc1(x))
         return self.fc2(x)
