@@ -1,0 +1,139 @@
+"""Every command in the README and in docs/ is run, and what is quoted there is in the code."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+OF_A_BLOCK = re.compile(r"^    ((?:mnist-lab|pytest|python|pip|make)\b(?: .*?)?)(?:\s+#.*)?$", re.M)
+IN_A_LINE = re.compile(r"`((?:mnist-lab [^`\s]+|pytest|python) [^`]+)`")
+
+ELSEWHERE = {
+    "make": "CI runs it",
+    "pip": "it needs a package index",
+    "python3 -m venv": "it needs a package index",
+    "mnist-lab watch": "test_watch.py runs it in a terminal",
+    "mnist-lab download": "it needs a network; test_data.py runs it with a server of its own",
+    "mnist-lab check-kit": "test_check_kit.py and test_commands.py run it",
+    "mnist-lab grade-class SUBMISSIONS --out DIR --cluster": "test_cluster.py runs it",
+    "mnist-lab grade-class handed-in": "it needs the cluster of the example",
+    "mnist-lab new my-lab": "the workspace here is made by it",
+}
+"""Commands that are not run here, by how they begin, and why."""
+
+OF_THE_CHECKOUT = ("mnist-lab release", "mnist-lab gradescope-zip", "python benchmarks")
+
+SHORTER = {
+    "mnist-lab compare": "--epochs 1 --train-size 200 --test-size 100 --source sample --quiet",
+    "mnist-lab release": "--allow-dirty",
+    "python benchmarks": "--help",
+    "pytest --full": "-k logistic",
+    "pytest --isolation none --pdb": "-k logistic",
+}
+"""What is added, by how a command begins, so that it takes seconds and disturbs nothing."""
+
+
+def commands():
+    found = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for pattern in (OF_A_BLOCK, IN_A_LINE):
+            for command in pattern.findall(text):
+                found.setdefault(" ".join(command.split()), page.name)
+    return found
+
+
+def run_here():
+    return [each for each in commands() if not each.startswith(tuple(ELSEWHERE))]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """What ``mnist-lab new`` makes, with one exercise solved, and a class of two."""
+    here = tmp_path_factory.mktemp("docs") / "my-lab"
+    call("mnist-lab new my-lab", here.parent)
+    shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "exercises")
+    for name in ("ada", "brook"):
+        (here / "SUBMISSIONS" / name).mkdir(parents=True)
+        shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "SUBMISSIONS" / name)
+    (here / "SUBMISSIONS" / "brook" / "logistic_regression.py").write_text("def oops(:\n")
+    shutil.copytree(here / "SUBMISSIONS" / "ada", here / "PATH")
+    return here
+
+
+def call(command, folder):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "MNIST_LAB_DATA": str(folder / "no-mnist"),
+        "COLUMNS": "80",
+    }
+    arguments = shlex.split(command)
+    if arguments[0] == "python":
+        arguments[0] = sys.executable
+    return subprocess.run(
+        arguments,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("command", run_here())
+def test_a_command_of_the_docs_works(command, workspace):
+    asked = command + "".join(
+        f" {more}" for begins, more in SHORTER.items() if command.startswith(begins)
+    )
+    folder = workspace
+    if command.startswith(OF_THE_CHECKOUT):
+        folder = ROOT
+        asked = re.sub(r"\b(OUT|lab|autograder\.zip)(?= |$)", str(workspace / r"made-\1"), asked)
+    asked = re.sub(r"\bN\b", "3", asked).replace(" ...", "")
+
+    done = call(asked, folder)
+
+    assert done.returncode in (0, 1), done.stdout
+    assert "Traceback" not in done.stdout
+    assert done.stdout.strip() or "--quiet" in asked
+
+
+def test_commands_that_are_not_run_here_are_still_in_the_docs():
+    assert all(any(each.startswith(begins) for each in commands()) for begins in ELSEWHERE)
+
+
+def test_code_in_the_contributors_page_is_the_kits():
+    text = (ROOT / "docs" / "contributors.md").read_text(encoding="utf-8")
+    blocks = [
+        block for block in re.findall(r"(?:^    .*\n)+", text, re.M) if "mnist-lab" not in block
+    ]
+    kits = "\n".join(
+        (ROOT / file).read_text(encoding="utf-8")
+        for file in (
+            "mnist_lab/kit.toml",
+            "mnist_lab/diagnosis/faults/functions.py",
+            "tests/grading/test_fnn.py",
+            "tests/kit/mutants/networks.toml",
+        )
+    )
+
+    assert len(blocks) == 4
+    for block in blocks:
+        assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
