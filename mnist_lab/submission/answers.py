@@ -163,9 +163,8 @@ class Facts:
 
     At each forward pass: its number of examples in ``batches``, the model's mode in ``modes``,
     whether gradients were on in ``grad_enabled``. At each backward pass ``fresh`` says whether all
-    gradients were still none or zero. ``passes`` counts how often the loader was gone through,
-    ``devices`` names those that ``Tensor.to`` was asked for. ``reseeded``: torch's global seed is
-    another than before.
+    gradients were still none or zero. ``passes`` counts how often the loader was gone through.
+    ``reseeded``: torch's global seed is another than before.
     """
 
     batches: tuple[int, ...]
@@ -175,7 +174,6 @@ class Facts:
     steps: int
     passes: int
     optimizers: tuple[OptimizerUsed, ...]
-    devices: tuple[str, ...]
     training_after: bool
     requires_grad_after: bool
     grad_after: bool
@@ -383,7 +381,6 @@ def facts(reply: Message) -> Facts:
         steps=field(reply, "steps", int),
         passes=field(reply, "passes", int),
         optimizers=tuple(used),
-        devices=many(reply, "devices", str),
         training_after=field(reply, "training_after", bool),
         requires_grad_after=field(reply, "requires_grad_after", bool),
         grad_after=field(reply, "grad_after", bool),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.overrides import TorchFunctionMode
 
 __all__ = ["Spy"]
 
@@ -51,7 +50,6 @@ class Spy:
         self.slopes: list[Tensor] = []
         self.events: list[str] = []
         self.rates: list[list[float]] = []
-        self.devices = _Devices()
         self.seed = 0
 
     @contextmanager
@@ -65,8 +63,7 @@ class Spy:
             register_optimizer_step_post_hook(self._after_step),
         ]
         try:
-            with self.devices:
-                yield
+            yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -85,7 +82,6 @@ class Spy:
             ],
             "events": "".join(self.events),
             "rates": self.rates,
-            "devices": self.devices.asked,
             "training_after": self.model.training,
             "requires_grad_after": all(p.requires_grad for p in self.model.parameters()),
             "grad_after": torch.is_grad_enabled(),
@@ -152,27 +148,6 @@ class Spy:
                     if parameter.grad is not None
                 }
             )
-
-
-class _Devices(TorchFunctionMode):
-    """Notes the devices that tensors are asked to move to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[str] = []
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        device: object = None
-        if func is Tensor.to:
-            device = kwargs.get("device", args[1] if len(args) > 1 else None)
-        elif func in (Tensor.cpu, Tensor.cuda):
-            device = func.__name__
-        if isinstance(device, str | torch.device) and str(device) not in self.asked:
-            self.asked.append(str(device))
-        return func(*args, **kwargs)
 
 
 def _has_closure(args: Any, named: Mapping[str, Any]) -> bool:

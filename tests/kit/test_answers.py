@@ -65,7 +65,6 @@ ANSWER = Message(
         "steps": 1,
         "passes": 1,
         "optimizers": [{"name": "SGD", "options": {"lr": 0.1, "betas": [0.9, 0.99]}}],
-        "devices": ["cpu"],
         "requires_grad_after": True,
         "grad_after": True,
         "default_dtype_after": "torch.float32",

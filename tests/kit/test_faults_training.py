@@ -185,7 +185,6 @@ class Replaying:
                 steps=0,
                 passes=len(after.epochs),
                 optimizers=(OptimizerUsed(used.kind, {"lr": used.lr, **all_settings(used)}),),
-                devices=(),
                 training_after=True,
                 requires_grad_after=True,
                 grad_after=True,
