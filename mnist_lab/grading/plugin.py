@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -262,8 +262,9 @@ class Grading:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
         check = check_of(item)
+        with self._untraced(call) if check else nullcontext():
+            report = yield
         if check is None or (call.when != "call" and call.excinfo is None):
             return report
         result = self._result(item, call, check)
@@ -275,6 +276,20 @@ class Grading:
         if report.failed and result.cause:
             report.longrepr = terminal.plain(result.cause)
         return report
+
+    @contextmanager
+    def _untraced(self, call: pytest.CallInfo[None]) -> Iterator[None]:
+        """Spare pytest the traceback, which takes longer than the check, where none is shown."""
+        from mnist_lab.diagnosis import CheckFailure
+        from mnist_lab.submission.handle import SubmissionFailure
+
+        style, raised = self.config.option.tbstyle, call.excinfo and call.excinfo.value
+        if isinstance(raised, CheckFailure | SubmissionFailure | Blocked):
+            self.config.option.tbstyle = "no"
+        try:
+            yield
+        finally:
+            self.config.option.tbstyle = style
 
     def _result(self, item: pytest.Item, call: pytest.CallInfo[None], check: kit.Check) -> Result:
         """How a check ended, from what its test raised."""
