@@ -269,7 +269,7 @@ def grade_command(
     require: str | None,
     verbose: bool,
 ) -> None:
-    """Grade the folder or file PATH with a fresh seed, always behind the wall.
+    """Grade the folder, notebook or file PATH with a fresh seed, always behind the wall.
 
     Formats: json, gradescope, classroom, junit, annotations, summary, csv. A FILE of - is the
     terminal. In GitHub Actions annotations and summary find their place without =FILE. They are
@@ -481,7 +481,7 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
 
     given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
     try:
-        source.find(path)
+        source.originals(path)
     except source.SourceError as error:
         return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
     sentence = (

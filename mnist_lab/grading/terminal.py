@@ -155,12 +155,15 @@ def _closing(grade: Grade) -> Iterator[Text]:
     )
     if left_out:
         yield Text(f"{left_out:g} of these points did not run, so this is not full marks.")
+    for note in grade.notes:
+        yield from map(Text, textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent=" " * 6))
     if (step := grade.next_step()) is not None:
-        yield from map(Text, _next(step))
+        yield from map(Text, _next(grade, step))
 
 
-def _next(step: CheckGrade) -> list[str]:
+def _next(grade: Grade, step: CheckGrade) -> list[str]:
     exercise = kit.load().exercise(step.id.partition(".")[0])
+    where = exercise.title if grade.submission.endswith(".ipynb") else exercise.file
     todo = step.title if step.outcome == "todo" else step.id
-    lines = textwrap.wrap(f"Next: {exercise.file}, {todo}", WIDTH, subsequent_indent=" " * 6)
+    lines = textwrap.wrap(f"Next: {where}, {todo}", WIDTH, subsequent_indent=" " * 6)
     return [*lines, f"      pytest -k {exercise.id}    mnist-lab hint {step.id}"]
