@@ -449,7 +449,9 @@ def doctor(directory: Path | None) -> None:
 
 @main.command("check-kit")
 @click.option("--full", is_flag=True, help="Also train: the solutions must get 100.")
-@click.option("--write", is_flag=True, help="Write the stubs anew from the solutions.")
+@click.option(
+    "--write", is_flag=True, help="Write the stubs and the notebook anew from the solutions."
+)
 def check_kit_command(full: bool, write: bool) -> None:
     """Prove the kit: stubs, solutions, checks, hints and points agree."""
     from mnist_lab import check_kit, workspace

@@ -73,7 +73,7 @@ class Notebook:
 
     def lacks(self, exercise: Exercise) -> str:
         """What is said of an exercise of which there is nothing."""
-        return f"{self.name} does not define {' or '.join(exercise.names)}."
+        return f"The notebook does not define {' or '.join(exercise.names)}."
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
@@ -210,7 +210,7 @@ def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
         if own:
             modules[exercise.file] = _module(own, chosen, found, cells)
     is_begun = any(statement.rank > 1 for statement in chosen.values())
-    return Notebook(name, modules, tuple(notes), is_begun)
+    return Notebook("the notebook" if is_history else name, modules, tuple(notes), is_begun)
 
 
 def _best(defining: Sequence[Statement], cells: Sequence[Cell], tag: str) -> Statement:

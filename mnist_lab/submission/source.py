@@ -18,7 +18,17 @@ from mnist_lab.submission import notebook
 from mnist_lab.submission.archive import ArchiveError, is_archive, unpack
 from mnist_lab.submission.notebook import Notebook, NotebookError
 
-__all__ = ["Opened", "SourceError", "contents", "digest", "find", "notes", "opened", "originals"]
+__all__ = [
+    "Opened",
+    "SourceError",
+    "contents",
+    "copy_modules",
+    "digest",
+    "find",
+    "notes",
+    "opened",
+    "originals",
+]
 
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
@@ -66,7 +76,7 @@ def opened(path: str | Path) -> Iterator[Opened]:
             read = _read_notebook(path)
             if not read.modules:
                 raise SourceError(f"{path.name} defines nothing that is asked for: {_asked()}.")
-            yield _as_folder(read, path, Path(stack.enter_context(_scratch())), [])
+            yield _as_folder(read, path, Path(stack.enter_context(_scratch())))
         elif path.is_dir():
             yield _opened_folder(path, stack)
         else:
@@ -147,6 +157,21 @@ def contents(path: Path) -> dict[str, bytes]:
     return {name: content for name, content in sorted(read.items()) if content is not None}
 
 
+def copy_modules(source: Path, target: Path) -> None:
+    """Copy the Python files of the folder ``source``, and its packages, but for the exercises.
+
+    Nothing is copied where there are more than anybody hands in: then it is no learner's folder.
+    """
+    exercises = {exercise.file for exercise in kit.load().exercises}
+    modules = [file for file in _modules(source) if file.relative_to(source).name not in exercises]
+    if len(modules) > FILES or sum(map(_size, modules)) > BYTES:
+        return
+    for module in modules:
+        copy = target / module.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(_read(module) or b"")
+
+
 def _opened_folder(folder: Path, stack: ExitStack) -> Opened:
     """A folder: its Python files if one is an exercise's, else the notebook that has some."""
     files = {exercise.file for exercise in kit.load().exercises}
@@ -167,16 +192,13 @@ def _opened_folder(folder: Path, stack: ExitStack) -> Opened:
     if not places:
         return Opened(folder)
     place = with_code[0]
-    return _as_folder(read[place], place, Path(stack.enter_context(_scratch())), _modules(folder))
+    return _as_folder(read[place], place, Path(stack.enter_context(_scratch())), beside=True)
 
 
-def _as_folder(read: Notebook, place: Path, folder: Path, beside: list[Path]) -> Opened:
-    """The files of a notebook, written into ``folder`` with the modules that lay beside it."""
-    if len(beside) <= FILES and sum(map(_size, beside)) <= BYTES:
-        for module in beside:
-            target = folder / module.relative_to(place.parent)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(_read(module) or b"")
+def _as_folder(read: Notebook, place: Path, folder: Path, *, beside: bool = False) -> Opened:
+    """The files of a notebook, written into ``folder``; with the modules ``beside`` it or not."""
+    if beside:
+        copy_modules(place.parent, folder)
     read.write(folder)
     return Opened(folder, read, place, read.notes)
 
