@@ -40,6 +40,7 @@ def show(
         file=file,
         width=WIDTH,
         force_terminal=colour,
+        force_jupyter=False,
         no_color=not colour,
         highlight=False,
         emoji=False,

@@ -6,6 +6,7 @@ Only the text is looked at, with ``ast`` and ``symtable``; nothing is compiled o
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import symtable
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ def needed(
         taken[id(statement)] = statement
         for name in statement.needs:
             found = [chosen[name]] if name in chosen else binding.get(name, [])
-            unknown = unknown or not found
+            unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
         if not statement.is_import:
             waiting += [change for name in statement.binds for change in changing.get(name, [])]
@@ -118,8 +119,9 @@ def _text(source: str, node: ast.stmt) -> tuple[int, str]:
 
 def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:
     """The names that a statement, or a function or class in it, looks up at the top."""
+    in_function = table.get_type() not in ("module", "class")  # Only there a name is local or not.
     for symbol in table.get_symbols():
-        if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()):
+        if symbol.is_referenced() and (symbol.is_global() or not in_function):
             yield symbol.get_name()
     for inside in table.get_children():
         yield from _looked_up(inside)
