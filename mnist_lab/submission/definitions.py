@@ -9,6 +9,7 @@ import ast
 import builtins
 import re
 import symtable
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,9 @@ class Statement:
 def statements(cell: int, source: str) -> list[Statement]:
     """The statements of a cell. A cell that is not Python is one, which binds what it seems to."""
     try:
-        return [_statement(cell, source, node) for node in ast.parse(source).body]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of "\\d" and the like the learner hears when it runs.
+            return [_statement(cell, source, node) for node in ast.parse(source).body]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))
         return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []

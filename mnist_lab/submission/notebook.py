@@ -99,7 +99,7 @@ class Notebook:
 
 def read(path: Path) -> Notebook:
     """What the notebook at ``path`` defines. Raises ``NotebookError``, and ``OSError``."""
-    name = path.name
+    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
     content = _content(name, path.read_bytes())
     cells = list(_cells(name, content))
     if len(cells) > CELLS or sum(len(cell.source) for cell in cells) > CODE:

@@ -72,7 +72,7 @@ def opened(path: str | Path) -> Iterator[Opened]:
                 path = unpack(path, Path(stack.enter_context(_scratch())))
             except ArchiveError as error:
                 raise SourceError(str(error)) from error
-        if path.suffix == notebook.SUFFIX and path.is_file():
+        if path.name.lower().endswith(notebook.SUFFIX) and path.is_file():
             read = _read_notebook(path)
             if not read.modules:
                 raise SourceError(f"{path.name} defines nothing that is asked for: {_asked()}.")
@@ -178,7 +178,7 @@ def _opened_folder(folder: Path, stack: ExitStack) -> Opened:
     places = sorted(
         Path(entry.path)
         for entry in os.scandir(folder)
-        if entry.name.endswith(notebook.SUFFIX) and not entry.name.startswith(".")
+        if entry.name.lower().endswith(notebook.SUFFIX) and not entry.name.startswith(".")
     )
     if any((folder / file).is_file() for file in files):
         return Opened(folder, notes=tuple(_said_of_ignored(places)))

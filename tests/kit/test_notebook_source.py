@@ -272,6 +272,11 @@ def test_a_tagged_cell_that_is_not_python_stands_for_what_is_missing(lab):
     assert defined(found.modules["fnn.py"])["FNN"]
 
 
+def test_reading_warns_of_nothing(lab, recwarn):
+    assert lab("class CNN: pattern = '\\d'").modules
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     "source",
     [
