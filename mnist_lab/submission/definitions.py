@@ -49,7 +49,7 @@ def statements(cell: int, source: str) -> list[Statement]:
     """The statements of a cell. A cell that is not Python is one, which binds what it seems to."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Of "\\d" and the like the learner hears when it runs.
+            warnings.simplefilter("ignore")  # A learner hears of it when it runs.
             return [_statement(cell, source, node) for node in ast.parse(source).body]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))

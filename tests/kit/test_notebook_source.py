@@ -242,7 +242,7 @@ def test_a_history_counts_as_it_was_run(tmp_path):
         (1, "class CNN: number = 1"),
         (4, "class FNN: number = 1"),
         (5, stub),
-        (6, "class ("),
+        (6, "class CNN: ("),
     ]
     path.write_text(notebook.of_history(sources))
 
