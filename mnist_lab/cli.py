@@ -112,9 +112,9 @@ def compare(
 ) -> None:
     """Train the models on MNIST and write a report that compares them.
 
-    Writes report.md, report.html, results.json, the figures and the weights into --out. Ctrl-C
-    keeps the finished epochs. Exit status: 0 all done, 1 a model diverged or an error, 130
-    interrupted.
+    Writes report.html, report.md, report.ipynb, results.json, the figures and the weights into
+    --out. Ctrl-C keeps the finished epochs. Exit status: 0 all done, 1 a model diverged or an
+    error, 130 interrupted.
     """
     from rich.console import Console
 
