@@ -10,11 +10,11 @@ import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mnist_lab import stubs
+from mnist_lab import handout, stubs
 from mnist_lab.grade import CheckGrade, Grade
 from mnist_lab.kit import Check, Exercise, Kit, KitError, parse
 
-__all__ = ["marked_checks", "problems", "problems_of_grades", "write_stubs"]
+__all__ = ["marked_checks", "notebook", "problems", "problems_of_grades", "write_stubs"]
 
 MAX_SCORE = 100.0
 
@@ -28,9 +28,10 @@ def problems(root: Path) -> list[str]:
     return [
         *_about_points(kit),
         *_about_folder(root / "solutions", kit),
-        *_about_folder(root / "exercises", kit),
+        *_about_folder(root / "exercises", kit, handout.FILE),
         *_about_tests(root / "tests" / "grading", kit),
         *(sentence for exercise in kit.exercises for sentence in _about_exercise(root, exercise)),
+        *_about_notebook(root, kit),
     ]
 
 
@@ -65,14 +66,22 @@ def problems_of_grades(root: Path, grade: Callable[[Path], Grade]) -> list[str]:
 
 
 def write_stubs(root: Path) -> None:
-    """Write ``exercises`` in ``root`` anew from its ``solutions``.
+    """Write ``exercises`` in ``root`` anew from its ``solutions``, the notebook of all as well.
 
     Raises ``KitError`` or ``StubError`` if they are not in order, ``OSError`` if it cannot.
     """
+    kit = _kit(root)
     (root / "exercises").mkdir(exist_ok=True)
-    for exercise in _kit(root).exercises:
-        stub = stubs.generate(_text(root / "solutions" / exercise.file))
-        (root / "exercises" / exercise.file).write_text(stub, encoding="utf-8")
+    made = {e.file: stubs.generate(_text(root / "solutions" / e.file)) for e in kit.exercises}
+    for name, text in {**made, handout.FILE: handout.notebook(kit, made)}.items():
+        (root / "exercises" / name).write_text(text, encoding="utf-8")
+
+
+def notebook(root: Path, requirement: str) -> str:
+    """The notebook of the stubs in ``root``, which installs ``requirement`` where it has to."""
+    kit = _kit(root)
+    made = {e.file: _text(root / "exercises" / e.file) for e in kit.exercises}
+    return handout.notebook(kit, made, requirement)
 
 
 def marked_checks(source: str) -> set[str]:
@@ -92,8 +101,8 @@ def _about_points(kit: Kit) -> Iterator[str]:
         yield f"kit.toml: the points add up to {kit.max_score:g}, not {MAX_SCORE:g}."
 
 
-def _about_folder(folder: Path, kit: Kit) -> Iterator[str]:
-    wanted = {exercise.file for exercise in kit.exercises}
+def _about_folder(folder: Path, kit: Kit, *more: str) -> Iterator[str]:
+    wanted = {*(exercise.file for exercise in kit.exercises), *more}
     present = {path.name for path in folder.glob("*")} - {"__pycache__"}
     for name in sorted(wanted - present):
         yield f"{folder.name}/{name}: it is missing."
@@ -141,6 +150,20 @@ def _about_exercise(root: Path, exercise: Exercise) -> Iterator[str]:
     stub = root / "exercises" / exercise.file
     if stub.is_file() and _text(stub) != stubs.generate(solution):
         yield f"exercises/{exercise.file}: it is not the stub of {where}."
+
+
+def _about_notebook(root: Path, kit: Kit) -> Iterator[str]:
+    """Whether the notebook is that of the stubs; what is wrong with those is said elsewhere."""
+    file = root / "exercises" / handout.FILE
+    if not file.is_file():
+        return
+    try:
+        made = {e.file: stubs.generate(_text(root / "solutions" / e.file)) for e in kit.exercises}
+        expected = handout.notebook(kit, made)
+    except (OSError, SyntaxError, stubs.StubError, handout.HandoutError):
+        return
+    if _text(file) != expected:
+        yield f"exercises/{handout.FILE}: it is not made of the stubs; mnist-lab check-kit --write."
 
 
 def _unannounced(exercise: Exercise, announced: set[str]) -> Iterator[Check]:

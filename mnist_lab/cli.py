@@ -112,9 +112,9 @@ def compare(
 ) -> None:
     """Train the models on MNIST and write a report that compares them.
 
-    Writes report.md, report.html, results.json, the figures and the weights into --out. Ctrl-C
-    keeps the finished epochs. Exit status: 0 all done, 1 a model diverged or an error, 130
-    interrupted.
+    Writes report.html, report.md, report.ipynb, results.json, the figures and the weights into
+    --out. Ctrl-C keeps the finished epochs. Exit status: 0 all done, 1 a model diverged or an
+    error, 130 interrupted.
     """
     from rich.console import Console
 
@@ -269,7 +269,7 @@ def grade_command(
     require: str | None,
     verbose: bool,
 ) -> None:
-    """Grade the folder or file PATH with a fresh seed, always behind the wall.
+    """Grade the folder, notebook or file PATH with a fresh seed, always behind the wall.
 
     Formats: json, gradescope, classroom, junit, annotations, summary, csv. A FILE of - is the
     terminal. In GitHub Actions annotations and summary find their place without =FILE. They are
@@ -449,7 +449,9 @@ def doctor(directory: Path | None) -> None:
 
 @main.command("check-kit")
 @click.option("--full", is_flag=True, help="Also train: the solutions must get 100.")
-@click.option("--write", is_flag=True, help="Write the stubs anew from the solutions.")
+@click.option(
+    "--write", is_flag=True, help="Write the stubs and the notebook anew from the solutions."
+)
 def check_kit_command(full: bool, write: bool) -> None:
     """Prove the kit: stubs, solutions, checks, hints and points agree."""
     from mnist_lab import check_kit, workspace
@@ -481,7 +483,7 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
 
     given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
     try:
-        source.find(path)
+        source.originals(path)
     except source.SourceError as error:
         return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
     sentence = (

@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import mnist_lab
 from mnist_lab.data import Digits
 from mnist_lab.models import MODELS
 from mnist_lab.training import History, Settings, Watch, predict, resolve_device, train_together
 
-__all__ = ["TITLES", "Comparison", "Confusion", "Result", "compare", "result_of", "wilson_interval"]
+__all__ = [
+    "TITLES",
+    "Comparison",
+    "Confusion",
+    "Result",
+    "compare",
+    "compare_classes",
+    "result_of",
+    "wilson_interval",
+]
 
 TITLES = {
     "logistic_regression": "Logistic regression",
@@ -123,13 +132,23 @@ def compare(
     Each model starts from ``settings.seed``, so that its result does not depend on which others
     are trained. Raises what ``train_together`` raises.
     """
+    return compare_classes({name: MODELS[name] for name in models}, digits, settings, watch)
+
+
+def compare_classes(
+    classes: Mapping[str, Callable[[], nn.Module]],
+    digits: Digits,
+    settings: Settings = Settings(),
+    watch: Watch | None = None,
+) -> Comparison:
+    """As ``compare``, of models of any class, by the names that ``TITLES`` has."""
     device = resolve_device(settings.device)
     started = time.perf_counter()
     networks = {}
-    for name in models:
+    for name, make in classes.items():
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            networks[name] = MODELS[name]()
+            networks[name] = make()
     histories = train_together(networks, digits, settings, watch=watch)
     trained = time.perf_counter()
     results = tuple(

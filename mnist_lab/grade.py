@@ -171,7 +171,8 @@ class Grade:
 
     ``submission`` is what was graded and ``sha256`` the digest of its files; ``kit`` the version
     that graded it; ``seed`` decided the grader's draws; ``walls`` maps each restriction of the
-    learner's process to ``enforced``, ``degraded`` or ``unavailable``.
+    learner's process to ``enforced``, ``degraded`` or ``unavailable``; ``notes`` are sentences on
+    how the submission was read.
     """
 
     kit: str
@@ -183,6 +184,7 @@ class Grade:
     exercises: tuple[ExerciseGrade, ...]
     seconds: float = 0.0
     walls: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def checks(self) -> tuple[CheckGrade, ...]:
@@ -215,6 +217,7 @@ class Grade:
             "max_score": self.max_score,
             "seconds": self.seconds,
             "walls": dict(self.walls),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "exercises": [exercise.to_json() for exercise in self.exercises],
         }
 
@@ -238,6 +241,7 @@ class Grade:
                 exercises=tuple(ExerciseGrade.from_json(entry) for entry in data["exercises"]),
                 seconds=data["seconds"],
                 walls=data["walls"],
+                notes=tuple(data.get("notes", ())),
             )
             claimed, counted = (data["score"], data["max_score"]), (grade.score, grade.max_score)
         except (KeyError, TypeError, AttributeError) as error:
@@ -262,6 +266,7 @@ def build(
     device: str = "cpu",
     seconds: float = 0.0,
     walls: Mapping[str, str] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Grade:
     """The grade of ``results`` by check id; a check of ``kit`` without a result did not run.
 
@@ -278,6 +283,7 @@ def build(
         device=device,
         seconds=seconds,
         walls=walls or {},
+        notes=notes,
         exercises=tuple(
             ExerciseGrade(
                 exercise.id,

@@ -21,6 +21,9 @@ fnn.py, cnn.py, training.py, evaluation.py. Each begins with what is asked.
     pytest -k cnn       grade one
     mnist-lab hint cnn  a hint for the next check of one
     mnist-lab watch     grade each file when it is saved
+
+Or work in `exercises/mnist_lab.ipynb`, which has all six: `check("cnn")` grades one in a cell, and
+`pytest --submission exercises/mnist_lab.ipynb` the whole notebook.
 """
 
 SETTINGS = """\

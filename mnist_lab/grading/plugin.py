@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         type=Path,
         default=Path("exercises"),
-        help="the folder, or one exercise's file, to grade (default: exercises)",
+        help="the folder, archive, notebook or exercise's file to grade (default: exercises)",
     )
     group.addoption(
         "--full", action="store_true", help="also train the models and check their accuracy"
@@ -318,12 +318,13 @@ class Grading:
     def _complete(self, check: kit.Check, cause: Cause) -> Cause:
         """``cause`` with the check's hint and the place, if it has none, and what was printed."""
         exercise = self.submission().exercise(check.exercise)
-        return replace(
+        completed = replace(
             cause,
             hint=cause.hint or check.hints[0],
             where=cause.where or exercise.where(_asked_name(check, cause)),
             output=cause.output or exercise.take_output(),
         )
+        return self.submission().placed(completed)
 
     # Reporting
 
@@ -404,7 +405,7 @@ class Grading:
         here = self.config.invocation_params.dir
         path = self.config.getoption("--submission").resolve()
         if path == (here / "exercises").resolve():
-            memory.remember(here, graded, source.find(path))
+            memory.remember(here, graded, source.originals(path))
 
     def _grade(self) -> Grade:
         from mnist_lab.submission import source
@@ -421,6 +422,7 @@ class Grading:
             device="cuda" if _there_is_a_gpu() else "cpu",
             seconds=time.perf_counter() - self.started,
             walls=self.walls,
+            notes=source.notes(path),
         )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import mnist_lab
-from mnist_lab import check_kit, stubs, workspace
+from mnist_lab import check_kit, handout, stubs, workspace
 from mnist_lab.grading import checkout
 
 __all__ = ["ReleaseError", "contents", "leaks", "write"]
@@ -57,6 +57,7 @@ def contents(root: Path, kit: str) -> dict[str, bytes]:
     workflow = (root / "docs" / "examples" / "grade.yml").read_text(encoding="utf-8")
     quoted = json.dumps(kit)
     own = {
+        f"exercises/{handout.FILE}": check_kit.notebook(root, kit),
         "README.md": _template("learner.md"),
         "requirements.txt": f"--constraint constraints.txt\n{kit}\n",
         "pytest.ini": workspace.SETTINGS,

@@ -15,7 +15,7 @@ from rich.text import Text
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 
-__all__ = ["plain", "show"]
+__all__ = ["explained", "plain", "plain_exercise", "show", "state"]
 
 WIDTH = 80
 BAR = 12
@@ -40,6 +40,7 @@ def show(
         file=file,
         width=WIDTH,
         force_terminal=colour,
+        force_jupyter=False,
         no_color=not colour,
         highlight=False,
         emoji=False,
@@ -67,7 +68,21 @@ def plain(cause: Cause) -> str:
     return "\n".join(line.plain for line in _of_cause(cause, tracebacks=False))
 
 
-def _state(exercise: ExerciseGrade) -> str:
+def plain_exercise(exercise: ExerciseGrade) -> str:
+    """One exercise as text: its line, and what is to be done for the check that is explained."""
+    lines = [_line(exercise)]
+    if (check := explained(exercise)) is not None:
+        lines += [Text(), *_explained(exercise, check, tracebacks=False)]
+    return "\n".join(line.plain for line in lines)
+
+
+def explained(exercise: ExerciseGrade) -> CheckGrade | None:
+    """The check to work on now: the first that failed, else the first that is to do."""
+    open_checks = [c for c in exercise.checks if c.outcome not in ("passed", "not_run")]
+    return _first_failed(exercise) or next(iter(open_checks), None)
+
+
+def state(exercise: ExerciseGrade) -> str:
     """The outcome of the first check that ran and did not pass, else ``passed``."""
     ran = [check for check in exercise.checks if check.outcome != "not_run"]
     if not ran:
@@ -78,7 +93,7 @@ def _state(exercise: ExerciseGrade) -> str:
 def _line(exercise: ExerciseGrade) -> Text:
     share = exercise.points / exercise.max_points
     filled = int(share * BAR)
-    outcome = _state(exercise)
+    outcome = state(exercise)
     line = Text(f"{exercise.title:<24}")
     line.append("#" * filled, style=COLOURS[outcome])
     line.append("." * (BAR - filled), style="dim")
@@ -155,12 +170,17 @@ def _closing(grade: Grade) -> Iterator[Text]:
     )
     if left_out:
         yield Text(f"{left_out:g} of these points did not run, so this is not full marks.")
+    for note in grade.notes:
+        yield from map(Text, textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent=" " * 6))
     if (step := grade.next_step()) is not None:
-        yield from map(Text, _next(step))
+        yield from map(Text, _next(grade, step))
 
 
-def _next(step: CheckGrade) -> list[str]:
+def _next(grade: Grade, step: CheckGrade) -> list[str]:
     exercise = kit.load().exercise(step.id.partition(".")[0])
+    is_notebook = grade.submission.endswith(".ipynb")
+    where = exercise.title if is_notebook else exercise.file
     todo = step.title if step.outcome == "todo" else step.id
-    lines = textwrap.wrap(f"Next: {exercise.file}, {todo}", WIDTH, subsequent_indent=" " * 6)
-    return [*lines, f"      pytest -k {exercise.id}    mnist-lab hint {step.id}"]
+    lines = textwrap.wrap(f"Next: {where}, {todo}", WIDTH, subsequent_indent=" " * 6)
+    again = f'check("{exercise.id}")' if is_notebook else f"pytest -k {exercise.id}"
+    return [*lines, f"      {again}    mnist-lab hint {step.id}"]

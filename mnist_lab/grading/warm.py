@@ -95,6 +95,10 @@ class Warm:
         except JobError:
             return -(self._process.wait() or 1)
 
+    def grade(self, arguments: Sequence[str], limit: float) -> Run:
+        """As ``Job.grade``. Raises ``JobError`` if the process has died."""
+        return self._job.grade(arguments, limit)
+
     def close(self) -> None:
         """End it."""
         self._job.close()

@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import click
@@ -14,7 +14,9 @@ import click
 from mnist_lab import kit
 from mnist_lab.grading import memory, run
 from mnist_lab.grading.warm import Warm
+from mnist_lab.submission import notebook
 from mnist_lab.submission.server import default_isolation
+from mnist_lab.submission.source import SourceError, opened
 
 __all__ = ["watch_files"]
 
@@ -25,7 +27,10 @@ PATIENCE = 100
 
 
 def watch_files(submission: Path) -> None:
-    """Grade the exercise of each file that is saved in ``submission``, until q or Ctrl-C."""
+    """Grade the exercise of each file that is saved in ``submission``, until q or Ctrl-C.
+
+    A notebook is graded as a whole.
+    """
     from watchfiles import watch
 
     files = {exercise.file: exercise.id for exercise in kit.load().exercises}
@@ -50,6 +55,10 @@ def watch_files(submission: Path) -> None:
         click.echo(f"Watching {submission}: save a file to have it graded.\n\n{KEYS}")
         for changes in batches:
             saved = {Path(path).name for _, path in changes}
+            if name := next((name for name in saved if _is_graded(name, submission)), ""):
+                click.clear()
+                click.echo(f"{name} was saved.")
+                grade()
             for file, exercise in files.items():
                 if file in saved:
                     click.clear()
@@ -59,6 +68,15 @@ def watch_files(submission: Path) -> None:
                 if key == "q":
                     return
                 _answer(key, grade)
+
+
+def _is_graded(name: str, submission: Path) -> bool:
+    """Whether the file called ``name`` is the notebook that is graded."""
+    if not name.endswith(notebook.SUFFIX):
+        return False
+    with suppress(SourceError), opened(submission) as inside:
+        return inside.file is not None and inside.file.name == name
+    return False
 
 
 def _answer(key: str, grade: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A ``Comparison`` as a folder: two pages, the numbers, the pictures and the weights."""
+"""A ``Comparison`` as a folder: pages, a notebook, the numbers, the pictures and the weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.report import results
+from mnist_lab.report import results, tables
 from mnist_lab.report.folder import RESULTS, ReportError, replaced, writing
+from mnist_lab.report.loading import ANSWERS, load, load_grade
 from mnist_lab.report.pages import render
 
 if TYPE_CHECKING:
@@ -17,7 +18,16 @@ if TYPE_CHECKING:
     from mnist_lab.compare import Comparison
     from mnist_lab.grade import Grade
 
-__all__ = ["ReportError", "contents", "replaced", "write", "write_into"]
+__all__ = [
+    "ReportError",
+    "contents",
+    "load",
+    "load_grade",
+    "replaced",
+    "tables",
+    "write",
+    "write_into",
+]
 
 DPI = 120
 
@@ -49,24 +59,31 @@ def write_into(folder: Path, comparison: Comparison, grade: Grade | None = None)
 
 def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, bytes]:
     """The files of the report by their path in its folder; the same input, the same bytes."""
+    import torch
     from safetensors.torch import save
 
     from mnist_lab.plots import FIGURES
-    from mnist_lab.report import words
+    from mnist_lab.report import notebook, words
 
     files: dict[str, bytes] = {}
-    drawings = {}
+    drawings, drawn = {}, {}
     for name, draw in FIGURES.items():
-        svg, png = _draw(name, draw(comparison))
+        figure = draw(comparison)
+        svg, png = _draw(name, figure)
+        drawn[name] = png, repr(figure)
         files[f"figures/{name}.svg"], files[f"figures/{name}.png"] = svg.encode(), png
         drawings[name] = _for_page(svg)
     for result in comparison.results:
         weights = {key: value.clone().contiguous() for key, value in result.weights.items()}
         files[f"weights/{result.name}.safetensors"] = save(weights, {"model": result.name})
+    answers = {result.name: torch.from_numpy(result.probabilities) for result in comparison.results}
+    files[ANSWERS] = save(answers)
     said: dict[str, Any] = {"comparison": comparison, "grade": grade, "words": words}
     said["pictures"] = words.pictures(comparison)
     files["report.md"] = render("report.md.jinja", **said).encode()
     files["report.html"] = render("report.html.jinja", drawings=drawings, **said).encode()
+    made = notebook.as_notebook(comparison, said["pictures"], drawn, grade)
+    files[notebook.FILE] = made.encode()
     files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS]), grade).encode()
     return files
 

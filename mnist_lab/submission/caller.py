@@ -52,11 +52,19 @@ class Caller:
     """Asks the process of one file, which is started when first needed.
 
     A process that died or was stopped is replaced at the next call. A file that can't be imported
-    fails every call with the same cause, without being tried again.
+    fails every call with the same cause, without being tried again. ``lacking`` is what is said
+    where there is no such file.
     """
 
-    def __init__(self, file: str, path: Path | None, start: Callable[[], Worker]) -> None:
-        self.file = file
+    def __init__(
+        self,
+        file: str,
+        path: Path | None,
+        start: Callable[[], Worker],
+        *,
+        lacking: str = "It was not handed in.",
+    ) -> None:
+        self.file, self._lacking = file, lacking
         self._path, self._start = path, start
         self._worker: Worker | None = None
         self._unusable: SubmissionFailure | None = None
@@ -126,7 +134,7 @@ class Caller:
     def _ready(self) -> Worker:
         """A process that has imported the learner's file."""
         if self._path is None:
-            raise SubmissionFailure(Cause(f"There is no {self.file} in what was handed in."))
+            raise SubmissionFailure(Cause(self._lacking))
         if self._unusable is not None:
             raise self._unusable
         if self._worker is None or not self._worker.alive:

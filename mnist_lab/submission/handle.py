@@ -69,10 +69,10 @@ __all__ = [
 class Submission:
     """The exercises that one learner handed in, each run apart from the others.
 
-    ``path`` is a folder, an archive of one, or one exercise's file. ``isolation`` is ``fork`` (from
-    ``server``, or one of its own), ``spawn``, or ``none``: in this process, for a debugger, without
-    any protection. Raises ``source.SourceError`` where there is nothing to run. Use it as a context
-    manager.
+    ``path`` is a folder, an archive of one, a notebook, or one exercise's file. ``isolation`` is
+    ``fork`` (from ``server``, or one of its own), ``spawn``, or ``none``: in this process, for a
+    debugger, without any protection. Raises ``source.SourceError`` where there is nothing to run.
+    Use it as a context manager.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Submission:
     ) -> None:
         self._unpacked = ExitStack()
         with self._unpacked:
-            self.files = source.find(self._unpacked.enter_context(source.opened(path)))
+            inside = self._unpacked.enter_context(source.opened(path))
+            self.files, self._notebook = source.find(inside.path), inside.notebook
             self._unpacked = self._unpacked.pop_all()  # It stays until this is closed.
         self.isolation: Isolation = isolation or default_isolation()
         self._own = Server() if self.isolation == "fork" and server is None else None
@@ -94,10 +95,20 @@ class Submission:
     def exercise(self, name: str) -> ExerciseHandle:
         """The learner's file for the exercise with the id ``name``; always the same handle."""
         if name not in self._handles:
-            file = kit.load().exercise(name).file
-            caller = Caller(file, self.files.get(name), lambda: start(self.isolation, self._server))
+            asked = kit.load().exercise(name)
+            lacking = f"There is no {asked.file} in what was handed in."
+            caller = Caller(
+                asked.file,
+                self.files.get(name),
+                lambda: start(self.isolation, self._server),
+                lacking=self._notebook.lacks(asked) if self._notebook else lacking,
+            )
             self._handles[name] = ExerciseHandle(caller)
         return self._handles[name]
+
+    def placed(self, cause: Cause) -> Cause:
+        """``cause`` in the terms of what was handed in: of a notebook these are its cells."""
+        return self._notebook.placed(cause) if self._notebook else cause
 
     @property
     def walls(self) -> Mapping[str, str]:

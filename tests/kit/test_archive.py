@@ -57,10 +57,10 @@ def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
         path = zipped(tmp_path / name, members)
     else:
         path = tarred(tmp_path / name, members, "w" if name.endswith(".tar") else "w:gz")
-    with opened(path) as folder:
-        assert set(find(folder)) == {"fnn", "cnn"}
-        assert find(folder)["fnn"].read_bytes() == b"x = 1"
-    assert not folder.exists()
+    with opened(path) as inside:
+        assert set(find(inside.path)) == {"fnn", "cnn"}
+        assert find(inside.path)["fnn"].read_bytes() == b"x = 1"
+    assert not inside.path.exists()
 
 
 def test_an_archive_has_the_digest_of_what_is_in_it(tmp_path):
@@ -139,8 +139,8 @@ def test_a_bomb_is_refused_without_being_unpacked_whole(tmp_path, into, kind, si
 )
 def test_what_is_no_archive_is_refused_with_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(SourceError), opened(tmp_path / name) as folder:
-        find(folder)
+    with pytest.raises(SourceError), opened(tmp_path / name) as inside:
+        find(inside.path)
 
 
 def test_a_damaged_zip_is_refused(tmp_path, into):

@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat import v4
 
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import journal, run
@@ -59,6 +61,26 @@ def wait_until(true):
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_notebooks_are_graded_alone_in_a_folder_and_in_an_archive(tmp_path):
+    right = (ROOT / "solutions" / "fnn.py").read_text()
+    cells = ["%pip install x", right, f"{right}\nos._exit(0)  # tried out"]
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in cells])
+    (tmp_path / "in" / "bob").mkdir(parents=True)
+    nbformat.write(notebook, tmp_path / "in" / "ada.ipynb")
+    nbformat.write(notebook, tmp_path / "in" / "bob" / "lab.ipynb")
+    shutil.make_archive(str(tmp_path / "in" / "cleo"), "zip", tmp_path / "in" / "bob")
+    (tmp_path / "in" / "dan.ipynb").write_text('{"cells":')
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=1)
+
+    assert scores(found) == {"ada": 11, "bob": 11, "cleo": 11, "dan": None}
+    (ada, *_, dan) = found.learners
+    assert ada.outcome.grade.notes == (
+        "FNN is defined twice, in cell 2 and cell 3: the last counts.",
+    )
+    assert "dan.ipynb is damaged: it is not JSON" in dan.outcome.reason
 
 
 def test_one_whose_code_ends_its_process_costs_only_itself(tmp_path, monkeypatch):

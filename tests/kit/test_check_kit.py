@@ -128,6 +128,18 @@ def test_python_caches_beside_the_exercises_are_not_strays(copy):
             "exercises/cnn.py: it is not the stub of solutions/cnn.py.",
         ),
         (
+            "exercises/mnist_lab.ipynb",
+            "# TODO: Pass",
+            "# Pass",
+            "exercises/mnist_lab.ipynb: it is not made of the stubs; mnist-lab check-kit --write.",
+        ),
+        (
+            "mnist_lab/kit.toml",
+            "minutes = 20",
+            "minutes = 25",
+            "exercises/mnist_lab.ipynb: it is not made of the stubs; mnist-lab check-kit --write.",
+        ),
+        (
             "solutions/cnn.py",
             "        # <<< cnn.parameters\n",
             "",
@@ -190,11 +202,13 @@ def test_a_stray_file_is_found(copy, folder):
     assert check_kit.problems(copy) == [f"{folder}/notes.txt: no exercise has this file."]
 
 
-@pytest.mark.parametrize("folder", ["exercises", "solutions"])
-def test_a_missing_file_is_found(copy, folder):
-    (copy / folder / "cnn.py").unlink()
+@pytest.mark.parametrize(
+    "file", ["exercises/cnn.py", "solutions/cnn.py", "exercises/mnist_lab.ipynb"]
+)
+def test_a_missing_file_is_found(copy, file):
+    (copy / file).unlink()
 
-    assert check_kit.problems(copy) == [f"{folder}/cnn.py: it is missing."]
+    assert check_kit.problems(copy) == [f"{file}: it is missing."]
 
 
 def test_only_a_check_that_is_named_outright_counts_as_marked():

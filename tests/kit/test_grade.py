@@ -1,5 +1,6 @@
 """A grade counts what passed, against what the kit asks, and survives its own JSON."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -194,3 +195,11 @@ def test_a_file_that_holds_no_grade_is_named(content, tmp_path):
 
     with pytest.raises(GradeError, match=r"grade\.json is not a grade"):
         grade.read(path)
+
+
+def test_notes_are_kept_where_there_are_some():
+    bare = graded({})
+    noted = dataclasses.replace(bare, notes=("CNN is defined twice.",))
+
+    assert "notes" not in bare.to_json()
+    assert grade.Grade.from_json(json.loads(json.dumps(noted.to_json()))) == noted

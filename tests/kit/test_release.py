@@ -76,6 +76,7 @@ def test_a_learner_gets_stubs_tests_a_beginning_and_the_workflow(committed, tmp_
     grading = {f"tests/grading/{path.name}" for path in (ROOT / "tests/grading").glob("*.py")}
     assert files == {
         *(f"exercises/{exercise.file}" for exercise in kit.load().exercises),
+        "exercises/mnist_lab.ipynb",
         *grading,
         *("README.md", "LICENSE", "requirements.txt", "constraints.txt", "pytest.ini"),
         *("conftest.py", ".gitignore", ".github/workflows/grade.yml"),
@@ -89,13 +90,15 @@ def test_each_exercise_is_the_stub_of_its_solution(committed):
         assert files[f"exercises/{name}"].decode() == stubs.generate(solution)
 
 
-def test_the_same_kit_is_installed_by_the_learner_and_by_the_workflow(committed):
+def test_the_same_kit_is_installed_by_the_learner_the_workflow_and_the_notebook(committed):
     wanted = "mnist-lab @ https://example.org/mnist_lab-1.0-py3-none-any.whl#sha256=00"
 
     files = release.contents(committed, wanted)
 
     assert files["requirements.txt"].decode().splitlines()[-1] == wanted
     assert f"  KIT: {json.dumps(wanted)}\n" in files[".github/workflows/grade.yml"].decode()
+    cells = json.loads(files["exercises/mnist_lab.ipynb"])["cells"]
+    assert f'KIT = "{wanted}"\n' in cells[1]["source"]
 
 
 def test_a_learner_can_collect_the_tests_of_the_release(committed, tmp_path):

@@ -1,6 +1,7 @@
 """A grade on the terminal: the first mistake of each exercise, the score, the next step."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -134,3 +135,35 @@ def test_blank_lines_that_were_printed_are_not_shown(printed):
 
     assert "Printed" not in shown(graded({"cnn.network": Result("failed", 0.1, cause)}))
     assert terminal.plain(cause)
+
+
+def test_how_a_submission_was_read_is_told_below_the_score():
+    note = "CNN is defined twice, in cell 4 (In [3]) and cell 9 (In [12]): the last counts."
+
+    lines = shown(replace(graded({}), notes=(note,))).splitlines()
+
+    assert lines[-2:] == [
+        "Note: CNN is defined twice, in cell 4 (In [3]) and cell 9 (In [12]): the last",
+        "      counts.",
+    ]
+
+
+def test_the_next_step_in_a_notebook_names_no_file():
+    notebook = replace(graded({"cnn.network": FAILED}), submission="ada.ipynb")
+
+    assert shown(notebook).splitlines()[-2:] == [
+        "Next: Convolutional network, cnn.network",
+        '      check("cnn")    mnist-lab hint cnn.network',
+    ]
+
+
+def test_the_check_to_work_on_is_the_first_that_failed_else_the_first_that_is_to_do():
+    found = graded({"cnn.shapes": Result("todo"), "cnn.network": FAILED})
+    cnn = next(exercise for exercise in found.exercises if exercise.id == "cnn")
+    fnn = next(exercise for exercise in found.exercises if exercise.id == "fnn")
+    todo = replace(fnn, checks=tuple(replace(check, outcome="todo") for check in fnn.checks))
+
+    assert terminal.explained(cnn).id == "cnn.network"
+    assert terminal.explained(fnn) is None
+    assert terminal.explained(todo).id == "fnn.parameters"
+    assert "Known by  Equal to 3e-13" in terminal.plain_exercise(cnn)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mnist_lab.grading import watch
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60
 
@@ -83,3 +85,16 @@ def test_a_saved_file_is_graded_and_keys_are_answered(terminal, tmp_path):
 
     terminal.press("q")
     assert terminal.process.wait(PATIENCE) == 0
+
+
+def test_a_notebook_is_graded_when_it_is_saved_if_it_is_what_is_graded(tmp_path):
+    notebook = tmp_path / "lab.ipynb"
+    notebook.write_bytes((ROOT / "exercises" / "mnist_lab.ipynb").read_bytes())
+
+    assert watch._is_graded("lab.ipynb", notebook)
+    assert watch._is_graded("lab.ipynb", tmp_path)
+    assert not watch._is_graded("other.ipynb", tmp_path)
+    assert not watch._is_graded("cnn.py", tmp_path)
+    notebook.write_text("{")
+    assert not watch._is_graded("lab.ipynb", tmp_path)
+    assert not watch._is_graded("mnist_lab.ipynb", ROOT / "exercises")

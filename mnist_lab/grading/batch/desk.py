@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from mnist_lab import grade as grades
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
 from mnist_lab.grading.batch.handed_in import unpack
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
+from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.grading.warm import ANSWERED, Jobs, Run
 from mnist_lab.submission.server import default_isolation
@@ -25,9 +23,6 @@ __all__ = ["Desk", "Desks"]
 
 ATTEMPTS = 2
 """A run that ends without a grade is tried once more: what went wrong may have been the machine."""
-
-KILLED = -9
-"""The status of a run that was killed, in most cases because its time was over."""
 
 
 class Runner(Protocol):
@@ -110,7 +105,7 @@ class Desk:
 
     def _ready(self) -> Runner:
         if self._runner is None:
-            self._runner = self._jobs.open() if self._jobs else _Cold()
+            self._runner = self._jobs.open() if self._jobs else Cold()
         return self._runner
 
     def _drop(self) -> None:
@@ -125,23 +120,3 @@ class Desk:
         lines = [shown for line in ended.output.splitlines() if (shown := one_line(line))]
         last = lines[-1].removeprefix("ERROR: ") if lines else ""
         return last or f"The grading ended with status {ended.status} and no word."
-
-
-class _Cold:
-    """Runs that import everything themselves, where nothing forks."""
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        with tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder:
-            file = Path(folder) / "grade.json"
-            command = [sys.executable, "-P", "-m", "pytest", *arguments]
-            command += ["--grade-json", str(file)]
-            try:
-                done = subprocess.run(command, capture_output=True, timeout=limit)
-            except subprocess.TimeoutExpired:
-                return Run(KILLED, "", {})
-            said = (done.stdout + done.stderr).decode("utf-8", "replace")
-            result = {"grade": grades.read(file).to_json()} if file.exists() else {}
-            return Run(done.returncode, said, result)
-
-    def close(self) -> None:
-        pass

@@ -1,0 +1,354 @@
+"""What a notebook calls: ``check`` grades its exercises, ``compare`` trains its models.
+
+``check`` hands the cells that were run to the same grader as pytest, in processes of its own; no
+object of the notebook's is looked at.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_lab import kit
+from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade, Result, build
+from mnist_lab.grading import run, terminal
+from mnist_lab.report.pages import render
+from mnist_lab.submission import notebook, source
+from mnist_lab.submission.server import default_isolation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnist_lab.compare import Comparison
+    from mnist_lab.grading.cold import Cold
+    from mnist_lab.grading.warm import Run, Warm
+
+__all__ = ["Card", "Models", "Overview", "check", "compare"]
+
+LIMIT = 600.0
+"""Seconds after which a run is stuck: its checks have limits of their own."""
+
+COLOURS = {"passed": "#009E73", "failed": "#D55E00", "error": "#D55E00", "not_run": "#888888"}
+TO_DO = "#c98500"
+"""The report's colours, told apart by colour-blind readers; each stands beside its word."""
+
+WORDS = {"todo": "to do", "blocked": "to do", "not_run": "not run", "error": "could not be judged"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """How an exercise stands: its state, and of the check to work on now what is the matter."""
+
+    exercise: ExerciseGrade
+
+    @property
+    def state(self) -> str:
+        """``passed``, ``failed``, ``todo``, ``error`` or ``not_run``."""
+        shown = terminal.explained(self.exercise)
+        outcome = shown.outcome if shown else terminal.state(self.exercise)
+        return "todo" if outcome == "blocked" else outcome
+
+    def _repr_html_(self) -> str:
+        check = terminal.explained(self.exercise)
+        cause = check.cause if check else None
+        return render(
+            "card.html.jinja",
+            colour=COLOURS.get(self.state, TO_DO),
+            title=self.exercise.title,
+            state=WORDS.get(self.state, self.state),
+            points=_points(self.exercise),
+            message=cause.message if cause else "",
+            facts=list(_facts(self.exercise)),
+            output=cause.output if cause else "",
+        )
+
+    def __repr__(self) -> str:
+        return terminal.plain_exercise(self.exercise)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How all exercises stand."""
+
+    grade: Grade
+
+    def _repr_html_(self) -> str:
+        step = self.grade.next_step()
+        rows = [
+            {
+                "title": exercise.title,
+                "state": WORDS.get(card.state, card.state),
+                "colour": COLOURS.get(card.state, TO_DO),
+                "percent": f"{100 * exercise.points / exercise.max_points:.0f}",
+                "points": f"{exercise.points:g} of {exercise.max_points:g}",
+            }
+            for exercise in self.grade.exercises
+            for card in [Card(exercise)]
+        ]
+        attainable, full = kit.load().attainable("quick"), self.grade.max_score
+        return render(
+            "overview.html.jinja",
+            rows=rows,
+            score=f"{self.grade.score:g} of {attainable:g} points; {full - attainable:g} more are "
+            "for the accuracy of the trained models.",
+            next=f"{step.title} ({step.id})" if step else "",
+        )
+
+    def __repr__(self) -> str:
+        text = io.StringIO()
+        terminal.show(self.grade, text, colour=False)
+        return text.getvalue().strip("\n")
+
+
+class Models:
+    """Trained models side by side; ``draw`` makes a picture of them."""
+
+    def __init__(self, comparison: Comparison | None, missing: Sequence[str]) -> None:
+        self.comparison, self.missing = comparison, tuple(missing)
+
+    def draw(self, name: str) -> Any:
+        """The picture ``name``, one of ``mnist_lab.plots.FIGURES``, as a matplotlib ``Figure``.
+
+        Raises ``ValueError`` for another name.
+        """
+        from mnist_lab.plots import FIGURES
+
+        if name not in FIGURES:
+            raise ValueError(f"There is no picture {name!r}: it is one of {', '.join(FIGURES)}.")
+        if self.comparison is None:
+            return _Sentence("There is nothing to draw: no model is trained yet.")
+        return FIGURES[name](self.comparison)
+
+    def _repr_html_(self) -> str:
+        return str(self._shown()._repr_html_())
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
+
+    def _shown(self) -> Any:
+        from mnist_lab.report import tables
+
+        if self.comparison is None:
+            return _Sentence(" ".join(self.missing))
+        return tables.of_models(self.comparison)
+
+
+def check(name: str | None = None) -> Card | Overview:
+    """Grade the exercise with the id ``name``, such as ``"cnn"``, or all without one.
+
+    What counts are the cells as they were last run. Raises ``ValueError`` for a name that is no
+    exercise's and ``RuntimeError`` outside of IPython.
+    """
+    exercises = kit.load().exercises
+    if name is not None and name not in [exercise.id for exercise in exercises]:
+        ids = ", ".join(exercise.id for exercise in exercises)
+        raise ValueError(f"There is no exercise {name!r}: they are {ids}.")
+    sources, defined = _history()
+    asked = [exercise for exercise in exercises if name in (None, exercise.id)]
+    there = any(wanted in defined for exercise in asked for wanted in exercise.names)
+    grade = _graded(sources, name) if there else _ungraded({})
+    grade = _with_undefined(grade, defined)
+    if name is None:
+        return Overview(grade)
+    return Card(next(exercise for exercise in grade.exercises if exercise.id == name))
+
+
+def compare(
+    *models: type[nn.Module], epochs: int = 3, seed: int = 0, digits: str = "auto"
+) -> Models:
+    """Train ``models``, those of the exercises, side by side on MNIST and test them.
+
+    A model that is not written yet is left out, and that is said. ``digits`` is ``"mnist"``,
+    ``"sample"`` or ``"auto"``, as ``mnist_lab.data.load`` has them. Raises ``ValueError`` for
+    another class and what ``data.load`` raises.
+    """
+    import torch
+    from rich.console import Console
+
+    from mnist_lab import data, training
+    from mnist_lab.compare import TITLES, compare_classes
+    from mnist_lab.progress import watching
+
+    names = {exercise.names[0]: exercise.id for exercise in kit.load().exercises}
+    classes, missing = {}, []
+    for model in models:
+        name = names.get(model.__name__, "")
+        if name not in TITLES:
+            known = ", ".join(asked for asked, own in names.items() if own in TITLES)
+            raise ValueError(f"{model.__name__} is none of the models: {known}.")
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                model()(torch.zeros(2, 1, 28, 28))
+            classes[name] = model
+        except NotImplementedError:
+            missing.append(f"{model.__name__} is not written yet.")
+        except Exception as error:  # It is the learner's, and the others can be compared.
+            missing.append(f"{model.__name__} raises {type(error).__name__}: {error}.")
+    if not classes:
+        return Models(None, missing or ["No model was named."])
+    console = Console(file=sys.stdout, force_terminal=False, force_jupyter=False, width=100)
+    loaded = data.load(digits, say=print)  # type: ignore[arg-type]
+    if loaded.note:
+        print(loaded.note)
+    titles = {name: TITLES[name] for name in classes}
+    with watching(console, titles, epochs, len(loaded.train)) as watch:
+        found = compare_classes(classes, loaded, training.Settings(epochs, seed=seed), watch)
+    found = replace(found, missing=(*missing, *found.missing))
+    return Models(found if found.results else None, found.missing)
+
+
+class _Sentence:
+    """A sentence where a picture or a table would stand."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def _repr_html_(self) -> str:
+        return render(
+            "card.html.jinja",
+            colour=TO_DO,
+            title="Comparison",
+            state="to do",
+            points="",
+            message=self.text,
+            facts=[],
+            output="",
+        )
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class _Grader:
+    """Grades one notebook after the other, in a process that stays where the system forks."""
+
+    def __init__(self) -> None:
+        self._runner: Warm | Cold | None = None
+
+    def run(self, path: Path, exercise: str | None) -> Run:
+        """Raises ``JobError`` if that process has died; then the next one gets another."""
+        try:
+            return self._ready().grade(run.arguments(path, exercise=exercise), LIMIT)
+        except BaseException:  # Interrupted, too: an answer that still comes would be another's.
+            if self._runner is not None:
+                self._runner.close()
+                self._runner = None
+            raise
+
+    def _ready(self) -> Warm | Cold:
+        if self._runner is None:
+            from mnist_lab.grading.cold import Cold
+            from mnist_lab.grading.warm import Warm
+
+            self._runner = Warm() if default_isolation() == "fork" else Cold()
+        return self._runner
+
+
+_GRADER = _Grader()
+
+
+def _history() -> tuple[list[tuple[int, str]], Mapping[str, Any]]:
+    """What was run, by its number, and the names that it has left."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None:
+        raise RuntimeError(
+            "check() grades the cells of a notebook, or of IPython: elsewhere run `pytest`."
+        )
+    sources = list(enumerate(shell.history_manager.input_hist_raw))
+    return [(number, text) for number, text in sources if text.strip()], shell.user_ns
+
+
+def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
+    """The grade of what was run; where there is none, every check says why."""
+    from mnist_lab.grading.warm import JobError
+
+    with tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder:
+        file = Path(folder) / "notebook.ipynb"
+        file.write_text(notebook.of_history(sources), encoding="utf-8")
+        source.copy_modules(Path.cwd(), Path(folder))
+        try:
+            ended = _GRADER.run(Path(folder), exercise)
+        except JobError as error:
+            return _unjudged(str(error), exercise)
+    if "grade" not in ended.result:
+        said = [line for line in ended.output.splitlines() if line.strip()]
+        return _unjudged(said[-1].removeprefix("ERROR: ") if said else "no word", exercise)
+    return Grade.from_json({**ended.result["grade"], "submission": file.name})
+
+
+def _unjudged(why: str, exercise: str | None) -> Grade:
+    asked = [c for c in kit.load().checks if c.tier == "quick" and exercise in (None, c.exercise)]
+    cause = Cause(f"It could not be graded: {why}", hint="Check again; if it stays, restart.")
+    return _ungraded({check.id: Result("error", cause=cause) for check in asked})
+
+
+def _ungraded(results: Mapping[str, Result]) -> Grade:
+    import mnist_lab
+
+    return build(
+        kit.load(),
+        results,
+        version=mnist_lab.__version__,
+        submission="notebook.ipynb",
+        sha256="",
+        tier="quick",
+        seed=0,
+    )
+
+
+def _with_undefined(grade: Grade, defined: Mapping[str, Any]) -> Grade:
+    """``grade``, with the exercises to do of which nothing is defined."""
+    return replace(
+        grade,
+        exercises=tuple(
+            exercise
+            if any(name in defined for name in kit.load().exercise(exercise.id).names)
+            else replace(exercise, checks=tuple(_to_do(exercise)))
+            for exercise in grade.exercises
+        ),
+    )
+
+
+def _to_do(exercise: ExerciseGrade) -> Iterator[CheckGrade]:
+    asked = kit.load().exercise(exercise.id)
+    names = " or ".join(asked.names)
+    cause = Cause(
+        f"The notebook does not define {names} yet.",
+        hint="Run the cell that defines it, then this one again.",
+    )
+    for check in exercise.checks:
+        quick = kit.load().check(check.id).tier == "quick"
+        yield replace(check, outcome="todo" if quick else "not_run", cause=cause, seconds=0.0)
+
+
+def _points(exercise: ExerciseGrade) -> str:
+    """The points that an exercise has, and those that do not run here."""
+    later = sum(check.max_points for check in exercise.checks if check.outcome == "not_run")
+    said = f"{exercise.points:g} of {exercise.max_points - later:g} points"
+    return f"{said} ({later:g} more for its accuracy)" if later else said
+
+
+def _facts(exercise: ExerciseGrade) -> Iterator[tuple[str, str]]:
+    check = terminal.explained(exercise)
+    if check is None:
+        return
+    yield "Check", f"{check.title} ({check.id})"
+    if check.cause:
+        asked = kit.load().check(check.id)
+        hint = check.cause.hint or asked.hints[0]
+        for name, text in (
+            ("Known by", check.cause.evidence),
+            ("Hint", hint),
+            ("Where", check.cause.where),
+        ):
+            if text:
+                yield name, text
+    waiting = [other.id for other in exercise.checks if other.outcome == "blocked"]
+    if waiting and check.id not in waiting:
+        yield "Waiting", ", ".join(waiting)

@@ -1,0 +1,159 @@
+"""Which statements of some cells define a name, and which others these need to work.
+
+Only the text is looked at, with ``ast`` and ``symtable``; nothing is compiled or run.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import symtable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Statement", "needed", "statements"]
+
+TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What Python raises for text that is not Python, or too deeply nested for it."""
+
+DEFINED = re.compile(r"^(?:async +)?(?:class|def) +(\w+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement at the top of a cell, or the whole of a cell that is not valid Python.
+
+    ``first`` is its line in the cell, from 1. It ``binds`` names, ``needs`` those that it looks up
+    outside of itself, and ``changes`` what another statement has bound, as ``CNN.size = 3`` does.
+    ``rank`` says how good a definition of its names it is: 3 for a class or function, 2 for an
+    assignment, 1 for one that still raises ``NotImplementedError``, 0 for what binds them by the
+    way, as an import or a loop does.
+    """
+
+    cell: int
+    first: int
+    text: str
+    binds: frozenset[str]
+    needs: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
+    rank: int = 0
+    is_import: bool = False
+    is_star: bool = False
+    is_future: bool = False
+    is_broken: bool = False
+
+
+def statements(cell: int, source: str) -> list[Statement]:
+    """The statements of a cell. A cell that is not Python is one, which binds what it seems to."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # A learner hears of it when it runs.
+            return [_statement(cell, source, node) for node in ast.parse(source).body]
+    except TOO_MUCH:
+        seems = frozenset(DEFINED.findall(source))
+        return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
+
+
+def needed(
+    roots: Iterable[Statement], chosen: Mapping[str, Statement], among: Sequence[Statement]
+) -> list[Statement]:
+    """The ``roots`` and all that they need of the statements ``among``, in their order.
+
+    For a name in ``chosen`` it is that statement, for any other all that bind the name.
+    """
+    binding: dict[str, list[Statement]] = {}
+    changing: dict[str, list[Statement]] = {}
+    for statement in among:
+        for name in statement.binds:
+            binding.setdefault(name, []).append(statement)
+        for name in statement.changes:
+            changing.setdefault(name, []).append(statement)
+    taken: dict[int, Statement] = {}
+    unknown = False
+    waiting = list(roots)
+    while waiting:
+        statement = waiting.pop()
+        if id(statement) in taken:
+            continue
+        taken[id(statement)] = statement
+        for name in statement.needs:
+            found = [chosen[name]] if name in chosen else binding.get(name, [])
+            unknown = unknown or not (found or hasattr(builtins, name))
+            waiting += found
+        if not statement.is_import:
+            waiting += [change for name in statement.binds for change in changing.get(name, [])]
+    kept = taken.keys() | {id(s) for s in among if s.is_future or (unknown and s.is_star)}
+    return [statement for statement in among if id(statement) in kept]
+
+
+def _statement(cell: int, source: str, node: ast.stmt) -> Statement:
+    first, text = _text(source, node)
+    table = symtable.symtable(text, "cell", "exec")
+    imported = isinstance(node, ast.Import | ast.ImportFrom)
+    return Statement(
+        cell,
+        first,
+        text,
+        binds=frozenset(
+            s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()
+        ),
+        needs=frozenset(_looked_up(table)),
+        changes=frozenset(_changed(node)),
+        rank=_rank(node),
+        is_import=imported,
+        is_star=isinstance(node, ast.ImportFrom) and node.names[0].name == "*",
+        is_future=isinstance(node, ast.ImportFrom) and node.module == "__future__",
+    )
+
+
+def _text(source: str, node: ast.stmt) -> tuple[int, str]:
+    """The line at which ``node`` begins, its decorators included, and its text."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
+    assert node.end_lineno is not None
+    lines = [line.encode() for line in source.split("\n")[first - 1 : node.end_lineno]]
+    lines[-1] = lines[-1][: node.end_col_offset]
+    if not decorators:
+        lines[0] = lines[0][node.col_offset :]  # What comes before a semicolon is another's.
+    return first, "\n".join(line.decode() for line in lines)
+
+
+def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:
+    """The names that a statement, or a function or class in it, looks up at the top."""
+    in_function = table.get_type() not in ("module", "class")  # Only there a name is local or not.
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (symbol.is_global() or not in_function):
+            yield symbol.get_name()
+    for inside in table.get_children():
+        yield from _looked_up(inside)
+
+
+def _changed(node: ast.stmt) -> Iterator[str]:
+    targets: Iterable[ast.expr] = ()
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    for target in targets:
+        part = target
+        while isinstance(part, ast.Attribute | ast.Subscript):
+            part = part.value
+        if isinstance(part, ast.Name) and part is not target:
+            yield part.id
+
+
+def _rank(node: ast.stmt) -> int:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return 1 if any(map(_is_todo, ast.walk(node))) else 3
+    if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
+        return 2
+    return 2 if isinstance(node, ast.AnnAssign) and node.value else 0
+
+
+def _is_todo(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Raise):
+        return False
+    raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return isinstance(raised, ast.Name) and raised.id == "NotImplementedError"

@@ -1,0 +1,274 @@
+"""A notebook as the files that a learner would else hand in, one an exercise.
+
+The code of an exercise is what defines its names, and the imports, constants and helpers that this
+needs. Saved outputs are not looked at, and no code is run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mnist_lab import kit
+from mnist_lab.grade import Cause
+from mnist_lab.kit import Exercise
+from mnist_lab.submission.definitions import Statement, needed, statements
+from mnist_lab.submission.magics import python
+
+__all__ = ["SUFFIX", "Notebook", "NotebookError", "of_history", "read"]
+
+SUFFIX = ".ipynb"
+
+CELLS, CODE = 2000, 1 << 20
+"""How many cells a notebook may have, and how many characters of code."""
+
+HISTORY = "mnist-lab-history"
+"""The entry of a notebook's metadata that marks the cells as what was run, in that order."""
+
+WORDS = {2: "twice", 3: "three times"}
+
+
+class NotebookError(Exception):
+    """A file is no notebook that can be read; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of code; ``place`` is what a learner calls it, ``cell 12 (In [7])``."""
+
+    place: str
+    source: str
+    tags: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Module:
+    """The file of an exercise: its text, and where in the notebook each of its lines stands."""
+
+    text: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What a notebook defines: a file for each exercise of which it has something.
+
+    ``modules`` are by the name of the file; ``notes`` are sentences that a learner should know.
+    ``is_begun`` says whether any name that is asked for is more than a stub.
+    """
+
+    name: str
+    modules: Mapping[str, Module]
+    notes: tuple[str, ...] = ()
+    is_begun: bool = True
+
+    def write(self, folder: Path) -> None:
+        """Write the files into ``folder``."""
+        for file, module in self.modules.items():
+            (folder / file).write_text(module.text, encoding="utf-8", errors="backslashreplace")
+
+    def lacks(self, exercise: Exercise) -> str:
+        """What is said of an exercise of which there is nothing."""
+        return f"The notebook does not define {' or '.join(exercise.names)}."
+
+    def placed(self, cause: Cause) -> Cause:
+        """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
+        return replace(
+            cause,
+            message=self._in_cells(cause.message),
+            evidence=self._in_cells(cause.evidence),
+            hint=self._in_cells(cause.hint),
+            where=self.name if cause.where in self.modules else self._in_cells(cause.where),
+            traceback=self._in_cells(cause.traceback),
+        )
+
+    def _in_cells(self, text: str) -> str:
+        for file, module in self.modules.items():
+            name = re.escape(file)
+            line = rf'(?:File "{name}", line |\b{name}:)(\d{{1,7}})'
+            text = re.sub(line, lambda found, module=module: _place(module, found), text)  # type: ignore[misc]
+            text = re.sub(rf"\bImporting {name}", f"Running the cells of {Path(file).stem}", text)
+            text = re.sub(rf"(?:^|(?<=\. )){name}\b", "The notebook", text)
+            text = re.sub(rf"\b{name}\b", "the notebook", text)
+        return text
+
+
+def read(path: Path) -> Notebook:
+    """What the notebook at ``path`` defines. Raises ``NotebookError``, and ``OSError``."""
+    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
+    content = _content(name, path.read_bytes())
+    cells = list(_cells(name, content))
+    if len(cells) > CELLS or sum(len(cell.source) for cell in cells) > CODE:
+        raise NotebookError(
+            f"{name} has more code than can be handed in: at most {CELLS:,} cells and "
+            f"{CODE >> 20} MB. Take out what does not belong to the exercises."
+        )
+    is_history = HISTORY in _mapping(content.get("metadata"))
+    return _notebook(name, cells, is_history)
+
+
+def of_history(sources: Sequence[tuple[int, str]]) -> str:
+    """The JSON of a notebook of what was run: numbers of ``In`` and sources, in order."""
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": number,
+            "metadata": {},
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in sources
+    ]
+    content = {"cells": cells, "metadata": {HISTORY: True}, "nbformat": 4, "nbformat_minor": 4}
+    return json.dumps(content)
+
+
+def _content(name: str, data: bytes) -> dict[str, Any]:
+    """The notebook's JSON, in format 4."""
+    try:
+        content = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        reason = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
+        raise NotebookError(
+            f"{name} is damaged: it is not JSON{reason}. Open it in Jupyter, save it and hand it "
+            "in again."
+        ) from error
+    version = content.get("nbformat") if isinstance(content, dict) else None
+    if not isinstance(version, int):
+        raise NotebookError(f"{name} is JSON, but not a notebook: it has no nbformat.")
+    if version > 4:
+        raise NotebookError(
+            f"{name} has the notebook format {version}, and this kit reads 1 to 4: save it in an "
+            "older format."
+        )
+    return content if version == 4 else _converted(name, content, version)
+
+
+def _converted(name: str, content: dict[str, Any], version: int) -> dict[str, Any]:
+    """A notebook of Jupyter's days before 2015, in format 4."""
+    import nbformat
+
+    try:
+        return dict(nbformat.convert(nbformat.from_dict(content), 4))
+    except Exception as error:  # What is wrong with such a file shows in many ways.
+        raise NotebookError(
+            f"{name} has the old notebook format {version} and cannot be converted: open it in "
+            "Jupyter, save it and hand it in again."
+        ) from error
+
+
+def _cells(name: str, content: Mapping[str, Any]) -> Iterator[Cell]:
+    cells = content.get("cells")
+    if not isinstance(cells, list):
+        raise NotebookError(f"{name} is JSON, but not a notebook: it has no cells.")
+    is_history = HISTORY in _mapping(content.get("metadata"))
+    for number, cell in enumerate(cells, start=1):
+        entries = _mapping(cell)
+        if entries.get("cell_type") != "code":
+            continue
+        source = entries.get("source", "")
+        if isinstance(source, list) and all(isinstance(line, str) for line in source):
+            source = "".join(source)
+        if not isinstance(source, str):
+            raise NotebookError(f"{name} is damaged: cell {number} has no text.")
+        count = entries.get("execution_count")
+        run = f"In [{count}]" if isinstance(count, int) and 0 < count < 1_000_000 else ""
+        place = f"cell {number} ({run})" if run else f"cell {number}"
+        tags = _mapping(entries.get("metadata")).get("tags")
+        known = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+        yield Cell(run if is_history and run else place, python(source), frozenset(known))
+
+
+def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
+    found = [
+        statement
+        for number, cell in enumerate(cells)
+        for statement in statements(number, cell.source)
+        if not (is_history and statement.is_broken)  # It was not run.
+    ]
+    exercises = kit.load().exercises
+    chosen: dict[str, Statement] = {}
+    notes: list[str] = []
+    for exercise in exercises:
+        for asked in exercise.names:
+            defining = [statement for statement in found if asked in statement.binds]
+            if not defining:
+                continue
+            if is_history:
+                chosen[asked] = defining[-1]
+                continue
+            chosen[asked] = _best(defining, cells, exercise.id)
+            notes += _said_of_several(asked, defining, chosen[asked], cells)
+    modules = {}
+    for exercise in exercises:
+        own = [chosen[asked] for asked in exercise.names if asked in chosen]
+        own += _unreadable(found, cells, exercise, chosen)
+        if own:
+            modules[exercise.file] = _module(own, chosen, found, cells)
+    is_begun = any(statement.rank > 1 for statement in chosen.values())
+    return Notebook("the notebook" if is_history else name, modules, tuple(notes), is_begun)
+
+
+def _best(defining: Sequence[Statement], cells: Sequence[Cell], tag: str) -> Statement:
+    """The one of several definitions that counts: the last that is no stub, in a tagged cell if
+    there is one.
+    """
+    good = [statement for statement in defining if statement.rank > 1] or defining
+    return max(good, key=lambda s: (tag in cells[s.cell].tags, s.rank, s.cell, s.first))
+
+
+def _said_of_several(
+    name: str, defining: Sequence[Statement], counts: Statement, cells: Sequence[Cell]
+) -> Iterator[str]:
+    real = [statement for statement in defining if statement.rank]
+    if len(real) < 2:
+        return
+    places = [cells[statement.cell].place for statement in real]
+    times = WORDS.get(len(real), f"{len(real)} times")
+    where = f"in {_listed(list(dict.fromkeys(places)))}"
+    which = "the last" if counts is real[-1] else f"that in {cells[counts.cell].place}"
+    yield f"{name} is defined {times}, {where}: {which} counts."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _unreadable(
+    found: Sequence[Statement],
+    cells: Sequence[Cell],
+    exercise: Exercise,
+    chosen: Mapping[str, Statement],
+) -> list[Statement]:
+    """The cells of an exercise that lacks something and that are no Python: there it may be."""
+    if all(name in chosen for name in exercise.names):
+        return []
+    return [s for s in found if s.is_broken and exercise.id in cells[s.cell].tags]
+
+
+def _module(
+    own: Sequence[Statement],
+    chosen: Mapping[str, Statement],
+    found: Sequence[Statement],
+    cells: Sequence[Cell],
+) -> Module:
+    lines, places = [], []
+    taken = needed(own, chosen, found)
+    for statement in sorted(taken, key=lambda s: not s.is_future):
+        for offset, line in enumerate(statement.text.split("\n")):
+            lines.append(line)
+            places.append(f"{cells[statement.cell].place}, line {statement.first + offset}")
+    return Module("\n".join(lines) + "\n", tuple(places))
+
+
+def _place(module: Module, found: re.Match[str]) -> str:
+    line = int(found[1])
+    return module.places[line - 1] if 0 < line <= len(module.places) else found[0]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,411 @@
+"""A notebook is a submission: what is taken from its cells, and what is said of those it lacks."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from nbformat import v3, v4
+
+from mnist_lab import kit
+from mnist_lab.grade import Cause
+from mnist_lab.submission import notebook
+from mnist_lab.submission.magics import python
+from mnist_lab.submission.source import SourceError, digest, find, notes, opened, originals
+
+ROOT = Path(__file__).parents[2]
+
+
+def written(path, *cells):
+    """A notebook at ``path``: a cell for each source, or for each pair of a source and a tag."""
+    made = [
+        v4.new_code_cell(cell)
+        if isinstance(cell, str)
+        else v4.new_code_cell(cell[0], metadata={"tags": [cell[1]]})
+        for cell in cells
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(v4.new_notebook(cells=made)))
+    return path
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Reads a notebook of the cells given."""
+
+    def read(*cells):
+        return notebook.read(written(tmp_path / "lab.ipynb", *cells))
+
+    return read
+
+
+def defined(module):
+    """What running the code of a module leaves, by name."""
+    found = {"__name__": "handed_in"}
+    exec(module.text, found)
+    return found
+
+
+# What is taken
+
+
+def test_the_cells_that_define_a_name_are_its_exercise(lab):
+    found = lab("x = 1", "class FNN: pass", "def train(): pass\ndef train_epoch(): pass")
+
+    assert list(found.modules) == ["fnn.py", "training.py"]
+
+
+def test_imports_constants_and_helpers_come_along_from_anywhere(lab):
+    found = lab(
+        "import math\nfrom os import path as p, sep\nunused = 0",
+        "SIZE = 28\nPIXELS = SIZE ** 2",
+        "def area():\n    return PIXELS + math.floor(0.5)",
+        "class FNN:\n    size = area()\n    def name(self):\n        return sep",
+    )
+
+    module = defined(found.modules["fnn.py"])
+    assert module["FNN"].size == 784
+    assert module["FNN"]().name() == "/"
+    assert "unused" not in module
+
+
+def test_other_code_at_the_top_is_not_run(lab):
+    found = lab(
+        "class FNN:\n    def forward(self, loss):\n        return loss\nraise SystemExit",
+        "for step in range(10**12):\n    loss = step",
+        "model = FNN(); print(model.weights)",
+        "with open('/etc/passwd') as file:\n    secrets = file.read()",
+    )
+
+    assert found.modules["fnn.py"].text == (
+        "class FNN:\n    def forward(self, loss):\n        return loss\n"
+    )
+
+
+def test_a_name_that_is_bound_in_a_block_brings_the_block(lab):
+    found = lab(
+        "try:\n    import no_such_module as fast\nexcept ImportError:\n    fast = None",
+        "if fast:\n    DEVICE = 1\nelse:\n    DEVICE = 2",
+        "class CNN:\n    device = DEVICE",
+    )
+
+    assert defined(found.modules["cnn.py"])["CNN"].device == 2
+
+
+def test_decorators_future_imports_and_later_changes_come_along(lab):
+    found = lab(
+        "def twice(cls):\n    cls.count = 2\n    return cls",
+        "@twice\nclass CNN:\n    def of(self, other: Unknown): pass",
+        "from __future__ import annotations",
+        "CNN.late = 3\nOTHER = 5",
+    )
+
+    module = found.modules["cnn.py"]
+    assert module.text.startswith("from __future__ import annotations\n")
+    assert (defined(module)["CNN"].count, defined(module)["CNN"].late) == (2, 3)
+    assert "OTHER" not in module.text
+
+
+def test_a_star_import_comes_along_where_a_name_is_otherwise_unknown(lab):
+    cells = ("from math import *", "class CNN:\n    pi = pi", "class FNN: pass")
+
+    assert defined(lab(*cells).modules["cnn.py"])["CNN"].pi > 3
+    assert "math" not in lab(*cells).modules["fnn.py"].text
+
+
+def test_two_statements_of_a_line_are_taken_apart(lab):
+    found = lab("SIZE = 'ä'; raise SystemExit", "1 / 0; WIDTH = 2", "class FNN: size = SIZE, WIDTH")
+
+    assert defined(found.modules["fnn.py"])["FNN"].size == ("ä", 2)
+
+
+def test_code_of_markdown_cells_and_outputs_is_not_looked_at(tmp_path):
+    output = v4.new_output("stream", text="class CNN: pass")
+    cells = [v4.new_markdown_cell("class CNN: pass"), v4.new_code_cell("x = 1", outputs=[output])]
+    path = tmp_path / "lab.ipynb"
+    path.write_text(json.dumps(v4.new_notebook(cells=cells)))
+
+    assert not notebook.read(path).modules
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("%matplotlib inline\n!pip install torch\nx = 1", "pass\npass\nx = 1"),
+        ("  x = 1\n  y = 2", "x = 1\ny = 2"),
+        ("files = !ls\nx, y = %env PATH\nprint?\n?print\nx??", "pass\n" * 4 + "pass"),
+        ("pip install torch\npip = 3\npip", "pass\npip = 3\npip"),
+        ("if x:\n    !ls | \\\n  sort\n    y = 1", "if x:\n    pass\n  pass\n    y = 1"),
+        ("x = (7\n% 4)\ny = '''\n%not\n!this\n'''\n%time", None),
+        ("x = 7 \\\n% 4\n%time", None),
+        ("s = '#' '''\n%a''' # '''\n%time", None),
+        ('s = "(" # (\n%time', None),
+        ("%%bash\nls", ""),
+        ("%%time\nx = 1", "\nx = 1"),
+        ("\n%%capture out\n%time\nx = 1", "\n\npass\nx = 1"),
+        ("", ""),
+    ],
+)
+def test_magics_and_shell_lines_are_dropped_and_no_line_moves(source, code):
+    expected = source.replace("\n%time", "\npass") if code is None else code
+
+    assert python(source) == (f"{expected}\n" if expected else "")
+
+
+def test_a_cell_magic_drops_its_cell_and_no_other(lab):
+    found = lab("%%writefile cnn.py\nclass CNN: pass", "%%time\nclass FNN: pass")
+
+    assert list(found.modules) == ["fnn.py"]
+
+
+# Which of several definitions counts
+
+
+def which(found, file, name):
+    return defined(found.modules[file])[name].number
+
+
+def test_of_two_definitions_the_last_counts_and_it_is_said(lab):
+    found = lab("class CNN: number = 1", "x = 1", "class CNN: number = 2")
+
+    assert which(found, "cnn.py", "CNN") == 2
+    assert found.notes == ("CNN is defined twice, in cell 1 and cell 3: the last counts.",)
+
+
+def test_a_tagged_cell_counts_before_others(lab):
+    found = lab(("class CNN: number = 1", "cnn"), "class CNN: number = 2")
+
+    assert which(found, "cnn.py", "CNN") == 1
+    assert found.notes == ("CNN is defined twice, in cell 1 and cell 2: that in cell 1 counts.",)
+
+
+def test_a_stub_gives_way_to_code_elsewhere(lab):
+    stub = "class CNN:\n    number = 1\n    def f(self):\n        raise NotImplementedError('x')"
+
+    found = lab((stub, "cnn"), "class CNN: number = 2")
+
+    assert which(found, "cnn.py", "CNN") == 2
+    assert found.is_begun
+
+
+def test_a_variable_of_the_name_of_a_function_is_no_definition(lab):
+    found = lab("def train(): pass\ntrain.number = 1", "train, test = 5, 6", "train = 7")
+
+    assert which(found, "training.py", "train") == 1
+
+
+def test_one_definition_needs_no_note(lab):
+    assert lab("class CNN: pass", "CNN()\nmodel = CNN()").notes == ()
+
+
+def test_the_exercise_notebook_is_not_begun_and_has_every_exercise():
+    found = notebook.read(ROOT / "exercises" / "mnist_lab.ipynb")
+
+    assert not found.is_begun
+    assert not found.notes
+    assert list(found.modules) == [exercise.file for exercise in kit.load().exercises]
+
+
+# Where a line is
+
+
+def test_a_line_is_told_as_one_of_a_cell(lab):
+    found = lab("SIZE = 28", "\n\nx = 1\nclass CNN:\n    size = SIZE\n    y = 0")
+    cause = Cause(
+        "cnn.py does not define CNN. Importing cnn.py raised x in cnn.py.",
+        where="cnn.py:3",
+        traceback='  File "cnn.py", line 4, in y\n',
+    )
+
+    placed = found.placed(cause)
+
+    assert placed.where == "cell 2, line 5"
+    assert placed.traceback == "  cell 2, line 6, in y\n"
+    assert placed.message == (
+        "The notebook does not define CNN. Running the cells of cnn raised x in the notebook."
+    )
+    assert found.placed(Cause("", where="cnn.py")).where == "lab.ipynb"
+
+
+def test_a_cell_that_was_run_is_told_with_its_number(tmp_path):
+    path = tmp_path / "lab.ipynb"
+    cell = v4.new_code_cell("class CNN: pass", execution_count=7)
+    path.write_text(json.dumps(v4.new_notebook(cells=[v4.new_markdown_cell("#"), cell])))
+
+    assert notebook.read(path).modules["cnn.py"].places == ("cell 2 (In [7]), line 1",)
+
+
+def test_a_history_counts_as_it_was_run(tmp_path):
+    stub = "class CNN:\n    def f(self):\n        raise NotImplementedError"
+    path = tmp_path / "lab.ipynb"
+    sources = [
+        (1, "class CNN: number = 1"),
+        (4, "class FNN: number = 1"),
+        (5, stub),
+        (6, "class CNN: ("),
+    ]
+    path.write_text(notebook.of_history(sources))
+
+    found = notebook.read(path)
+
+    assert found.notes == ()
+    assert found.modules["cnn.py"].text == f"{stub}\n"
+    assert found.modules["fnn.py"].places == ("In [4], line 1",)
+
+
+# What is broken
+
+
+def test_a_cell_that_is_not_python_is_handed_in_as_it_is(lab):
+    source = "class CNN:\n  def f(self:\n    pass"
+    found = lab("class FNN: pass", source)
+
+    assert found.modules["cnn.py"].text.strip() == source
+    with pytest.raises(SyntaxError):
+        defined(found.modules["cnn.py"])
+
+
+def test_a_tagged_cell_that_is_not_python_stands_for_what_is_missing(lab):
+    found = lab(("clas CNN: pass", "cnn"), ("clas FNN: pass", "fnn"), "class FNN: pass")
+
+    assert found.modules["cnn.py"].text == "clas CNN: pass\n\n"
+    assert defined(found.modules["fnn.py"])["FNN"]
+
+
+def test_reading_warns_of_nothing(lab, recwarn):
+    assert lab("class CNN: pattern = '\\d'").modules
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = " + "(" * 5000 + ")" * 5000,
+        "x = " + "-" * 100_000 + "1",
+        "x = " + "+".join("1" * 100_000),
+        "x = a" + ".b" * 100_000,
+        "x = '\0'",
+        "\ud800 = 1",
+    ],
+    ids=["brackets", "signs", "sums", "attributes", "null", "surrogate"],
+)
+def test_what_no_parser_takes_spoils_nothing_else(tmp_path, source):
+    path = written(tmp_path / "lab.ipynb", source, "class CNN: pass")
+
+    assert list(notebook.read(path).modules) == ["cnn.py"]
+
+
+NOT_NOTEBOOKS = {
+    "": "is damaged: it is not JSON",
+    '{"cells": [': "is damaged: it is not JSON",
+    "\xff": "is damaged: it is not JSON",
+    "[" * 100_000: "is damaged: it is not JSON",
+    "[]": "has no nbformat",
+    '{"nbformat": "4"}': "has no nbformat",
+    '{"nbformat": 4}': "has no cells",
+    '{"nbformat": 5, "cells": []}': "has the notebook format 5, and this kit reads 1 to 4",
+    '{"nbformat": 3, "worksheets": 3}': "has the old notebook format 3 and cannot be converted",
+    '{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}]}': "cell 1 has no text",
+    '{"nbformat": 4, "cells": [3, {"cell_type": "code", "metadata": 3}]}': "defines nothing",
+    '{"nbformat": 4, "cells": []}': "defines nothing that is asked for: test_transform, ",
+}
+
+
+@pytest.mark.parametrize("content", NOT_NOTEBOOKS)
+def test_what_is_no_notebook_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "lab.ipynb"
+    path.write_bytes(content.encode("latin-1"))
+
+    with pytest.raises(SourceError) as refused, opened(path):
+        pass
+
+    assert str(refused.value).startswith("lab.ipynb ")
+    assert NOT_NOTEBOOKS[content] in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_old_notebook_is_converted(tmp_path):
+    cells = [v3.new_code_cell("%pylab\nclass CNN: number = 3")]
+    made = v3.new_notebook(worksheets=[v3.new_worksheet(cells=cells)])
+    path = tmp_path / "lab.ipynb"
+    path.write_text(v3.writes_json(made))
+
+    assert which(notebook.read(path), "cnn.py", "CNN") == 3
+
+
+def test_too_much_code_or_too_many_cells_or_bytes_are_refused(tmp_path, monkeypatch):
+    written(tmp_path / "cells.ipynb", *["class CNN: pass"] * 2001)
+    written(tmp_path / "code.ipynb", f"class CNN: pass\n# {'x' * (1 << 20)}")
+    (tmp_path / "bytes.ipynb").write_text(" " * (20 << 20) + "{}")
+
+    for name, said in (("cells", "2,000 cells"), ("code", "1 MB"), ("bytes", "20 MB")):
+        with pytest.raises(SourceError, match=said), opened(tmp_path / f"{name}.ipynb"):
+            pass
+
+
+# Where a notebook lies
+
+
+def test_a_notebook_alone_in_a_folder_or_an_archive_is_what_is_graded(tmp_path):
+    place = written(tmp_path / "ada" / "lab.ipynb", "import helper\nclass CNN: pass")
+    (tmp_path / "ada" / "helper.py").write_text("x = 1")
+    with zipfile.ZipFile(tmp_path / "ada.zip", "w") as archive:
+        for file in (tmp_path / "ada").iterdir():
+            archive.write(file, f"ada/{file.name}")
+
+    for path in (tmp_path / "ada", tmp_path / "ada.zip"):
+        with opened(path) as inside:
+            assert list(find(inside.path)) == ["cnn"]
+            assert (inside.path / "helper.py").read_text() == "x = 1"
+        assert not inside.path.exists()
+    assert digest(tmp_path / "ada") == digest(tmp_path / "ada.zip")
+    assert originals(tmp_path / "ada") == {"cnn": place}
+
+
+def test_a_notebook_by_its_name_gets_none_of_its_neighbours(tmp_path):
+    written(tmp_path / "ada.ipynb", "class CNN: pass")
+    (tmp_path / "eve.py").write_text("x = 1")
+
+    with opened(tmp_path / "ada.ipynb") as inside:
+        assert [file.name for file in inside.path.iterdir()] == ["cnn.py"]
+
+
+def test_files_of_exercises_count_before_a_notebook_which_is_said_if_it_has_code(tmp_path):
+    written(tmp_path / "lab.ipynb", "class CNN: pass")
+    (tmp_path / "fnn.py").touch()
+
+    with opened(tmp_path) as inside:
+        assert list(find(inside.path)) == ["fnn"]
+    assert notes(tmp_path)[0].startswith("lab.ipynb was not graded")
+
+    (tmp_path / "lab.ipynb").write_bytes((ROOT / "exercises" / "mnist_lab.ipynb").read_bytes())
+    assert notes(tmp_path) == ()
+
+
+def test_several_notebooks_with_exercises_are_refused_by_name(tmp_path):
+    written(tmp_path / "a.ipynb", "class CNN: pass")
+    written(tmp_path / "b.ipynb", "x = 1")
+    assert list(originals(tmp_path)) == ["cnn"]
+    written(tmp_path / "c.ipynb", "class FNN: pass")
+
+    with pytest.raises(SourceError, match=r"several notebooks with exercises, a\.ipynb, c\.ipynb"):
+        notes(tmp_path)
+
+
+def test_a_notebook_that_is_a_link_is_refused(tmp_path):
+    place = written(tmp_path / "other" / "lab.ipynb", "class CNN: pass")
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "lab.ipynb").symlink_to(place)
+
+    for path in (tmp_path / "ada", tmp_path / "ada" / "lab.ipynb"):
+        with pytest.raises(SourceError, match="is a link"):
+            notes(path)
+
+
+def test_a_digest_is_of_the_code_and_not_of_what_was_printed(tmp_path):
+    first = digest(written(tmp_path / "a.ipynb", "x = 1", "class CNN: pass"))
+    cells = [v4.new_code_cell("class CNN: pass", outputs=[v4.new_output("stream", text="hello")])]
+    (tmp_path / "b.ipynb").write_text(json.dumps(v4.new_notebook(cells=cells)))
+
+    assert digest(tmp_path / "b.ipynb") == first
+    assert digest(written(tmp_path / "c.ipynb", "class CNN: x = 1")) != first
