@@ -326,6 +326,11 @@ def grade_command(
     metavar="ADDRESS",
     help="Grade on the workers of the Dask scheduler at this address.",
 )
+@click.option(
+    "--require",
+    type=click.Choice(["strict"]),
+    help="Grade nothing where a wall around a submission is not enforced.",
+)
 @quiet_option
 def grade_class_command(
     submissions: Path,
@@ -334,6 +339,7 @@ def grade_class_command(
     full: bool,
     seed: int | None,
     cluster: str | None,
+    require: str | None,
     quiet: bool,
 ) -> None:
     """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner.
@@ -358,6 +364,7 @@ def grade_class_command(
                 tier="full" if full else "quick",
                 seed=seed,
                 jobs=jobs,
+                strict=require == "strict",
                 cluster=cluster,
                 progress=progress,
             )

@@ -17,10 +17,11 @@ from nbformat import v4
 
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import journal, run
+from mnist_lab.grading.batch.desk import Desk
 from mnist_lab.grading.batch.handed_in import find
 from mnist_lab.grading.batch.local import grade_here
-from mnist_lab.grading.batch.results import Graded, Options
-from mnist_lab.grading.warm import Jobs
+from mnist_lab.grading.batch.results import Graded, NotGraded, Options
+from mnist_lab.grading.warm import Jobs, Run
 from mnist_lab.submission.server import default_isolation
 
 pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="runs are forked on Linux")
@@ -182,3 +183,26 @@ def test_a_full_run_keeps_the_accuracies_and_where_the_digits_are_from(tmp_path)
     assert found.learners[0].outcome.digits in ("mnist", "sample")
     page = (tmp_path / "out" / "class.html").read_text()
     assert f"{reached.values[0]:.2%}" in page
+
+
+def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path):
+    hand_in(tmp_path / "in", "ada")
+    asked = []
+
+    class Refusing:
+        def open(self):
+            return self
+
+        def grade(self, arguments, limit):
+            asked.append(arguments)
+            return Run(4, "ERROR: The wall network is not enforced here.\n", {})
+
+        def close(self):
+            pass
+
+    desk = Desk(Options("quick", 3, "0+tests", strict=True), Refusing())
+    outcome = desk.grade("ada", tmp_path / "in" / "ada")
+
+    assert outcome == NotGraded("The wall network is not enforced here.")
+    assert all(each[each.index("--require") + 1] == "strict" for each in asked)
+    assert asked

@@ -95,7 +95,10 @@ class Desk:
             folder.mkdir()
             submission = unpack(submission, folder)
         arguments = run.arguments(
-            submission, full=self.options.tier == "full", seed=self.options.seed
+            submission,
+            full=self.options.tier == "full",
+            seed=self.options.seed,
+            strict=self.options.strict,
         )
         ended = self._ready().grade(arguments, self.options.limit)
         if ended.status not in ANSWERED or "grade" not in ended.result:

@@ -19,15 +19,17 @@ __all__ = ["Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_jso
 @dataclass(frozen=True)
 class Options:
     """What decides a grade besides the submission: the tier, the seed of the grader's draws, and
-    the kit, which is told by its version and a digest of its code, checks and points.
+    the kit, which is told by its version and a digest of its code, checks and points; and whether
+    there is one at all where a wall is not enforced: none if ``strict``.
     """
 
     tier: Literal["quick", "full"]
     seed: int
     kit: str
+    strict: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        return {"tier": self.tier, "seed": self.seed, "kit": self.kit}
+        return {"tier": self.tier, "seed": self.seed, "kit": self.kit, "strict": self.strict}
 
     @property
     def limit(self) -> float:

@@ -58,14 +58,15 @@ def grade_class(
     seed: int | None = None,
     jobs: int | None = None,
     cluster: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Analysis:
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
 
     What the journal in ``out`` knows is not graded again. ``seed`` is the journal's, or a fresh
     one, unless given. ``jobs`` submissions are graded at a time, as many as there are cores unless
-    given; with ``cluster`` it is the workers of the Dask scheduler at that address who grade.
-    Raises ``ClassError``.
+    given; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
+    ``strict``, nothing is graded where a wall is not enforced. Raises ``ClassError``.
     """
     progress = progress or Progress()
     listing = find(submissions)
@@ -74,7 +75,7 @@ def grade_class(
         with Journal(out) as journal:
             if seed is None:
                 seed = single.fresh_seed() if journal.seed is None else journal.seed
-            options = Options(tier, seed, fingerprint())
+            options = Options(tier, seed, fingerprint(), strict)
             journal.begin(options)
             known = _look_up(listing.submissions, journal, options)
             engine = _engine(jobs, cluster)
