@@ -78,12 +78,13 @@ function meanOf(ink, side, left, top, width) {
 // Show what the models say to `pixels`, or nothing if they are null.
 function show(pixels) {
   paint(seen, pixels ?? new Float32Array(784));
+  document.getElementById("hint").hidden = pixels !== null;
   const started = performance.now();
   const answers = pixels ? answer(pixels) : models.map(() => null);
   const milliseconds = performance.now() - started;
   document.querySelectorAll("[data-model]").forEach((card, place) => tell(card, answers[place]));
   document.getElementById("took").textContent = pixels
-    ? `Answered in ${milliseconds.toFixed(1)} ms.`
+    ? `Answered in ${milliseconds.toFixed(1)}\u00a0ms.`
     : "";
 }
 
