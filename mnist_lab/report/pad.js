@@ -216,5 +216,8 @@ document.querySelectorAll("[data-load]").forEach((button) =>
 
 clear();
 show(null);
-// A browser compiles well what has run a few times: be ready for the first stroke.
-for (let run = 0; run < 5; run++) setTimeout(() => answer(new Float32Array(784)), 40 * run);
+// A browser compiles what has run a few times: be ready for the first stroke.
+const allInk = new Float32Array(pad.width * pad.height).fill(1);
+for (let run = 0; run < 8; run++) {
+  setTimeout(() => answer(asMnist(allInk, pad.width)), 30 * run);
+}
