@@ -30,6 +30,14 @@ __all__ = [
 ]
 
 DPI = 120
+COLOURS = {
+    "#0072b2": "var(--accent)",
+    "#e69f00": "var(--second)",
+    "#ffffff": "var(--card)",
+    "#dddddd": "var(--line)",
+    "#000000": "currentColor",
+}
+"""The colours of the pictures by those of the page, which has others in the dark."""
 
 
 def write(comparison: Comparison, out: Path) -> Path:
@@ -64,6 +72,7 @@ def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, by
 
     from mnist_lab.plots import FIGURES
     from mnist_lab.report import notebook, words
+    from mnist_lab.report.live import live
 
     files: dict[str, bytes] = {}
     drawings, drawn = {}, {}
@@ -81,7 +90,8 @@ def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, by
     said: dict[str, Any] = {"comparison": comparison, "grade": grade, "words": words}
     said["pictures"] = words.pictures(comparison)
     files["report.md"] = render("report.md.jinja", **said).encode()
-    files["report.html"] = render("report.html.jinja", drawings=drawings, **said).encode()
+    page = render("report.html.jinja", drawings=drawings, live=live(comparison), **said)
+    files["report.html"] = page.encode()
     made = notebook.as_notebook(comparison, said["pictures"], drawn, grade)
     files[notebook.FILE] = made.encode()
     files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS]), grade).encode()
@@ -96,7 +106,7 @@ def _draw(name: str, figure: Figure) -> tuple[str, bytes]:
         engine.execute(figure)
         figure.set_layout_engine(None)  # "none" would draw everything once more
     svg, png = io.StringIO(), io.BytesIO()
-    with rc_context({"svg.hashsalt": name}):
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
         figure.savefig(svg, format="svg", metadata={"Date": None})
     figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
     return _with_own_names(name, svg.getvalue()), png.getvalue()
@@ -108,6 +118,10 @@ def _with_own_names(name: str, svg: str) -> str:
 
 
 def _for_page(svg: str) -> str:
-    """The element ``svg`` alone, hidden from screen readers: the page names it in words."""
+    """The element ``svg`` alone in the page's colours, hidden from screen readers: the page names
+    it in words.
+    """
     element = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    element = re.sub(r'(fill|stroke)="(#[0-9a-f]{6})"', r'style="\1: \2"', element)
+    element = re.sub("|".join(COLOURS), lambda found: COLOURS[found[0]], element)
     return element.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1).strip()

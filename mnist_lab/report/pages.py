@@ -1,7 +1,13 @@
-"""Templates to text. What ends in ``.html`` is escaped; a name that is not given is an error."""
+"""Templates to text. What ends in ``.html`` is escaped; a name that is not given is an error.
+
+A page says to the browser what it may load and run: nothing but itself, and of scripts the files
+``.js`` of this folder, each known by its digest.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -30,7 +36,25 @@ def _environment() -> Environment:
     )
     environment.filters["code"] = code
     environment.filters["cell"] = cell
+    environment.globals["script"] = script
+    environment.globals["allowed"] = allowed
     return environment
+
+
+def script(name: str) -> Markup:
+    """The element ``script`` with the text of ``name``, a file of this folder."""
+    return Markup("<script>{}</script>").format(Markup(_source(name)))
+
+
+def allowed(name: str) -> Markup:
+    """What lets the script ``name``, as it is, run under a Content-Security-Policy."""
+    digest = hashlib.sha256(_source(name).encode()).digest()
+    return Markup(f"'sha256-{base64.b64encode(digest).decode()}'")
+
+
+@cache
+def _source(name: str) -> str:
+    return "\n" + (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def cell(text: str) -> str:

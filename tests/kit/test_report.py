@@ -47,7 +47,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self.open or "svg" in self.open:
+        if {"style", "svg", "script", "noscript"} & set(self.open):
             return
         self.said.append(data)
         if self.rows and {"td", "th"} & set(self.open):
@@ -177,29 +177,28 @@ def test_both_pages_say_what_is_confused_most(written, page, results):
         assert said in (written / "report.md").read_text("utf-8")
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_runs_nothing(page):
+def test_the_page_loads_nothing_from_elsewhere(page):
     tags = {tag for tag, _ in page.tags}
-    assert not tags & {"script", "link", "iframe"}
+    assert not tags & {"iframe", "object", "embed"}
     sources = [
         value
         for _, attributes in page.tags
         for name, value in attributes.items()
         if name in ("src", "href", "xlink:href", "srcset")
     ]
-    allowed = re.compile(r"#|data:image/png;base64,|results\.json$")
+    allowed = re.compile(r"#|data:,$|data:image/png;base64,|results\.json$")
     assert all(allowed.match(source) for source in sources)
 
 
-def test_the_page_is_small(written):
-    assert (written / "report.html").stat().st_size < 1_500_000
-
-
-def test_every_picture_is_in_the_page_named_and_captioned(page):
-    cards = [attributes for _, attributes in page.tags if attributes.get("class") == "card"]
-    assert len(cards) == 5
+def test_every_picture_is_in_the_page_and_named(page, comparison):
+    cards = [
+        attributes for _, attributes in page.tags if "card" in attributes.get("class", "").split()
+    ]
+    assert len(cards) == 3
     assert all(card["role"] == "img" and card["aria-label"] for card in cards)
-    tags = [tag for tag, _ in page.tags]
-    assert tags.count("svg") == tags.count("figcaption") == tags.count("figure") == 5
+    roles = [attributes.get("role") for tag, attributes in page.tags if tag == "svg"]
+    assert roles.count("grid") == len(comparison.results)
+    assert roles.count("img") == 12
 
 
 def test_ids_of_the_page_are_unique_and_lead_somewhere(page):
