@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -331,6 +332,7 @@ def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):
     row = rows(tmp_path / "out")[-1]
     assert (row["name"], row["score"], row["outcome"]) == ("empty", "", "not graded")
     assert "none of the exercises" in row["reason"]
+    assert str(tmp_path) not in row["reason"]
 
 
 def test_a_folder_that_cannot_be_read_costs_only_itself(handed_in, tmp_path, engine, monkeypatch):
@@ -515,6 +517,14 @@ def test_the_feedback_says_what_is_wrong_and_what_to_do():
     for text in told.values():
         for part in ("No ReLU.", "Equal.", "Look.", "cnn.py:3"):
             assert part in text
+
+
+def test_a_note_on_how_the_submission_was_read_is_in_the_feedback():
+    noted = replace(graded().grade, notes=("The last <b> of two definitions counts.",))
+    told = pages.feedback(Learner("ada", "ada", Graded(noted)), attainable=85)
+
+    assert "The last &lt;b&gt; of two definitions counts." in told["html"]
+    assert "of two definitions counts." in told["md"]
 
 
 def test_who_could_not_be_graded_is_told_why():

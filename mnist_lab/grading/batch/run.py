@@ -104,7 +104,9 @@ def _look_up(submissions: Sequence[HandedIn], journal: Journal, options: Options
         try:
             digest = handed.digest()
         except SourceError as error:
-            known.outcomes[handed.name] = NotGraded(one_line(str(error)))
+            # Where the class lies is nothing that learners are to read.
+            reason = str(error).replace(str(handed.path), handed.path.name)
+            known.outcomes[handed.name] = NotGraded(one_line(reason))
             continue
         known.digests[handed.name] = digest
         outcome = journal.find(digest, options)
