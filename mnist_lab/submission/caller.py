@@ -68,20 +68,24 @@ class Caller:
         self._path, self._start = path, start
         self._worker: Worker | None = None
         self._unusable: SubmissionFailure | None = None
-        self._deadline: float | None = None
+        self._left: float | None = None
         self._budget = CALL_LIMIT
         self.generation = 0
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """All calls inside share ``seconds`` of wall-clock time, less what importing takes."""
-        before = self._budget, self._deadline
+        """All calls inside share ``seconds`` of wall-clock time, less what importing takes.
+
+        Only waiting for an answer counts: how long the grader thinks is nothing that a learner
+        could do something about.
+        """
+        before = self._budget, self._left
         self._ready_quietly()
-        self._budget, self._deadline = seconds, time.monotonic() + seconds
+        self._budget = self._left = seconds
         try:
             yield
         finally:
-            self._budget, self._deadline = before
+            self._budget, self._left = before
 
     def ask(self, operation: str, request: Message, doing: str) -> Message:
         """The reply of the learner's side; ``doing`` says in their terms what is tried.
@@ -89,13 +93,16 @@ class Caller:
         Raises ``SubmissionFailure``, and nothing else.
         """
         worker = self._ready()
-        left = self._budget
-        if self._deadline is not None:
-            left = max(self._deadline - time.monotonic(), 0.0)
+        asked = time.monotonic()
         try:
-            reply = worker.ask(operation, request, left)
+            reply = worker.ask(
+                operation, request, self._budget if self._left is None else self._left
+            )
         except EndedError as ended:
             raise self._lost(ended, doing, self._budget) from None
+        finally:
+            if self._left is not None:
+                self._left = max(self._left - (time.monotonic() - asked), 0.0)
         return self._checked(reply, doing)
 
     @contextmanager

@@ -443,6 +443,16 @@ def test_a_worker_has_one_thread_and_can_train(hand_in):
     assert losses[-1] < losses[0] / 2
 
 
+def test_what_the_grader_takes_to_think_is_not_the_learners_time(hand_in, monkeypatch):
+    model = hand_in(WORKING).build("FNN")
+    now, thought = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now() + thought[0])
+    with model._caller.limit(10):
+        model(IMAGES)
+        thought[0] = 1000.0
+        assert model(IMAGES).shape == (3, 10)
+
+
 def test_a_training_on_one_batch_ends_where_its_loss_is_low_enough(hand_in):
     model = hand_in(WORKING).build("FNN")
     losses = model.fit(IMAGES, torch.tensor([1, 2, 3]), steps=200, lr=1e-2, until=0.5)
