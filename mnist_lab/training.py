@@ -30,16 +30,20 @@ __all__ = [
     "Epoch",
     "History",
     "Settings",
+    "Stream",
     "Watch",
     "evaluate",
     "predict",
     "resolve_device",
+    "stream",
     "train",
     "train_together",
 ]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 MakeOptimizer = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
+Stream = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
+"""The images, float32 (N, 1, 28, 28), and labels of an epoch, from 0, in some whole batches."""
 
 CHUNK = 1024
 """Images that are augmented, predicted and counted at a time on a CPU: they stay in its cache."""
@@ -128,19 +132,20 @@ def train(
     loss: Loss = cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
+    made: Stream | None = None,
 ) -> History:
     """Train ``model`` in place on ``digits.train`` and evaluate it on ``digits.test`` each epoch.
 
     ``model`` maps float32 (N, 1, 28, 28) to (N, 10); ``loss(logits, labels)`` is a mean over the
     batch; ``optimizer(parameters, learning_rate)`` makes the optimizer. A loss that is no longer
     finite or Ctrl-C ends the training: the model then has the weights of its last finished epoch,
-    and ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
-    ``DeviceError`` for a GPU that is not there.
+    and ``History.stopped`` says so. ``made`` is what ``stream`` gives for these digits and
+    settings, where somebody has made it before. Raises ``ValueError`` for settings that make no
+    sense and ``DeviceError`` for a GPU that is not there.
     """
-    named = {"model": model}
-    return train_together(named, digits, settings, loss=loss, optimizer=optimizer, watch=watch)[
-        "model"
-    ]
+    return train_together(
+        {"model": model}, digits, settings, loss=loss, optimizer=optimizer, watch=watch, made=made
+    )["model"]
 
 
 def train_together(
@@ -151,6 +156,7 @@ def train_together(
     loss: Loss = cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
+    made: Stream | None = None,
 ) -> dict[str, History]:
     """As ``train``, for several models on one stream of digits, epoch by epoch.
 
@@ -169,7 +175,8 @@ def train_together(
     with torch.random.fork_rng():
         try:
             for epoch in range(settings.epochs):
-                _one_epoch(runs, digits.train, test, epoch, settings, device, watch)
+                chunks = made(epoch) if made else stream(digits.train, epoch, settings, device)
+                _one_epoch(runs, chunks, test, epoch, settings, watch)
         except KeyboardInterrupt:
             interrupted = True
             for name, run in runs.items():
@@ -181,6 +188,25 @@ def train_together(
     return {
         name: History(tuple(run.epochs), run.stopped, interrupted) for name, run in runs.items()
     }
+
+
+def stream(
+    train: Split, epoch: int, settings: Settings, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """An epoch (from 0) of training digits, shuffled and augmented, some whole batches at a time:
+    images float32 (N, 1, 28, 28) and labels (N,), on ``device``.
+    """
+    order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
+    draws = draw(settings.seed, epoch, len(train))
+    batches = max(1, CHUNK // settings.batch_size)
+    size = len(train) if device.type == "cuda" else batches * settings.batch_size
+    for chosen in order.split(size):
+        digits = train[chosen]
+        images = digits.images.to(device)
+        yield (
+            augment(images, draws[chosen]) if settings.augment else normalise(images),
+            digits.labels.to(device),
+        )
 
 
 def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
@@ -355,14 +381,13 @@ def _prefer_channels_last(model: nn.Module, images: Tensor) -> None:
 
 def _one_epoch(
     runs: Mapping[str, _Run],
-    train: Split,
+    chunks: Iterator[tuple[Tensor, Tensor]],
     test: tuple[Tensor, Tensor],
     epoch: int,
     settings: Settings,
-    device: torch.device,
     watch: Watch,
 ) -> None:
-    for images, labels in _stream(train, epoch, settings, device):
+    for images, labels in chunks:
         for name, run in runs.items():
             if not run.stopped:
                 run.learn(images, labels, settings.batch_size)
@@ -372,23 +397,6 @@ def _one_epoch(
     for name, run in runs.items():
         if not run.stopped:
             watch.finished(name, epoch + 1, run.finish_epoch(*test))
-
-
-def _stream(
-    train: Split, epoch: int, settings: Settings, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch (from 0) of training digits, shuffled and augmented, whole batches at a time."""
-    order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
-    draws = draw(settings.seed, epoch, len(train))
-    batches = max(1, CHUNK // settings.batch_size)
-    size = len(train) if device.type == "cuda" else batches * settings.batch_size
-    for chosen in order.split(size):
-        digits = train[chosen]
-        images = digits.images.to(device)
-        yield (
-            augment(images, draws[chosen]) if settings.augment else normalise(images),
-            digits.labels.to(device),
-        )
 
 
 def _forward(model: nn.Module, images: Tensor) -> Tensor:

@@ -120,12 +120,13 @@ class Jobs:
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
-    once for all.
+    once for all, and augmented once for all with the ``seed`` of the runs.
     """
 
-    def __init__(self, tier: Literal["quick", "full"] = "quick") -> None:
-        self._tier, self._lock, self._closed = tier, threading.Lock(), False
-        self._socket, self._process = _begin(tier)
+    def __init__(self, tier: Literal["quick", "full"] = "quick", seed: int = 0) -> None:
+        self._tier, self._seed = tier, seed
+        self._lock, self._closed = threading.Lock(), False
+        self._socket, self._process = _begin(tier, seed)
 
     def open(self) -> Job:
         """A new job, with a server for submissions of its own. Raises ``JobError``.
@@ -140,7 +141,7 @@ class Jobs:
                 self._socket.close()
                 self._process.kill()
                 self._process.wait()
-                self._socket, self._process = _begin(self._tier)
+                self._socket, self._process = _begin(self._tier, self._seed)
                 job = self._opened()
         if job is None:
             raise JobError(f"What starts runs has ended with status {self._process.wait()}.")
@@ -215,7 +216,7 @@ class Job:
 
 def main() -> None:
     """Serve until the caller hangs up: ``one`` job or many of a tier, on a descriptor."""
-    kind, descriptor = sys.argv[1:]
+    kind, descriptor, seed = sys.argv[1:]
     caller = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
     if kind == "one":
@@ -224,14 +225,15 @@ def main() -> None:
         _serve(caller, server)
     else:
         _preload()
-        _serve_many(caller, _digits() if kind == "full" else None)
+        digits = _digits() if kind == "full" else None
+        _serve_many(caller, digits, _augmented(digits, int(seed)) if digits else None)
 
 
-def _begin(kind: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     with theirs:
         return ours, subprocess.Popen(
-            [*command("mnist_lab.grading.warm"), kind, str(theirs.fileno())],
+            [*command("mnist_lab.grading.warm"), kind, str(theirs.fileno()), str(seed)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=environment(),
@@ -274,7 +276,19 @@ def _digits() -> Digits:
     return data.load()
 
 
-def _serve_many(caller: socket.socket, digits: Digits | None) -> None:
+def _augmented(digits: Digits, seed: int) -> int | None:
+    """What the accuracy checks train on; each run makes its own where this cannot be had."""
+    from mnist_lab.submission import augmented
+    from mnist_lab.training import Settings
+
+    with contextlib.suppress(OSError):
+        return augmented.make(digits.train, Settings(seed=seed, device="cpu"))
+    return None
+
+
+def _serve_many(
+    caller: socket.socket, digits: Digits | None = None, augmented: int | None = None
+) -> None:
     """Fork a process for each job until the caller hangs up; they end with this one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks how a job's process ended.
     while True:
@@ -287,14 +301,19 @@ def _serve_many(caller: socket.socket, digits: Digits | None) -> None:
             _die_with_parent()
             caller.close()
             try:
-                _serve(channel, Server(), digits)
+                _serve(channel, Server(augmented), digits, augmented)
             finally:
                 os._exit(0)
         channel.close()
         caller.sendall(b"1")
 
 
-def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
+def _serve(
+    caller: socket.socket,
+    server: Server,
+    digits: Digits | None = None,
+    augmented: int | None = None,
+) -> None:
     """Fork a run for each request until the caller hangs up."""
     with caller.makefile("r", encoding="utf-8") as requests:
         for line in requests:
@@ -310,7 +329,7 @@ def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) 
                 answer = Run(status, _last(output), _read(result))
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
-                server = Server()
+                server = Server(augmented)
             with contextlib.suppress(OSError):
                 caller.sendall(json.dumps(asdict(answer)).encode() + b"\n")
     server.close()

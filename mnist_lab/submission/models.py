@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from mnist_lab import training
 from mnist_lab.data import Digits, Split
+from mnist_lab.submission import augmented
 from mnist_lab.submission.wire import DTYPES, Message
 from mnist_lab.submission.workbench import (
     ReturnedError,
@@ -167,7 +168,8 @@ def learn(bench: Workbench, request: Message) -> Message:
             logits.append(training.predict(model, test, fields["device"]))
 
     digits = Digits(Split(arrays["images"], arrays["labels"]), test, "mnist", fields["seed"])
-    history = training.train(model, digits, settings, watch=Predict())
+    made = augmented.made(digits.train.images, digits.train.labels, settings)
+    history = training.train(model, digits, settings, watch=Predict(), made=made)
     model.to("cpu")
     epochs = [
         {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "seconds": epoch.seconds}

@@ -67,10 +67,12 @@ class Server:
 
     A fork of the grader may go on using it, one at a time. It ends with the thread that made it.
     ``walls`` are known once it was waited for: of each of ``walls.WALLS`` whether it is
-    ``enforced``, ``degraded`` or ``unavailable``.
+    ``enforced``, ``degraded`` or ``unavailable``. ``augmented`` is a descriptor that
+    ``augmented.make`` gave, for its workers to train on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, augmented: int | None = None) -> None:
+        self._augmented = augmented
         self.walls: Mapping[str, str] = walls.UNTRIED
         self._level, self._ready = enclosure.level(), False
         self._start()
@@ -147,7 +149,7 @@ class Server:
             run = [*command("mnist_lab.submission.server"), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*(enclosed or ()), *run],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._given()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -159,8 +161,12 @@ class Server:
             "baits": self._baits.told,
             "change_user": change_user,
             "namespaces": self._level != "process",
+            "augmented": self._augmented,
         }
         self._socket.sendall(json.dumps(settings).encode())
+
+    def _given(self) -> list[int]:
+        return [] if self._augmented is None else [self._augmented]
 
     def _forget(self) -> None:
         """Let go of a server that has died."""
@@ -229,6 +235,10 @@ def main() -> None:
     enclosure.only_what_is_needed()
     settings = json.loads(grader.recv(4096))
     _preload()
+    if (descriptor := settings.pop("augmented")) is not None:
+        from mnist_lab.submission import augmented
+
+        augmented.attach(descriptor)
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     nursery = _Nursery(grader, settings)

@@ -69,7 +69,7 @@ def test_training_is_the_plain_loop_over_the_same_stream(model):
     optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
     plain_epochs = []
     for number in (0, 1):
-        [(images, labels)] = training._stream(DIGITS.train, number, SHORT, torch.device("cpu"))
+        [(images, labels)] = training.stream(DIGITS.train, number, SHORT, torch.device("cpu"))
         losses, correct = 0.0, 0
         for batch, answers in zip(images.split(64), labels.split(64), strict=True):
             optimizer.zero_grad()
@@ -91,7 +91,7 @@ def test_training_is_the_plain_loop_over_the_same_stream(model):
 
 
 def test_the_stream_is_every_digit_once_shuffled_and_augmented():
-    [(images, labels)] = training._stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
+    [(images, labels)] = training.stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
 
     augmented = augment(DIGITS.train.images, draw(0, 0, 300))
     same = (images.flatten(1)[:, None] - augmented.flatten(1)[None]).abs().amax(2) < 1e-5
@@ -103,10 +103,10 @@ def test_the_stream_is_every_digit_once_shuffled_and_augmented():
 
 
 def test_the_size_of_the_chunks_does_not_matter(monkeypatch):
-    [(images, labels)] = training._stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
+    [(images, labels)] = training.stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
     monkeypatch.setattr(training, "CHUNK", 128)
 
-    chunks = list(training._stream(DIGITS.train, 0, SHORT, torch.device("cpu")))
+    chunks = list(training.stream(DIGITS.train, 0, SHORT, torch.device("cpu")))
 
     assert [len(part) for part, _ in chunks] == [128, 128, 44]
     assert torch.allclose(torch.cat([part for part, _ in chunks]), images, atol=1e-5)
@@ -115,7 +115,7 @@ def test_the_size_of_the_chunks_does_not_matter(monkeypatch):
 
 def test_without_augmentation_the_stream_is_the_digits_as_they_are():
     settings = Settings(augment=False, device="cpu")
-    [(images, _)] = training._stream(DIGITS.train, 0, settings, torch.device("cpu"))
+    [(images, _)] = training.stream(DIGITS.train, 0, settings, torch.device("cpu"))
 
     plain = normalise(DIGITS.train.images)
 
@@ -172,7 +172,7 @@ def test_training_leaves_the_global_random_state_alone():
 
 def test_loss_and_optimizer_are_the_callers():
     ours, plain = new(LogisticRegression), new(LogisticRegression)
-    [(images, labels)] = training._stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
+    [(images, labels)] = training.stream(DIGITS.train, 0, SHORT, torch.device("cpu"))
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.5)
     for batch, answers in zip(images.split(64), labels.split(64), strict=True):
         optimizer.zero_grad()

@@ -40,7 +40,7 @@ class Desks:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._jobs = Jobs(options.tier) if default_isolation() == "fork" else None
+        self._jobs = Jobs(options.tier, options.seed) if default_isolation() == "fork" else None
 
     def open(self) -> Desk:
         """A new desk; each thread needs one of its own."""
