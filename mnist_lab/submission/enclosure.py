@@ -103,8 +103,10 @@ def remove(folder: str) -> None:
     try:
         os.rmdir(folder)
     except OSError:
-        subprocess.run(["chmod", "-R", "u+rwX", folder], stderr=subprocess.DEVNULL)
         subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
+        if os.path.lexists(folder):  # Some folder in it may not be looked into.
+            subprocess.run(["chmod", "-R", "u+rwX", folder], stderr=subprocess.DEVNULL)
+            subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
 
 
 def variables(kit: str) -> dict[str, str]:

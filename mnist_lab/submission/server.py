@@ -40,8 +40,10 @@ __all__ = [
 
 Isolation = Literal["fork", "spawn", "none"]
 
-START_LIMIT, ANSWER_LIMIT = 120.0, 10.0
-"""Seconds for importing torch on a slow disk, and for any answer after that."""
+START_LIMIT, ANSWER_LIMIT, CLEAR_LIMIT = 120.0, 10.0, 120.0
+"""Seconds for importing torch on a slow disk, for any answer after that, and for removing what a
+worker has left, which may be many thousand folders in one another.
+"""
 
 LOOK_EVERY = 0.2
 """Seconds between two counts of processes, where the kernel does not limit their number."""
@@ -108,7 +110,7 @@ class Server:
 
         It may end by itself within ``grace`` seconds. Raises ``ServerError``.
         """
-        return self._ask({"stop": pid, "grace": grace})
+        return self._ask({"stop": pid, "grace": grace}, limit=grace + CLEAR_LIMIT)
 
     def close(self) -> None:
         """End the server, its workers and all that they started, unless it is another process's."""
@@ -181,12 +183,17 @@ class Server:
             self._baits.close()
             enclosure.remove(str(self._folder))
 
-    def _ask(self, request: dict[str, Any], descriptors: list[int] | None = None) -> int:
+    def _ask(
+        self,
+        request: dict[str, Any],
+        descriptors: list[int] | None = None,
+        limit: float = ANSWER_LIMIT,
+    ) -> int:
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors or [])
         except OSError as error:
             raise ServerError(f"the server has ended ({error})") from error
-        answer: int = self._read(ANSWER_LIMIT)
+        answer: int = self._read(limit)
         return answer
 
     def _read(self, seconds: float) -> Any:
