@@ -8,12 +8,14 @@ ours rejects and names.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import multiprocessing
 import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,12 +29,14 @@ import mutants  # noqa: E402
 from rich.progress import track  # noqa: E402
 from usual_grader import accepts  # noqa: E402
 
-from mnist_lab import data  # noqa: E402
+from mnist_lab import data, kit  # noqa: E402
 from mnist_lab.diagnosis.faults import bank  # noqa: E402
 from mnist_lab.submission.server import Server  # noqa: E402
 
 TABLE = ROOT / "docs" / "faults.md"
 LIMIT = 300
+DIGITS: data.Digits
+SERVER: Server
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", type=Path, help="write every verdict to this file")
     options.add_argument("--only", default="", help="mutants whose names contain this")
+    options.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     options.add_argument(
         "--bank", action="store_true", help="write docs/faults.md and grade nothing"
     )
@@ -61,33 +66,44 @@ def main() -> None:
         print(f"Wrote {TABLE.relative_to(ROOT)}.")
         return
     chosen = [mutant for mutant in mutants.load() if asked.only in mutant.name]
-    verdicts = judge(chosen)
+    verdicts = judge(chosen, asked.jobs)
     print(summary(verdicts))
     if asked.json:
         asked.json.write_text(json.dumps([asdict(verdict) for verdict in verdicts], indent=1))
 
 
-def judge(chosen: list[mutants.Mutant]) -> list[Verdict]:
+def judge(chosen: list[mutants.Mutant], jobs: int) -> list[Verdict]:
+    """What both graders say, ``jobs`` at a time; each process has a server of its own."""
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin) as pool:
+        list(pool.map(_check_controls, range(jobs)))
+        return list(track(pool.map(_verdict, chosen), "Grading", total=len(chosen)))
+
+
+def _begin() -> None:
+    global DIGITS, SERVER
     torch.set_num_threads(1)
-    digits = data.load("sample")
-    server, verdicts = Server(), []
-    try:
-        for mutant in track(chosen, "Grading"):
-            with tempfile.TemporaryDirectory() as scratch:
-                path = mutants.materialise(mutant, Path(scratch) / "submission")
-                started = time.perf_counter()
-                check, result = marks.first_failure(path, mutant.exercise, 0, server)
-                seconds = time.perf_counter() - started
-                named = (result.cause.fault or "") if result.cause else ""
-                usual = usual_accepts(path / mutant.file, digits)
-            verdicts.append(
-                Verdict(
-                    mutant.name, mutant.exercise, mutant.fault, usual, not check, named, seconds
-                )
-            )
-    finally:
-        server.close()
-    return verdicts
+    DIGITS, SERVER = data.load("sample"), Server()
+    atexit.register(SERVER.close)
+
+
+def _check_controls(number: int) -> None:
+    """Both graders accept the solutions; else what they reject would say nothing."""
+    for exercise in kit.load().exercises:
+        check, _ = marks.first_failure(mutants.SOLUTIONS, exercise.id, 0, SERVER)
+        assert not check, f"ours rejects the solution of {exercise.id}"
+        file = mutants.SOLUTIONS / exercise.file
+        assert usual_accepts(file, DIGITS), f"the usual grader rejects {exercise.file}"
+
+
+def _verdict(mutant: mutants.Mutant) -> Verdict:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = mutants.materialise(mutant, Path(scratch) / "submission")
+        started = time.perf_counter()
+        check, result = marks.first_failure(path, mutant.exercise, 0, SERVER)
+        seconds = time.perf_counter() - started
+        named = (result.cause.fault or "") if result.cause else ""
+        usual = usual_accepts(path / mutant.file, DIGITS)
+    return Verdict(mutant.name, mutant.exercise, mutant.fault, usual, not check, named, seconds)
 
 
 def usual_accepts(file: Path, digits: data.Digits) -> bool:
