@@ -24,6 +24,8 @@ ELSEWHERE = {
     "mnist-lab check-kit": "test_check_kit.py and test_commands.py run it",
     "mnist-lab grade-class SUBMISSIONS --out DIR --cluster": "test_cluster.py runs it",
     "mnist-lab grade-class handed-in": "it needs the cluster of the example",
+    "pytest --submission solutions": "test_plugin.py runs it",
+    "python -c": "it prints nothing",
     "mnist-lab release": "test_release.py runs it on a checkout of its own",
     "mnist-lab gradescope-zip": "test_gradescope.py runs it, and what it makes",
     "mnist-lab new my-lab": "the workspace here is made by it",
