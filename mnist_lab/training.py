@@ -352,9 +352,9 @@ def _start(
 ) -> _Run:
     usual = loss is cross_entropy and optimizer is adam
     if usual and _is_the_labs(model):
-        from mnist_lab.fast import FastSteps
+        from mnist_lab.fast import FastSteps, suits
 
-        if FastSteps.suit(model, device):
+        if suits(model, device):
             return _Run(model, FastSteps(model, settings.learning_rate), loss)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
@@ -403,12 +403,12 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
     """The outputs for ``images`` in eval mode, no gradients."""
     model.eval()
     with torch.inference_mode():
-        parts = images.split(CHUNK)
-        if not _is_the_labs(model):
-            return torch.cat([model(part) for part in parts])
-        from mnist_lab.fast import fast_forward
+        if _is_the_labs(model):
+            from mnist_lab.fast import fast_forward, suits
 
-        return torch.cat([fast_forward(model, part) for part in parts])
+            if suits(model, images.device):
+                return fast_forward(model, images)
+        return torch.cat([model(part) for part in images.split(CHUNK)])
 
 
 def _is_the_labs(model: nn.Module) -> bool:

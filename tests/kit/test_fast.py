@@ -1,82 +1,195 @@
-"""The fast steps keep the mathematics of the plain ones."""
+"""The compiled steps keep the mathematics of the plain ones."""
 
 import copy
+import subprocess
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnist_lab.fast import _GRADIENTS, FastSteps, fast_forward
-from mnist_lab.models import CNN, FNN, MODELS, LogisticRegression
+from mnist_lab import compiled, training
+from mnist_lab.data import Digits, Split
+from mnist_lab.fast import FastSteps, fast_forward, suits
+from mnist_lab.models import CNN, FNN, MODELS
 
 CPU = torch.device("cpu")
 
+needs_a_compiler = pytest.mark.skipif(
+    compiled.library() is None, reason=f"no C compiler here: {compiled.ADVICE}"
+)
 
-def a_batch(size, dtype=torch.float32):
+
+def a_batch(size):
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(size, 1, 28, 28, generator=generator, dtype=dtype)
+    images = torch.randn(size, 1, 28, 28, generator=generator)
     return images, torch.randint(0, 10, (size,), generator=generator)
 
 
-@pytest.mark.parametrize("model", [LogisticRegression, FNN])
-def test_the_written_out_gradients_are_those_of_autograd_in_float64(model):
+def a_model(name):
     torch.manual_seed(0)
-    network = model().double()
-    images, labels = a_batch(23, torch.float64)
-    parameters = list(network.parameters())
-    logits = network(images)
-    expected = torch.autograd.grad(F.cross_entropy(logits, labels), parameters)
-    gradients = [torch.empty_like(parameter) for parameter in parameters]
-
-    outputs = _GRADIENTS[model](
-        images, F.one_hot(labels, 10).double(), [p.detach() for p in parameters], gradients
-    )
-
-    assert torch.allclose(outputs, logits, rtol=0, atol=1e-12)
-    for ours, theirs in zip(gradients, expected, strict=True):
-        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+    return MODELS[name]()
 
 
-@pytest.mark.parametrize("model", MODELS.values())
-def test_three_steps_are_three_steps_of_torch_optim_adam(model):
-    torch.manual_seed(0)
-    plain = model()
-    fast = copy.deepcopy(plain)
-    images, labels = a_batch(23)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
-    expected = []
-    for batch, answers in zip(images.split(10), labels.split(10), strict=True):
+def plain_steps(model, images, labels, batch_size):
+    """The outputs before each step of PyTorch's own loop."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    outputs = []
+    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
         optimizer.zero_grad()
-        logits = plain(batch)
+        logits = model(batch)
         F.cross_entropy(logits, answers).backward()
         optimizer.step()
-        expected.append(logits.detach())
-
-    outputs = FastSteps(fast, 1e-3).learn(images, labels, 10)
-
-    assert torch.allclose(outputs, torch.cat(expected), atol=1e-3)
-    before = nn.utils.parameters_to_vector(plain.parameters())
-    after = nn.utils.parameters_to_vector(fast.parameters())
-    # A correct rewrite can sit some 1e-5 off after three steps of Adam in float32.
-    assert (after - before).abs().max() < 1e-4
-    assert (after - before).abs().mean() < 1e-7
+        outputs.append(logits.detach())
+    return torch.cat(outputs)
 
 
-def test_the_cnn_in_the_blocked_layout_is_the_cnn():
-    torch.manual_seed(0)
-    model = CNN()
-    images, _ = a_batch(65)
+def vector(model):
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", MODELS)
+def test_the_gradient_of_a_batch_is_that_of_autograd_in_float64(name, threads):
+    model = a_model(name)
+    images, labels = a_batch(23)
+    exact = copy.deepcopy(model).double()
+    F.cross_entropy(exact(images.double()), labels).backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in exact.parameters()])
+
+    steps = FastSteps(model, 1e-3)
+    steps.learn(images, labels, 64)
+
+    gradient = steps.mean * 10  # after the first step Adam's mean is a tenth of the gradient
+    assert torch.allclose(gradient.double(), expected, rtol=1e-4, atol=1e-6 * expected.abs().max())
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", MODELS)
+def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
+    model = a_model(name)
+    exact = copy.deepcopy(model).double()
+    images, labels = a_batch(43)
+    expected = plain_steps(exact, images.double(), labels, 10)
+
+    steps = FastSteps(model, 1e-3)
+    outputs = torch.cat([steps.learn(images[:20], labels[:20], 10),
+                         steps.learn(images[20:], labels[20:], 10)])  # fmt: skip
+
+    assert torch.allclose(outputs.double(), expected, atol=1e-4)
+    # Where a gradient is nearly nothing, Adam makes a whole step of its rounding.
+    assert (vector(model).double() - vector(exact)).abs().max() < 1e-4
+    assert (vector(model).double() - vector(exact)).abs().mean() < 1e-7
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [1, 16, 65])
+def test_the_compiled_answers_are_the_models(name, size, threads):
+    model = a_model(name)
+    images, _ = a_batch(size)
 
     with torch.inference_mode():
         assert torch.allclose(fast_forward(model, images), model(images), atol=1e-5)
 
 
-def test_the_fast_steps_suit_only_the_reference_models_in_float32_on_a_cpu():
+@needs_a_compiler
+def test_images_in_any_layout_are_read_as_they_are():
+    model = a_model("cnn")
+    images, labels = a_batch(8)
+    turned = images.transpose(2, 3).contiguous().transpose(2, 3)
+
+    assert torch.equal(fast_forward(model, turned), fast_forward(model, images))
+    assert torch.equal(
+        FastSteps(copy.deepcopy(model), 1e-3).learn(turned, labels, 4),
+        FastSteps(copy.deepcopy(model), 1e-3).learn(images, labels, 4),
+    )
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [(name, parameter) for name in MODELS for parameter, _ in MODELS[name]().named_parameters()],
+)
+def test_a_weight_that_is_no_number_shows_in_the_outputs(name, parameter):
+    model = a_model(name)
+    model.get_parameter(parameter).data.view(-1)[0] = torch.nan
+
+    assert fast_forward(model, a_batch(3)[0]).isnan().any()
+
+
+@needs_a_compiler
+def test_the_compiled_steps_suit_only_the_reference_models_in_float32_on_a_cpu():
     class MyCNN(CNN):
         pass
 
-    assert FastSteps.suit(CNN(), CPU)
-    assert not FastSteps.suit(CNN().double(), CPU)
-    assert not FastSteps.suit(CNN(), torch.device("cuda"))
-    assert not FastSteps.suit(MyCNN(), CPU)
+    assert suits(CNN(), CPU)
+    assert not suits(CNN().double(), CPU)
+    assert not suits(CNN(), torch.device("cuda"))
+    assert not suits(MyCNN(), CPU)
+
+
+def some_digits():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 28, 28), generator=generator).to(torch.uint8)
+    split = Split(images, torch.arange(40) % 10)
+    return Digits(split, split, "sample", 0)
+
+
+@needs_a_compiler
+def test_without_a_compiler_the_same_is_learned(monkeypatch):
+    with_one, without = a_model("fnn"), a_model("fnn")
+    settings = training.Settings(epochs=1, batch_size=16, device="cpu")
+    training.train(with_one, some_digits(), settings)
+    monkeypatch.setattr("mnist_lab.fast.library", lambda: None)
+
+    training.train(without, some_digits(), settings)
+
+    assert not torch.equal(vector(with_one), vector(a_model("fnn")))
+    assert (vector(with_one) - vector(without)).abs().mean() < 1e-7
+
+
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """A machine on which nothing has been compiled yet."""
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
+    compiled.library.cache_clear()
+    yield tmp_path / "cache" / "mnist-lab"
+    compiled.library.cache_clear()
+
+
+@needs_a_compiler
+def test_it_is_compiled_once_and_kept(anew, monkeypatch):
+    assert compiled.library() is not None
+    (made,) = anew.iterdir()
+    compiled.library.cache_clear()
+    monkeypatch.setattr(subprocess, "run", None)
+
+    assert compiled.library() is not None
+    assert list(anew.iterdir()) == [made]
+
+
+@needs_a_compiler
+def test_a_cache_that_cannot_be_written_is_done_without(anew):
+    anew.parent.write_text("no folder")
+
+    assert compiled.library() is not None
+
+
+def test_a_compiler_that_fails_leaves_the_lab_as_it_is_without_one(anew, monkeypatch, tmp_path):
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+
+    assert compiled.library() is None
+    assert list(anew.iterdir()) == []
+    assert not suits(FNN(), CPU)
