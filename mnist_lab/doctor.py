@@ -31,6 +31,7 @@ def findings(directory: Path | None = None) -> Iterator[Finding]:
     yield from (_package(name) for name in PACKAGES)
     if find_spec("torch") is not None:
         yield _gpu()
+        yield _compiler()
         yield _digits(directory)
         yield from _walls()
 
@@ -54,6 +55,14 @@ def _gpu() -> Finding:
     if torch.cuda.is_available():
         return Finding("ok", "gpu", torch.cuda.get_device_name())
     return Finding("note", "gpu", "none that PyTorch can use; everything runs on the CPU")
+
+
+def _compiler() -> Finding:
+    from mnist_lab import compiled
+
+    if compiled.library() is not None:
+        return Finding("ok", "compiler", "the lab's steps are compiled for this machine")
+    return Finding("note", "compiler", f"none that works: {compiled.ADVICE}")
 
 
 def _digits(directory: Path | None) -> Finding:

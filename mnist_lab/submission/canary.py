@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.submission import walls
+from mnist_lab.submission import enclosure, walls
 
 __all__ = ["Baits", "verdicts"]
 
@@ -31,12 +31,24 @@ class Baits:
         self._folder = tempfile.TemporaryDirectory(prefix="mnist-lab-")
         secret = Path(self._folder.name, "secret")
         secret.write_text("secret", encoding="ascii")
+        self._named = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError):  # The name of a socket may not be long.
+            self._named.bind(f"{self._folder.name}/socket")
+            self._named.listen()
+            os.chmod(f"{self._folder.name}/socket", 0o777)
         os.chmod(self._folder.name, 0o777)
+        shared = walls.SHARED if os.path.isdir(walls.SHARED) else self._folder.name
+        descriptor, self._shared = tempfile.mkstemp(prefix="mnist-lab-", dir=shared)
+        os.write(descriptor, b"secret")
+        os.fchmod(descriptor, 0o644)
+        os.close(descriptor)
         self.told: dict[str, Any] = {
             "tcp": self._listening.getsockname()[1],
             "udp": self._datagrams.getsockname()[1],
             "abstract": self._abstract.getsockname().decode("latin-1"),
             "folder": self._folder.name,
+            "shared": self._shared,
+            "hidden": [path for path in map(_first_file, enclosure.hidden()) if path],
             "pid": os.getpid(),
             "started": _started(os.getpid()),
             "kit": str(Path(__file__).parents[2]),
@@ -44,8 +56,10 @@ class Baits:
 
     def close(self) -> None:
         """Take them away."""
-        for bait in (self._listening, self._datagrams, self._abstract):
+        for bait in (self._listening, self._datagrams, self._abstract, self._named):
             bait.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._shared)
         with contextlib.suppress(OSError):
             self._folder.cleanup()
 
@@ -81,11 +95,14 @@ def _attempts(
             lambda: _sends(("127.0.0.1", baits["udp"])),
             lambda: _sends(("192.0.2.1", 53)),  # A name server would be asked like this.
             lambda: _connects(socket.AF_UNIX, baits["abstract"].encode("latin-1")),
+            lambda: _connects(socket.AF_UNIX, f"{folder}/socket"),
         ],
         "files": [
             lambda: _reads(f"{folder}/secret"),
             lambda: _reads(f"{kit}/mnist_lab/kit.toml"),
             lambda: _reads(f"{neighbour}/secret"),
+            lambda: _reads(baits["shared"]),
+            *(lambda path=path: _reads(path) for path in baits["hidden"]),
             *(lambda to=to: _writes(to) for to in (folder, "/", kit, sys.prefix, "/dev")),
         ],
         "pids": [
@@ -123,6 +140,11 @@ def _sends(address: tuple[str, int]) -> None:
 def _reads(path: str) -> bool:
     with open(path, "rb") as file:
         return bool(file.read(1))
+
+
+def _first_file(folder: str) -> str:
+    """Some file at or below ``folder``; empty if there is none."""
+    return next((f"{found}/{name}" for found, _, names in os.walk(folder) for name in names), "")
 
 
 def _writes(folder: str) -> None:

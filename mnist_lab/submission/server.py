@@ -48,6 +48,8 @@ worker has left, which may be many thousand folders in one another.
 LOOK_EVERY = 0.2
 """Seconds between two counts of processes, where the kernel does not limit their number."""
 
+SETTINGS_SIZE = 1 << 16
+
 PRELOADED = (
     "torch._dynamo",
     "torch._subclasses.fake_tensor",
@@ -162,7 +164,9 @@ class Server:
         settings = {
             "baits": self._baits.told,
             "change_user": change_user,
-            "namespaces": self._level != "process",
+            "namespaces": self._level in ("all", "no-bubblewrap"),
+            "refusals": self._level != "process",
+            "hidden": enclosure.hidden(),
             "augmented": self._augmented,
         }
         self._socket.sendall(json.dumps(settings).encode())
@@ -240,7 +244,7 @@ def main() -> None:
     """Serve forks until the grader hangs up; the argument is the channel's descriptor."""
     grader = socket.socket(fileno=int(sys.argv[1]))
     enclosure.only_what_is_needed()
-    settings = json.loads(grader.recv(4096))
+    settings = json.loads(grader.recv(SETTINGS_SIZE))
     _preload()
     if (descriptor := settings.pop("augmented")) is not None:
         from mnist_lab.submission import augmented
@@ -279,6 +283,9 @@ class _Nursery:
         self.grader = grader
         self.change_user: bool = settings["change_user"]
         self.namespaces: bool = settings["namespaces"]
+        self.refusals = walls.Refusals()
+        if settings["refusals"]:
+            self.refusals = walls.Refusals.prepared(settings["hidden"])
         self.counted = False
         self.scratch: dict[int, str] = {}
 
@@ -385,6 +392,7 @@ class _Nursery:
                 channel,
                 private=private,
                 count_processes=private or self.change_user or enclosure.is_enclosed(),
+                refusals=self.refusals,
             )
             run(channel)
             status = 0

@@ -10,10 +10,11 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_lab.submission import linux
+from mnist_lab.submission import enclosure, landlock, linux, seccomp
 from mnist_lab.submission.enclosure import VARIABLES
 
 if sys.platform != "win32":
@@ -29,6 +30,7 @@ __all__ = [
     "SCRATCH",
     "UNTRIED",
     "WALLS",
+    "Refusals",
     "become",
     "enter",
     "new_user",
@@ -66,6 +68,9 @@ SCRATCH, FILE_SIZE, DESCRIPTORS = 256 << 20, 256 << 20, 512
 PRIVATE = "/tmp"
 """A learner's own folder, where it is in a world of its own."""
 
+SHARED, SOCKETS = "/dev/shm", ("/run", "/var/run")
+"""Where memory lies that processes share, and where the machine's services listen."""
+
 KEPT = {"PATH", "USER", *VARIABLES} - {"TMPDIR"}
 ENVIRONMENT = KEPT | {"HOME", "TMPDIR"}
 """The variables that a learner's code may find."""
@@ -91,6 +96,38 @@ def summary(walls: Mapping[str, str]) -> str:
     }
     said = [f"{state}: {', '.join(names)}" for state, names in of_state.items() if names]
     return f"Walls {'; '.join(said)}"
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """What the kernel shall refuse a worker, prepared before it is forked.
+
+    ``paths``: what it may read, list, and write; all else is refused. ``calls`` closes some of the
+    kernel's calls to the process that makes it, ``sockets`` those and other sockets than Unix ones.
+    Each is ``None`` where the machine can't do that.
+    """
+
+    paths: tuple[list[str], list[str], list[str]] | None = None
+    calls: Callable[[], None] | None = None
+    sockets: Callable[[], None] | None = None
+
+    @classmethod
+    def prepared(cls, hidden: list[str]) -> Refusals:
+        """For workers of this process, which may not see what is ``hidden``."""
+        paths = None
+        if not enclosure.is_enclosed() and landlock.version():
+            kept, listed = enclosure.readable(hidden)
+            paths = kept, listed, [*enclosure.DEVICES, *enclosure.gpus(), SHARED]
+        return cls(paths, seccomp.prepare(network=True), seccomp.prepare(network=False))
+
+    def begin(self, scratch: str, *, own_network: bool) -> None:
+        """Refuse them to this process and what it starts; ``scratch`` stays its own."""
+        if self.paths:
+            kept, listed, written = self.paths
+            landlock.restrict([*kept, "/proc/self"], [*written, scratch], listed)
+        refuse = self.calls if own_network else self.sockets
+        if refuse:
+            refuse()
 
 
 def new_user() -> int:
@@ -120,7 +157,14 @@ def enter(tell: int) -> bool:
     return True
 
 
-def seal(scratch: str, keep: int, *, private: bool, count_processes: bool) -> None:
+def seal(
+    scratch: str,
+    keep: int,
+    *,
+    private: bool,
+    count_processes: bool,
+    refusals: Refusals = Refusals(),
+) -> None:
     """Close what this process may do from here on.
 
     ``scratch`` becomes its home, the only descriptors left are ``keep`` and the standard ones.
@@ -128,8 +172,8 @@ def seal(scratch: str, keep: int, *, private: bool, count_processes: bool) -> No
     alone, so that they can be limited.
     """
     if private:
-        linux.mount_private(scratch, SCRATCH)
-        linux.mount_private("/dev/shm", SCRATCH)
+        for folder in (scratch, SHARED, *filter(os.path.isdir, SOCKETS)):
+            linux.mount_private(folder, SCRATCH)
     _close_all_but(keep)
     kept = {name: value for name, value in os.environ.items() if name in KEPT}
     os.environ.clear()
@@ -139,6 +183,7 @@ def seal(scratch: str, keep: int, *, private: bool, count_processes: bool) -> No
     limit(count_processes=count_processes)
     if sys.platform == "linux":
         linux.drop_capabilities()
+        refusals.begin(scratch, own_network=private or enclosure.is_enclosed())
         linux.not_dumpable()
 
 

@@ -1,6 +1,7 @@
 """The learner's side of the wall, tried with code that works and with code that does its worst."""
 
 import contextlib
+import os
 import textwrap
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab.submission import caller
+from mnist_lab.submission import caller, enclosure, landlock, seccomp
 from mnist_lab.submission.handle import (
     Batches,
     ExerciseHandle,
@@ -383,7 +384,7 @@ DAEMON = WORKING + textwrap.dedent(
 )
 
 
-@pytest.mark.parametrize("walls", ["all", "no-bubblewrap", "process"])
+@pytest.mark.parametrize("walls", ["all", "no-bubblewrap", "no-namespaces", "process"])
 def test_what_the_learners_code_started_ends_with_it(hand_in, servers, walls):
     server = servers(walls)
     server.wait()
@@ -407,6 +408,92 @@ def below(server: Server) -> set[int]:
         new = {pid for pid, parent in parents.items() if parent in new}
         found |= new
     return found
+
+
+EVERY_WALLS = ["all", "no-bubblewrap", "no-namespaces", "process"]
+
+LOADER = """
+from torch.utils.data import DataLoader
+loader = DataLoader(images[:, 0], batch_size=2, num_workers=2)
+return torch.cat(list(loader)).flatten(1)[:, :10] + self.linear.bias * 0
+"""
+
+
+@pytest.mark.parametrize("walls", EVERY_WALLS)
+def test_a_learner_may_load_with_processes_of_their_own(hand_in, servers, walls):
+    model = hand_in(model_whose_forward(LOADER), server=servers(walls)).build("FNN")
+    torch.testing.assert_close(model(IMAGES), IMAGES.flatten(1)[:, :10])
+
+
+REACHES = """
+import contextlib
+def reached(path):
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return len(file.read(1))
+    return 0
+return torch.tensor([reached(path) for path in %r])
+"""
+
+
+@pytest.mark.skipif(landlock.version() < 6, reason="this kernel has no Landlock with scopes")
+def test_landlock_keeps_files_and_processes_where_there_are_no_namespaces(
+    hand_in, servers, tmp_path
+):
+    server = servers("no-namespaces")
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    kit = Path(enclosure.__file__).parents[1]
+    hidden = enclosure.hidden()
+    mine = [torch.__file__, os.__file__, "/proc/self/status"]
+    theirs = [
+        str(secret),
+        str(kit / "kit.toml"),
+        str(kit.parent / "solutions" / "fnn.py"),
+        f"/proc/{os.getpid()}/status",
+        *(
+            str(next(file for file in Path(folder).rglob("*") if file.is_file()))
+            for folder in hidden
+        ),
+    ]
+    model = hand_in(model_whose_forward(REACHES % [*mine, *theirs]), server=server).build("FNN")
+    assert model(IMAGES).tolist() == [1] * len(mine) + [0] * len(theirs)
+    assert server.walls["pids"] == "enforced"
+
+
+@pytest.mark.skipif(landlock.version() < 6, reason="this kernel has no Landlock with scopes")
+def test_landlock_keeps_signals_from_the_server(hand_in, servers):
+    server = servers("no-namespaces")
+    source = model_whose_forward("import os\nos.kill(os.getppid(), 0)\nreturn images")
+    model = hand_in(source, server=server).build("FNN")
+    assert "PermissionError" in str(failure(lambda: model(IMAGES)).cause.to_json())
+
+
+CALLS = """
+import ctypes
+libc = ctypes.CDLL(None)
+return torch.tensor([libc.personality(0xFFFFFFFF), libc.getppid() * 0])
+"""
+
+
+@pytest.mark.skipif(seccomp.prepare(network=True) is None, reason="libseccomp is not installed")
+@pytest.mark.parametrize(("walls", "allowed"), [(w, w == "process") for w in EVERY_WALLS])
+def test_doors_to_the_kernel_that_no_exercise_needs_are_closed(hand_in, servers, walls, allowed):
+    model = hand_in(model_whose_forward(CALLS), server=servers(walls)).build("FNN")
+    answer, ordinary = model(IMAGES).tolist()
+    assert (answer >= 0) == allowed
+    assert ordinary == 0
+
+
+@pytest.mark.skipif(seccomp.prepare(network=True) is None, reason="libseccomp is not installed")
+def test_without_a_network_of_its_own_a_submission_gets_no_socket_but_unix_ones(hand_in, servers):
+    source = model_whose_forward(
+        "import socket\n"
+        "socket.socket(socket.AF_UNIX).close()\n"
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+        "return images"
+    )
+    model = hand_in(source, server=servers("no-namespaces")).build("FNN")
+    assert "PermissionError" in str(failure(lambda: model(IMAGES)).cause.to_json())
 
 
 def test_a_learner_who_ends_the_server_costs_only_that_exercise(hand_in, servers):
