@@ -6,7 +6,7 @@ Each submission is the solutions with up to three variants of tests/kit/submissi
 of ten are right, five wrong, one is hostile (it hangs, exits, eats memory). Four things are shown:
 the marks are those that the manifest promises; how many submissions a minute `grade-class` grades;
 how many `mnist-lab grade`, a process each, one after the other, does of a sample of the same files
-right after it; and that a run that is killed half-way and started again gives the same gradebook
+right after it, and otter-grader where it is installed (`otter_peer.py`); and that a run that is killed half-way and started again gives the same gradebook
 and grades nothing twice. Exit status 0 if all of it holds, 1 if not.
 """
 
@@ -23,12 +23,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kit")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "kit"), str(ROOT / "benchmarks")]
 
 import corpus  # noqa: E402
+import otter_peer  # noqa: E402
 
 from mnist_lab import kit  # noqa: E402
 
@@ -65,8 +67,10 @@ class Made:
         return found
 
 
-def make(folder: Path, count: int, chance: random.Random) -> list[Made]:
-    """Generate ``count`` submissions in ``folder``."""
+def make(
+    folder: Path, count: int, chance: random.Random, kinds: tuple[str, ...] = KINDS
+) -> list[Made]:
+    """Generate ``count`` submissions of these ``kinds``, in turn, in ``folder``."""
     variants = corpus.load()
     pools = {
         "right": [each for each in variants if each.right],
@@ -75,7 +79,7 @@ def make(folder: Path, count: int, chance: random.Random) -> list[Made]:
     }
     made = []
     for number in range(count):
-        kind = KINDS[number % len(KINDS)]
+        kind = kinds[number % len(kinds)]
         chosen = draw(pools, kind, chance)
         name = f"{number:03d}-{kind}"
         path = shutil.copytree(
@@ -184,6 +188,13 @@ def shown(work, submissions, made, sample, options, given) -> int:
     print(f"plain pytest     {taken:7.1f} s  {usual:6.1f} a minute, {sample} of the same files")
     print(f"ratio            {ratio:7.1f}    {RATIO:g} or more are asked for", flush=True)
     failures += ratio < RATIO
+
+    if find_spec("otter"):
+        names = [each.name for each in made[:sample]]
+        taken = otter_peer.seconds(submissions, names, work / "otter")
+        usual = 60 * sample / taken
+        print(f"otter-grader     {taken:7.1f} s  {usual:6.1f} a minute, {sample} of the same files")
+        print(f"ratio            {rate / usual:7.1f}", flush=True)
 
     wrong = wrong_marks(made, work / "whole")
     print(f"marks            {len(wrong):7}    problems")

@@ -68,7 +68,8 @@ def arguments(
     """What pytest is called with to grade ``path``."""
     tests = workspace.grading_tests()
     given = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    given += ["-p", "no:cacheprovider", "-p", "mnist_lab.grading.plugin", "--noconftest"]
+    given += ["-p", "no:cacheprovider", "-p", "no:logging"]
+    given += ["-p", "mnist_lab.grading.plugin", "--noconftest"]
     given += ["-c", os.devnull, f"--rootdir={tests.parent}", "--submission", str(path.resolve())]
     given += ["--isolation", default_isolation(), "--grade-seed", str(seed), "--walls"]
     if strict:

@@ -243,7 +243,10 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
 def _preload() -> None:
     import torch
 
+    from mnist_lab.training import keep_memory
+
     torch.set_num_threads(1)  # A fork after one operation on several threads hangs.
+    keep_memory()
     for name in PRELOADED:
         importlib.import_module(name)
     with contextlib.suppress(Exception):  # If they are broken, the runs say so.
