@@ -6,8 +6,9 @@ Each submission is the solutions with up to three variants of tests/kit/submissi
 of ten are right, five wrong, one is hostile (it hangs, exits, eats memory). Four things are shown:
 the marks are those that the manifest promises; how many submissions a minute `grade-class` grades;
 how many `mnist-lab grade`, a process each, one after the other, does of a sample of the same files
-right after it, and otter-grader where it is installed (`otter_peer.py`); and that a run that is killed half-way and started again gives the same gradebook
-and grades nothing twice. Exit status 0 if all of it holds, 1 if not.
+right after it, and otter-grader where it is installed (`otter_peer.py`); and that a run that is
+killed half-way and started again gives the same gradebook and grades nothing twice. Exit status 0
+if all of it holds, 1 if not.
 """
 
 from __future__ import annotations

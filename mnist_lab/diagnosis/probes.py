@@ -289,7 +289,7 @@ class _Tried:
 
     def __init__(self, probe: Probe, asked: Network, seen: Tensor, effort: _Effort) -> None:
         self.probe, self.seen, self.effort = probe, seen, effort
-        self._cost = 17 if "conv1" in asked.stages else 2
+        self._cost = 17 if "conv1" in asked.stages else 3
         if probe.start in ("conv2", "hidden", "output", "linear"):
             self._cost = 6 if probe.start == "conv2" else 1
         self._known: dict[tuple[Stage, ...], Tensor | None] = {}
