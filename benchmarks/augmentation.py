@@ -8,9 +8,9 @@ transforms draw and warp in its own way (both bilinear), so the results differ, 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-import kornia.augmentation as kornia
 import measure
 import torch
 import usual
@@ -30,6 +30,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the measurements to this file")
     options = parser.parse_args()
 
+    try:
+        import kornia.augmentation as kornia
+    except ImportError:
+        sys.exit("The peer is missing: run `pip install kornia`.")
     images = load("auto", options.data).train.images[: options.images]
     batched = torch.nn.Sequential(
         kornia.RandomRotation(10.0, p=1.0),
