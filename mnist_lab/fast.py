@@ -62,7 +62,8 @@ class FastSteps:
 
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         """A step for each batch of ``images`` (N, 1, 28, 28); the outputs (N, 10) before each."""
-        images, outputs = images.contiguous(), torch.empty(len(images), 10)
+        images, labels = _laid_out(images, torch.float32), _laid_out(labels, torch.int64)
+        outputs = torch.empty(len(images), 10)
         _call(
             "learn",
             self.network,
@@ -72,7 +73,7 @@ class FastSteps:
             ctypes.c_long(self.steps),
             ctypes.c_double(self.learning_rate),
             _at(images),
-            _at(labels.contiguous()),
+            _at(labels),
             ctypes.c_long(len(images)),
             ctypes.c_long(batch_size),
             _threads(self.network),
@@ -86,7 +87,7 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
     """``model(images)`` without gradients, for a model that ``suits``."""
     network = _NETWORKS[type(model)]
     vector = nn.utils.parameters_to_vector(model.parameters()).detach()
-    images, outputs = images.contiguous(), torch.empty(len(images), 10)
+    images, outputs = _laid_out(images, torch.float32), torch.empty(len(images), 10)
     _call(
         "predict",
         network,
@@ -105,6 +106,11 @@ def _call(name: str, *arguments: object) -> None:
     assert compiled is not None
     if compiled[name](*arguments):
         raise MemoryError("There is no memory left to train in: close something, or train less.")
+
+
+def _laid_out(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """As C reads it. To be held on to as long as its address is used."""
+    return tensor.to(dtype).contiguous()
 
 
 def _at(tensor: Tensor) -> ctypes.c_void_p:
