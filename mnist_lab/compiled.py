@@ -6,6 +6,7 @@ works all the same, more slowly.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,52 +23,64 @@ from pathlib import Path
 import platformdirs
 import torch
 
-__all__ = ["ADVICE", "compiler", "library"]
+__all__ = ["ADVICE", "compilers", "library"]
 
 ADVICE = "install gcc or clang, or run `pip install ziglang`, for several times the speed"
 SOURCE = Path(__file__).with_name("fast.c")
-LEVELS = {"AVX512": "x86-64-v4", "AVX2": "x86-64-v3"}
-"""What PyTorch calls the CPU's instructions, and what compilers do. Not ``native``: a home
-directory may be shared by machines with different CPUs."""
+INSTRUCTIONS = {
+    "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma",
+    "AVX2": "avx2 fma",
+}
+"""Those of the CPU, as compilers call them, by what PyTorch does. Not ``native``: a home directory
+may be shared by machines with different CPUs."""
+ZIG = {"AVX512": "x86_64_v4", "AVX2": "x86_64_v3"}
 COMPILE_SECONDS = 120
 
 
-def compiler() -> list[str] | None:
-    """The command of a C compiler, or ``None`` if there is none."""
-    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
-        if name and (path := shutil.which(name)):
-            return [path]
+def compilers() -> Iterator[list[str]]:
+    """The commands of the C compilers that are here, the usual one first."""
+    names = (os.environ.get("CC"), "cc", "gcc", "clang")
+    for path in dict.fromkeys(path for name in names if name and (path := shutil.which(name))):
+        yield [path]
     if find_spec("ziglang"):
-        return [sys.executable, "-P", "-m", "ziglang", "cc"]
-    return None
+        yield [sys.executable, "-P", "-m", "ziglang", "cc"]
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled ``fast.c``, or ``None`` where it can't be compiled or loaded."""
-    command = compiler()
-    if os.name != "posix" or command is None:
+    if os.name != "posix":
         return None
-    flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread", *_instructions(command)]
-    parts = [SOURCE.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
-    name = f"fast-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.so"
-    with tempfile.TemporaryDirectory() as scratch:
-        for directory in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
-            try:
-                directory.mkdir(parents=True, exist_ok=True)
-                if not (directory / name).exists():
-                    _compile([*command, *flags], directory / name)
-                return ctypes.CDLL(str(directory / name))
-            except (OSError, subprocess.SubprocessError):
-                continue
+    for command in compilers():
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
+            for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
+                try:
+                    return ctypes.CDLL(str(_compiled(command, folder)))
+                except OSError:  # The folder can't be written to, or nothing run from it.
+                    continue
+                except subprocess.SubprocessError:
+                    break
     return None
 
 
+def _compiled(command: list[str], folder: Path) -> Path:
+    """The library in ``folder``, made by ``command`` unless it is there."""
+    flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread", *_instructions(command)]
+    parts = [SOURCE.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
+    to = folder / f"fast-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.so"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not to.exists():
+        _compile([*command, *flags], to)
+    return to
+
+
 def _instructions(command: list[str]) -> list[str]:
-    level = LEVELS.get(torch.backends.cpu.get_cpu_capability())
-    if level is None or platform.machine() not in ("x86_64", "AMD64"):
+    level = torch.backends.cpu.get_cpu_capability()
+    if level not in INSTRUCTIONS or platform.machine() not in ("x86_64", "AMD64"):
         return []
-    return [f"-mcpu={level.replace('-', '_')}"] if "ziglang" in command else [f"-march={level}"]
+    if "ziglang" in command:
+        return [f"-mcpu={ZIG[level]}"]
+    return [f"-m{name}" for name in INSTRUCTIONS[level].split()]
 
 
 def _compile(command: list[str], to: Path) -> None:

@@ -5,8 +5,8 @@
  *   - max pooling hands its gradient to one pixel in four and ReLU to about half of those: going
  *     back, the convolutions visit these pixels only;
  *   - a step is one pass of a few threads over shared memory, with four meetings.
- * A network is [two convolutions] -> [a hidden layer of ReLUs] -> 10 outputs [-> sigmoid]; each part
- * in brackets may be missing.
+ * A network is [[two convolutions] -> a hidden layer of ReLUs] -> 10 outputs [-> sigmoid]; what is in
+ * brackets may be missing.
  */
 #include <math.h>
 #include <pthread.h>

@@ -40,7 +40,10 @@ def suits(model: nn.Module, device: torch.device) -> bool:
     return (
         type(model) in _NETWORKS
         and device.type == "cpu"
-        and all(parameter.dtype == torch.float32 for parameter in model.parameters())
+        and all(
+            parameter.dtype == torch.float32 and parameter.device.type == "cpu"
+            for parameter in model.parameters()
+        )
         and library() is not None
     )
 
@@ -63,7 +66,7 @@ class FastSteps:
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         """A step for each batch of ``images`` (N, 1, 28, 28); the outputs (N, 10) before each."""
         images, labels = _laid_out(images, torch.float32), _laid_out(labels, torch.int64)
-        outputs = torch.empty(len(images), 10)
+        outputs = _outputs_for(images, labels)
         _call(
             "learn",
             self.network,
@@ -87,7 +90,8 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
     """``model(images)`` without gradients, for a model that ``suits``."""
     network = _NETWORKS[type(model)]
     vector = nn.utils.parameters_to_vector(model.parameters()).detach()
-    images, outputs = _laid_out(images, torch.float32), torch.empty(len(images), 10)
+    images = _laid_out(images, torch.float32)
+    outputs = _outputs_for(images)
     _call(
         "predict",
         network,
@@ -106,6 +110,13 @@ def _call(name: str, *arguments: object) -> None:
     assert compiled is not None
     if compiled[name](*arguments):
         raise MemoryError("There is no memory left to train in: close something, or train less.")
+
+
+def _outputs_for(images: Tensor, labels: Tensor | None = None) -> Tensor:
+    """Room for their outputs. Raises ``ValueError`` for what C would read past the end of."""
+    if images.shape[1:] != (1, 28, 28) or (labels is not None and len(labels) != len(images)):
+        raise ValueError("Images (N, 1, 28, 28) and as many labels are needed.")
+    return torch.empty(len(images), 10, dtype=torch.float32, device="cpu")
 
 
 def _laid_out(tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -37,7 +37,8 @@ class Baits:
             self._named.listen()
             os.chmod(f"{self._folder.name}/socket", 0o777)
         os.chmod(self._folder.name, 0o777)
-        shared = walls.SHARED if os.path.isdir(walls.SHARED) else self._folder.name
+        writable = os.access(walls.SHARED, os.W_OK | os.X_OK)
+        shared = walls.SHARED if writable else self._folder.name
         descriptor, self._shared = tempfile.mkstemp(prefix="mnist-lab-", dir=shared)
         os.write(descriptor, b"secret")
         os.fchmod(descriptor, 0o644)
@@ -143,8 +144,9 @@ def _reads(path: str) -> bool:
 
 
 def _first_file(folder: str) -> str:
-    """Some file at or below ``folder``; empty if there is none."""
-    return next((f"{found}/{name}" for found, _, names in os.walk(folder) for name in names), "")
+    """Some file with something in it at or below ``folder``; empty if there is none."""
+    files = (f"{found}/{name}" for found, _, names in os.walk(folder) for name in names)
+    return next((file for file in files if os.path.isfile(file) and os.path.getsize(file)), "")
 
 
 def _writes(folder: str) -> None:

