@@ -30,6 +30,7 @@ from matplotlib import pyplot as plt
 SIZES = (5_000, 10_000, 20_000, 30_000)
 EPOCHS = (1, 2, 4, 8)
 CLASSES = (5, 10, 20, 40)
+FULL = (2, 6)
 SUBMISSIONS = 5_000
 
 
@@ -123,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="folder of MNIST, as for mnist-lab")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (3)")
+    parser.add_argument("--quick", action="store_true", help="leave the full tier out")
     parser.add_argument("--out", type=Path, default=Path("growth"), help="folder (growth)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,7 @@ def main() -> None:
         folder = Path(scratch)
         lines["submissions (quick)"] = by_class(folder, CLASSES, cores)
         alone = by_class(folder, CLASSES[1:3], 1)
-        full = by_class(folder, (2, 6), cores, "--full")
+        full = by_class(folder, FULL, cores, "--full") if not options.quick else {}
         memory = private_memory(folder)
     fits = {name: line(points) for name, points in lines.items()}
     rows = [
@@ -147,7 +149,8 @@ def main() -> None:
 
     each = {f"quick, {cores} at a time": fits["submissions (quick)"][0]}
     each["quick, 1 at a time"] = line(alone)[0]
-    each[f"full, {cores} at a time"] = line(full)[0]
+    if full:
+        each[f"full, {cores} at a time"] = line(full)[0]
     rows = []
     for name, seconds in each.items():
         hours = SUBMISSIONS * seconds / 3600
