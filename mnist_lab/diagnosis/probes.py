@@ -41,7 +41,7 @@ float32 only."""
 AT_ONCE = 4
 """The most mistakes that are looked for in one network."""
 
-EFFORT = 25_000
+EFFORT = 23_500
 """How much is tried before an explanation is given up: what a dense network takes is 1, and all of
 it a second or two."""
 
