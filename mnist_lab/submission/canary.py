@@ -6,14 +6,15 @@ import contextlib
 import mmap
 import os
 import socket
-import sys
+import stat
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.submission import enclosure, walls
+from mnist_lab.submission import enclosure, linux, walls
 
 __all__ = ["Baits", "verdicts"]
 
@@ -85,6 +86,7 @@ def _attempts(
     baits: Mapping[str, Any], server: int, neighbour: str, channel: int
 ) -> dict[str, list[Attempt]]:
     folder, kit, pid = baits["folder"], baits["kit"], baits["pid"]
+    python = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "scripts")]
     return {
         "process": [
             lambda: not walls.ENVIRONMENT.issuperset(os.environ),
@@ -104,7 +106,7 @@ def _attempts(
             lambda: _reads(f"{neighbour}/secret"),
             lambda: _reads(baits["shared"]),
             *(lambda path=path: _reads(path) for path in baits["hidden"]),
-            *(lambda to=to: _writes(to) for to in (folder, "/", kit, sys.prefix, "/dev")),
+            *(lambda to=to: _writes(to) for to in (folder, "/", kit, "/dev", *python)),
         ],
         "pids": [
             lambda: bool(baits["started"]) and _started(pid) == baits["started"],
@@ -149,10 +151,14 @@ def _first_file(folder: str) -> str:
     return next((file for file in files if os.path.isfile(file) and os.path.getsize(file)), "")
 
 
-def _writes(folder: str) -> None:
+def _writes(folder: str) -> bool:
     path = Path(folder, f"mnist-lab-{os.getpid()}")
     path.touch()
     path.unlink()
+    own = os.stat(walls.PRIVATE)
+    alone = own.st_uid == os.geteuid() and stat.S_IMODE(own.st_mode) == linux.MODE
+    # On the way to libraries there may be folders that are its own alone, in memory.
+    return not (alone and os.stat(folder).st_dev == own.st_dev)
 
 
 def _maps(kind: int) -> None:
@@ -177,7 +183,7 @@ def _writes_a_long_file() -> None:
 def _started(pid: int) -> str:
     """When a process started, which tells it from another that has its number; else empty."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    return line.rpartition(")")[2].split()[19]

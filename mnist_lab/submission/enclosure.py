@@ -23,9 +23,9 @@ __all__ = [
     "bubblewrap",
     "copy_kit",
     "copy_of_the_kit",
+    "given_in",
     "gpus",
     "hidden",
-    "holds_libraries",
     "is_enclosed",
     "level",
     "libraries",
@@ -260,7 +260,8 @@ def _arguments(kit: str, change_user: bool) -> Iterator[str]:
         yield from ("--ro-bind", "/sys", "/sys")
     for path in hidden():
         yield from ("--tmpfs", path, "--remount-ro", path)
-    yield from ("--ro-bind", kit, INSIDE, "--remount-ro", "/", "--chdir", "/tmp")
+    yield from ("--ro-bind", kit, INSIDE, "--chdir", "/tmp")
+    yield from ("--remount-ro", "/dev", "--remount-ro", "/")
 
 
 def _given() -> Iterator[str]:
@@ -301,11 +302,11 @@ def may_have_gpu() -> bool:
     return any(path for way in ways for path in Path("/dev").glob(way) if path.name != "nvram")
 
 
-def holds_libraries(folder: str) -> bool:
-    """Whether Python or one of its libraries lies in ``folder``."""
-    given = [os.path.realpath(path) for path in (*_installation(), *libraries())]
-    given += filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
-    return any(_is_in(path, [os.path.realpath(folder)]) for path in given)
+def given_in(folder: str) -> list[str]:
+    """What of Python and its libraries lies in ``folder``."""
+    of_loader = filter(os.path.exists, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    ways = [folder, os.path.realpath(folder)]
+    return [path for path in dict.fromkeys([*_given(), *of_loader]) if _is_in(path, ways)]
 
 
 def gpus() -> list[str]:

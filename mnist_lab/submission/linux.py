@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 NEW_NAMESPACES = 0x10000000 | 0x20000000 | 0x00020000 | 0x08000000 | 0x40000000
 """``CLONE_NEWUSER``, ``NEWPID``, ``NEWNS``, ``NEWIPC`` and ``NEWNET``."""
 
-MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
+MODE = 0o700
+"""Of a private folder."""
+
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION = 0x20080522
 CAPABILITIES = 64
@@ -56,15 +60,28 @@ def unshare() -> bool:
     return True
 
 
-def mount_private(folder: str, size: int) -> None:
+def mount_private(folder: str, size: int, keep: Iterable[str] = ()) -> None:
     """An empty folder in memory, of at most ``size`` bytes, in place of ``folder``.
 
-    Only this process and what it starts see it. Raises ``OSError``.
+    Only this process and what it starts see it. What to ``keep`` of it stays where it is. Raises
+    ``OSError``.
     """
+    kept = {path: os.open(path, os.O_PATH) for path in keep}
+    if folder in kept:
+        return
     _checked(_libc().mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
-    options = f"size={size},nr_inodes=20000,mode=700".encode()
+    options = f"size={size},nr_inodes=20000,mode={MODE:o}".encode()
     kind = MS_NOSUID | MS_NODEV
     _checked(_libc().mount(b"tmpfs", folder.encode(), b"tmpfs", kind, options))
+    for path, descriptor in kept.items():
+        source = Path(f"/proc/self/fd/{descriptor}")
+        if not os.path.exists(path):  # Else it lies in another one that is kept.
+            os.makedirs(path if source.is_dir() else os.path.dirname(path), exist_ok=True)
+            if not source.is_dir():
+                Path(path).touch()
+            bind = MS_BIND | MS_REC
+            _checked(_libc().mount(bytes(source), path.encode(), None, bind, None))
+        os.close(descriptor)
 
 
 def drop_capabilities() -> None:

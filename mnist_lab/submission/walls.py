@@ -176,10 +176,11 @@ def seal(
     alone, so that they can be limited.
     """
     if private:
-        linux.mount_private(scratch, SCRATCH)
-        for folder in (SHARED, SOCKETS):
-            if os.path.isdir(folder) and not enclosure.holds_libraries(folder):
-                linux.mount_private(folder, SCRATCH)
+        for folder in (scratch, SHARED, SOCKETS):
+            if os.path.isdir(folder):
+                linux.mount_private(folder, SCRATCH, enclosure.given_in(folder))
+        if os.listdir(scratch):  # Python's libraries, which are not the learner's.
+            scratch = tempfile.mkdtemp(dir=scratch)
     _close_all_but(keep)
     kept = {name: value for name, value in os.environ.items() if name in KEPT}
     os.environ.clear()

@@ -1,7 +1,11 @@
 """The learner's side of the wall, tried with code that works and with code that does its worst."""
 
 import contextlib
+import json
 import os
+import subprocess
+import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -33,6 +37,7 @@ class FNN(nn.Module):
         return self.linear(images.flatten(1))
 """
 
+ROOT = Path(__file__).parents[2]
 IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
@@ -423,6 +428,40 @@ return torch.cat(list(loader)).flatten(1)[:, :10] + self.linear.bias * 0
 def test_a_learner_may_load_with_processes_of_their_own(hand_in, servers, walls):
     model = hand_in(model_whose_forward(LOADER), server=servers(walls)).build("FNN")
     torch.testing.assert_close(model(IMAGES), IMAGES.flatten(1)[:, :10])
+
+
+ELSEWHERE = """
+import json, sys, torch
+from mnist_lab.submission.handle import Submission
+with Submission(sys.argv[1]) as submission:
+    model = submission.exercise("fnn").build("FNN")
+    print(json.dumps([sys.prefix, dict(submission.walls), model(torch.ones(1)).tolist()]))
+"""
+
+LATE_IMPORT = """
+import torch.utils.benchmark
+import torchvision.models.resnet
+return torchvision.models.resnet.torch.ones(3)
+"""
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="Python is not in an environment here")
+@pytest.mark.parametrize("walls", ["all", "no-bubblewrap"])
+def test_python_may_lie_where_a_learner_has_a_folder_of_their_own(walls, tmp_path, servers):
+    server = servers(walls)
+    server.wait()
+    (tmp_path / "fnn.py").write_text(model_whose_forward(LATE_IMPORT))
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        environment = Path(folder, "environment")
+        environment.symlink_to(sys.prefix)
+        run = subprocess.run(
+            [environment / "bin" / "python", "-c", ELSEWHERE, tmp_path],
+            env={**os.environ, "MNIST_LAB_WALLS": walls, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == [str(environment), dict(server.walls), [1.0, 1.0, 1.0]]
 
 
 def test_links_lead_a_worker_nowhere(tmp_path, monkeypatch):
