@@ -70,7 +70,8 @@ def arguments(
     given = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     given += ["-p", "no:cacheprovider", "-p", "no:logging"]
     given += ["-p", "mnist_lab.grading.plugin", "--noconftest"]
-    given += ["-c", os.devnull, f"--rootdir={tests.parent}", "--submission", str(path.resolve())]
+    given += ["-c", os.devnull, f"--rootdir={tests.parent}", f"--confcutdir={tests}"]
+    given += ["--submission", str(path.resolve())]
     given += ["--isolation", default_isolation(), "--grade-seed", str(seed), "--walls"]
     if strict:
         given += ["--require", "strict"]
