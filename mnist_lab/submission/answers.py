@@ -461,11 +461,11 @@ def _numbered(reply: Message, name: str) -> tuple[Tensor, ...]:
 
 
 def _like(reply: Message, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The arrays under ``prefix``, of some of the weights and of their shapes."""
-    found = under(reply, prefix)
-    known = {name: value.shape for name, value in weights.items() if name in found}
-    if known != {name: value.shape for name, value in found.items()}:
-        raise WireError(f"{prefix} of no parameters")
+    """The arrays under ``prefix`` by the weights' names, as far as there are any; of their shapes."""
+    arrays = reply.arrays
+    found = {name: arrays[prefix + name] for name in weights if prefix + name in arrays}
+    if any(value.shape != weights[name].shape for name, value in found.items()):
+        raise WireError(f"{prefix} of other shapes than the parameters")
     return found
 
 

@@ -119,6 +119,47 @@ def test_clouds_with_a_perspective_are_not_taken_for_turned():
     assert (alike > pictures.ALIKE).double().mean() < 0.05
 
 
+def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
+    picture = v2.functional.to_pil_image(warps.dots())
+    change = v2.Compose(
+        [
+            v2.RandomRotation(degrees),
+            v2.RandomPerspective(distortion, p=share),
+            v2.RandomHorizontalFlip(flips),
+            v2.PILToTensor(),
+        ]
+    )
+    torch.manual_seed(seed)
+    made = torch.stack([change(picture) for _ in range(pictures.WARPS)])
+    return [warps.measure(each.view(-1, 28, 28) / 255) for each in (made[: pictures.FEW], made)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"degrees": 8},
+        {"degrees": 9},
+        {"degrees": (-10, 8)},
+        {"degrees": 12},
+        {"distortion": 0.1},
+        {"distortion": 0.3},
+        {"share": 0.3},
+        {"flips": 0.1},
+    ],
+    ids=str,
+)
+def test_neither_few_nor_many_warps_pass_for_others(wrong):
+    few, many = measured(0, **wrong)
+    assert not pictures._beyond_doubt(few)
+    assert not pictures._right(many)
+
+
+def test_a_few_right_warps_mostly_pass_and_many_always():
+    tried = [measured(seed) for seed in range(8)]
+    assert sum(pictures._beyond_doubt(few) for few, _ in tried) >= 5
+    assert all(pictures._right(many) for _, many in tried)
+
+
 def test_all_that_is_found_is_raised_as_one_failure():
     found = findings.Findings(NAMES)
     found.add("no-rotation", "No angle.")
