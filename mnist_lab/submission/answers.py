@@ -432,13 +432,15 @@ def drawn(reply: Message) -> Drawn:
 def steps(reply: Message, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
     """The gradients at each recorded step, of the shapes of the weights."""
     recorded = min(field(reply, "recorded", int), MAX_STEPS)
-    return tuple(_like(reply, f"gradients.{step}.", weights) for step in range(recorded))
+    gradients = _by_number(reply, "gradients")
+    return tuple(_like(gradients.get(step, {}), weights) for step in range(recorded))
 
 
 def watched(reply: Message, weights: Mapping[str, Tensor]) -> Watched:
     """How a training went; nothing where it was not recorded."""
+    known = _by_number(reply, "states")
     states = itertools.takewhile(
-        bool, (_like(reply, f"states.{index}.", weights) for index in range(MAX_STEPS))
+        bool, (_like(known.get(index, {}), weights) for index in range(MAX_STEPS))
     )
     rates = reply.fields.get("rates", [])
     return Watched(
@@ -460,12 +462,22 @@ def _numbered(reply: Message, name: str) -> tuple[Tensor, ...]:
     return tuple(reply.arrays[each] for each in names)
 
 
-def _like(reply: Message, prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The arrays under ``prefix`` by the weights' names, as far as there are any; of their shapes."""
-    arrays = reply.arrays
-    found = {name: arrays[prefix + name] for name in weights if prefix + name in arrays}
-    if any(value.shape != weights[name].shape for name, value in found.items()):
-        raise WireError(f"{prefix} of other shapes than the parameters")
+def _by_number(reply: Message, kind: str) -> dict[int, dict[str, Tensor]]:
+    """The arrays called ``kind.number.name``, by number and name."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for full, value in reply.arrays.items():
+        first, _, rest = full.partition(".")
+        number, _, name = rest.partition(".")
+        if first == kind and number.isdecimal() and len(number) <= len(str(MAX_STEPS)):
+            found.setdefault(int(number), {})[text(name)] = value
+    return found
+
+
+def _like(found: dict[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays ``found``, which are of some of the weights and of their shapes."""
+    known = {name: value.shape for name, value in weights.items() if name in found}
+    if known != {name: value.shape for name, value in found.items()}:
+        raise WireError("arrays of no parameters")
     return found
 
 
