@@ -221,10 +221,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
     if kind == "one":
         server = Server()  # It imports torch while this process does.
-        _preload()
+        _preload(0)
         _serve(caller, server)
     else:
-        _preload()
+        _preload(int(seed))
         digits = _digits() if kind == "full" else None
         _serve_many(caller, digits, _augmented(digits, int(seed)) if digits else None)
 
@@ -240,7 +240,8 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
         )
 
 
-def _preload() -> None:
+def _preload(seed: int) -> None:
+    """Import what runs need, and have it remember what is the same in all with this ``seed``."""
     import torch
 
     from mnist_lab.training import keep_memory
@@ -250,19 +251,27 @@ def _preload() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     with contextlib.suppress(Exception):  # If they are broken, the runs say so.
-        _preload_tests()
+        _preload_tests(seed)
     gc.collect()
     gc.freeze()
 
 
-def _preload_tests() -> None:
-    """Import the grading tests as pytest does, and have Hypothesis do what it does only once."""
+def _preload_tests(seed: int) -> None:
+    """Import the grading tests as pytest does, let them prepare, and have Hypothesis do what it
+    does only once.
+    """
     from hypothesis import given, settings, strategies
+
+    from mnist_lab.diagnosis.draws import Grader
+    from mnist_lab.submission.enclosure import may_have_gpu
 
     tests = workspace.grading_tests()
     sys.path.insert(0, str(tests))
     for file in tests.glob("test_*.py"):
-        importlib.import_module(file.stem)
+        module = importlib.import_module(file.stem)
+        # With a graphics card a backward pass starts threads, which do not outlive a fork.
+        if hasattr(module, "prepare") and not may_have_gpu():
+            module.prepare(Grader(seed))
 
     # Now and then an example is one of the constants of all modules, which are then searched.
     @settings(database=None, max_examples=200, derandomize=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -39,14 +40,14 @@ beside them, and with it the scale of the loss, which Adam hides elsewhere."""
 
 @pytest.mark.check("training.steps")
 def test_steps(exercise: ExerciseHandle, grader: Grader) -> None:
-    tried = _epochs(exercise, grader.generator("training.steps"))
+    tried = _epochs(exercise, grader, "training.steps")
     if not all(each.has_right_weights() for each in tried):
         raise _failure(exercise, grader, tried)
 
 
 @pytest.mark.check("training.results")
 def test_results(exercise: ExerciseHandle, grader: Grader) -> None:
-    tried = _epochs(exercise, grader.generator("training.results"))
+    tried = _epochs(exercise, grader, "training.results")
     if not all(each.has_right_results() for each in tried):
         raise _failure(exercise, grader, tried)
 
@@ -54,7 +55,7 @@ def test_results(exercise: ExerciseHandle, grader: Grader) -> None:
 @pytest.mark.check("training.train")
 def test_train(exercise: ExerciseHandle, grader: Grader) -> None:
     try:
-        tried = _trainings(exercise, grader.generator("training.train"))
+        tried = _trainings(exercise, grader)
     except SubmissionFailure as failure:
         raise _broken_by_the_first_epoch(exercise, grader, failure) or failure from None
     if not all(each.has_right_weights() and each.has_right_results() for each in tried):
@@ -94,6 +95,23 @@ def test_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What learners' code is tried on: a ``recipe``, ``batches`` and other arguments (``given``).
+
+    ``weights`` and ``history`` are what should come of it; ``words`` say what it is called with.
+    """
+
+    recipe: Recipe
+    batches: Batches
+    given: Mapping[str, float]
+    loss: reference.Loss
+    optimizer: Optimizer
+    weights: dict[str, Tensor]
+    history: tuple[Score, ...]
+    words: str
+
+
 @dataclass(frozen=True)
 class Tried:
     """A call of the learner's code, what came of it, and what should have.
@@ -125,44 +143,41 @@ class Tried:
 # What the code is tried on
 
 
-def _epochs(exercise: ExerciseHandle, generator: torch.Generator) -> list[Tried]:
+def prepare(grader: Grader) -> None:
+    """Draw and compute what a right answer to ``grader`` is; it is remembered."""
+    for check in ("training.steps", "training.results"):
+        _epochs_asked(grader, check)
+    _trainings_asked(grader)
+
+
+@functools.lru_cache(maxsize=4)
+def _epochs_asked(grader: Grader, check: str) -> tuple[Asked, ...]:
     """``train_epoch`` on usual batches; twice in a row, on many; on gradients of all sizes."""
-    return [
-        _an_epoch(
-            exercise,
-            Recipe("mlp", _weights(generator), lr=LR),
-            _batches(generator),
+    generator = grader.generator(check)
+    usual = Recipe("mlp", _weights(generator), lr=LR), _batches(generator)
+    twice = (
+        Recipe(
+            "mlp",
+            _weights(generator),
+            training=False,
+            loss="smoothed",
+            lr=0.4 * LR,
+            momentum=0.9,
+            calls=2,
         ),
-        _an_epoch(
-            exercise,
-            Recipe(
-                "mlp",
-                _weights(generator),
-                training=False,
-                loss="smoothed",
-                lr=0.4 * LR,
-                momentum=0.9,
-                calls=2,
-            ),
-            _dimmed(_batches(generator, 47, 5)),
-        ),
-        _an_epoch(
-            exercise,
-            Recipe("mlp", _weights(generator), lr=0.02 * LR),
-            _uneven(_batches(generator, 20, 8)),
-        ),
-    ]
+        _dimmed(_batches(generator, 47, 5)),
+    )
+    uneven = (
+        Recipe("mlp", _weights(generator), lr=0.02 * LR),
+        _uneven(_batches(generator, 20, 8)),
+    )
+    return tuple(
+        _an_epoch(recipe, _half_known(recipe, batches))
+        for recipe, batches in (usual, twice, uneven)
+    )
 
 
-def _an_epoch(exercise: ExerciseHandle, recipe: Recipe, batches: Batches) -> Tried:
-    batches = _half_known(recipe, batches)
-    try:
-        trained = loops.in_float64(exercise.train_epoch, recipe, batches)
-    except SubmissionFailure:
-        # What a call leaves behind may break the next; training.state looks at that.
-        if recipe.calls == 1:
-            raise
-        return _an_epoch(exercise, replace(recipe, calls=1), batches)
+def _an_epoch(recipe: Recipe, batches: Batches) -> Asked:
     smoothing = 0.1 if recipe.loss == "smoothed" else 0.0
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -174,67 +189,70 @@ def _an_epoch(exercise: ExerciseHandle, recipe: Recipe, batches: Batches) -> Tri
         w = epoch.weights
         scores.append((epoch.loss, epoch.accuracy))
     settings = {"momentum": recipe.momentum} if recipe.momentum else {}
-    call = _call(
-        "train_epoch",
-        recipe,
-        batches,
-        trained,
-        loss,
-        Optimizer("sgd", recipe.lr, settings),
-        recipe.calls,
-    )
     momentum = f" and momentum={recipe.momentum}" if recipe.momentum else ""
-    given = (
+    words = (
         f"{_sizes(batches)}, with SGD (lr={recipe.lr:g}{momentum}) and "
         + {
             "cross_entropy": "CrossEntropyLoss()",
             "smoothed": "CrossEntropyLoss(label_smoothing=0.1)",
         }[recipe.loss]
     )
-    return Tried(call, recipe, trained, dict(w), tuple(scores), given)
+    optimizer = Optimizer("sgd", recipe.lr, settings)
+    return Asked(recipe, batches, {}, loss, optimizer, dict(w), tuple(scores), words)
 
 
-def _trainings(exercise: ExerciseHandle, generator: torch.Generator) -> list[Tried]:
+@functools.lru_cache(maxsize=2)
+def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train`` where its loss soon rises again, and with the default epochs and lr."""
-    recipe, batches = _restless(generator)
+    generator = grader.generator("training.train")
+    restless = _restless(generator)
     default = Recipe("mlp", _weights(generator), training=False)
-    usual = _half_known(default, _batches(generator, 28, 8))
-    return [
-        _a_training(exercise, recipe, batches, {"epochs": EPOCHS, "lr": LARGE_LR}),
-        _a_training(exercise, default, usual, {}),
-    ]
+    return restless, _a_training(default, _half_known(default, _batches(generator, 28, 8)))
 
 
-def _a_training(
-    exercise: ExerciseHandle, recipe: Recipe, batches: Batches, given: dict[str, float]
-) -> Tried:
-    trained = loops.in_float64(exercise.train, recipe, batches, **given)
+def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
     epochs, lr = int(given.get("epochs", 10)), given.get("lr", 1e-3)
     history = reference.train(reference.fnn, recipe.weights, batches.split(), epochs, lr)
-    call = _call(
-        "train",
+    named = f"epochs={epochs} and lr={lr:g}" if given else "the default epochs=10 and lr=0.001"
+    return Asked(
         recipe,
         batches,
-        trained,
+        given,
         reference.cross_entropy,
         Optimizer("adam", lr),
-        epochs,
+        history[-1].weights,
+        tuple((epoch.loss, epoch.accuracy) for epoch in history),
+        f"{_sizes(batches)}, with {named}",
     )
-    words = f"epochs={epochs} and lr={lr:g}" if given else "the default epochs=10 and lr=0.001"
-    scores = tuple((epoch.loss, epoch.accuracy) for epoch in history)
-    given_words = f"{_sizes(batches)}, with {words}"
-    return Tried(call, recipe, trained, history[-1].weights, scores, given_words)
 
 
-def _call(
-    function: str,
-    recipe: Recipe,
-    batches: Batches,
-    trained: Trained,
-    loss: reference.Loss,
-    optimizer: Optimizer,
-    epochs: int,
-) -> Call:
+def _epochs(exercise: ExerciseHandle, grader: Grader, check: str) -> list[Tried]:
+    return [_try_an_epoch(exercise, asked) for asked in _epochs_asked(grader, check)]
+
+
+def _try_an_epoch(exercise: ExerciseHandle, asked: Asked) -> Tried:
+    try:
+        return _try(exercise.train_epoch, asked, asked.recipe.calls)
+    except SubmissionFailure:
+        # What a call leaves behind may break the next; training.state looks at that.
+        if asked.recipe.calls == 1:
+            raise
+        return _try_an_epoch(exercise, _an_epoch(replace(asked.recipe, calls=1), asked.batches))
+
+
+def _trainings(exercise: ExerciseHandle, grader: Grader) -> list[Tried]:
+    return [_try(exercise.train, asked, len(asked.history)) for asked in _trainings_asked(grader)]
+
+
+def _try(call: Callable[..., Trained], asked: Asked, epochs: int) -> Tried:
+    trained = loops.in_float64(call, asked.recipe, asked.batches, **asked.given)
+    seen = _call(call.__name__, asked, trained, epochs)
+    return Tried(seen, asked.recipe, trained, asked.weights, asked.history, asked.words)
+
+
+def _call(function: str, asked: Asked, trained: Trained, epochs: int) -> Call:
+    recipe = asked.recipe
+
     def vector(weights: Mapping[str, Tensor]) -> Tensor:
         """The weights in the recipe's order; 0 where there are none."""
         return torch.cat(
@@ -257,8 +275,8 @@ def _call(
         optimizers=tuple((used.name, used.options) for used in trained.facts.optimizers),
         passes=trained.facts.passes,
     )
-    parts = tuple((images.double(), labels) for images, labels in batches.split())
-    return Call(function, recipe.weights, parts, loss, optimizer, epochs, seen)
+    parts = tuple((images.double(), labels) for images, labels in asked.batches.split())
+    return Call(function, recipe.weights, parts, asked.loss, asked.optimizer, epochs, seen)
 
 
 def _of_all_groups(rates: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -303,7 +321,7 @@ def _uneven(batches: Batches) -> Batches:
     return replace(batches, images=batches.images * scale.view(-1, 1, 1, 1))
 
 
-def _restless(generator: torch.Generator) -> tuple[Recipe, Batches]:
+def _restless(generator: torch.Generator) -> Asked:
     """Weights and batches with which the loss of ``train`` soon rises again.
 
     The images are almost equal, so there is nothing to learn but how often each digit occurs,
@@ -315,10 +333,10 @@ def _restless(generator: torch.Generator) -> tuple[Recipe, Batches]:
         batches = replace(batches, images=images)
         weights["output.weight"] *= 0.05
         weights["output.bias"] = (torch.bincount(batches.labels, minlength=10) + 0.3).double().log()
-        history = reference.train(reference.fnn, weights, batches.split(), EPOCHS, LARGE_LR)
-        losses = [epoch.loss for epoch in history]
+        asked = _a_training(Recipe("mlp", weights), batches, epochs=EPOCHS, lr=LARGE_LR)
+        losses = [loss for loss, _ in asked.history]
         if losses[-1] > 1.005 * min(losses) and min(losses) in losses[: EPOCHS // 2]:
-            return Recipe("mlp", weights), batches
+            return asked
 
 
 def _sizes(batches: Batches) -> str:
@@ -455,7 +473,7 @@ def _in_train(
 ) -> list[LoopFault]:
     """What is wrong in ``train`` besides the mistakes of ``train_epoch``, which it may share."""
     try:
-        tried = _trainings(exercise, grader.generator("training.train"))
+        tried = _trainings(exercise, grader)
     except SubmissionFailure:
         return []
     calls = [each.call for each in tried]
