@@ -8,10 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.nn import functional as F
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mnist_lab import training
 from mnist_lab.data import Digits, Split
@@ -180,17 +186,43 @@ def learn(bench: Workbench, request: Message) -> Message:
 
 
 def on_fake_device(bench: Workbench, request: Message) -> Message:
-    """A forward pass of fake tensors on a device that is not the CPU."""
+    """A forward pass on a device that has shapes and no numbers; where it goes is ``unknown`` if
+    the learner's code looks at numbers.
+    """
     model = _model(bench, request)
     model.eval()
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+    images = torch.zeros(request.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
+    state = {name: value.to("meta") for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        try:
+            with _OneDevice():
+                logits = torch.func.functional_call(model, state, (images,))
+        except Exception:  # Fake tensors know more of what a GPU does, and take far longer.
+            try:
+                logits = _of_fake_tensors(model, images)
+            except (DataDependentOutputException, DynamicOutputShapeException):
+                return Message({"shape": [], "device": "unknown"})
+    logits = a_tensor(logits, type(model).__name__)
+    return Message({"shape": list(logits.shape), "device": str(logits.device)})
+
+
+class _OneDevice(TorchDispatchMode):
+    """Lets nothing pass that has tensors of several devices."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = tree_leaves((args, kwargs))
+        if len({each.device for each in given if isinstance(each, Tensor)}) > 1:
+            raise RuntimeError("tensors of several devices")
+        return func(*args, **(kwargs or {}))
+
+
+def _of_fake_tensors(model: nn.Module, images: Tensor) -> Any:
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         state = {
             name: mode.from_tensor(value).to("meta") for name, value in model.state_dict().items()
         }
-        images = torch.zeros(request.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
-        logits = a_tensor(torch.func.functional_call(model, state, (images,)), type(model).__name__)
-    return Message({"shape": list(logits.shape), "device": str(logits.device)})
+        return torch.func.functional_call(model, state, (torch.zeros_like(images),))
 
 
 def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:

@@ -215,7 +215,8 @@ class Model(_Remote):
     def on_fake_device(self, size: int = 3) -> tuple[tuple[int, ...], str]:
         """The shape and device of the output, on a device that has shapes and no numbers.
 
-        Code that names a device or makes tensors on the CPU fails there as on a GPU.
+        Code that names a device or makes tensors on the CPU fails there as on a GPU. Of code that
+        looks at numbers nothing is known.
         """
         doing = f"{self.name} on another device than the CPU"
         reply = self._ask("on_fake_device", doing, {"size": size})

@@ -151,6 +151,21 @@ def test_a_tensor_made_on_the_cpu_fails_on_another_device(hand_in):
     assert hand_in(WORKING).build("FNN").on_fake_device(4) == ((4, 10), "meta")
 
 
+@pytest.mark.parametrize(
+    ("body", "device"),
+    [
+        ("return self.linear(images.flatten(1)) * torch.tensor(2.0)", "meta"),
+        ("return self.linear(images.flatten(1)[:, torch.arange(784)])", "meta"),
+        ("return self.linear(images.flatten(1)).cpu()", "cpu"),
+        ("return self.linear(images.flatten(1) if images.max() > 1 else images * 2)", "unknown"),
+        ("return self.linear(images[images > 0].view(-1, 784))", "unknown"),
+    ],
+)
+def test_where_outputs_are_on_another_device(hand_in, body, device):
+    model = hand_in(model_whose_forward(body)).build("FNN")
+    assert model.on_fake_device()[1] == device
+
+
 def test_a_hang_is_stopped_and_its_line_is_named(hand_in):
     source = model_whose_forward("print('before', flush=True)\nwhile True:\n    pass  # here")
     exercise = hand_in(source)
