@@ -120,8 +120,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters."""
-    return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters, which
+    takes no whole or complex numbers.
+    """
+    fused = all(parameter.is_floating_point() for parameter in parameters)
+    return torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
 
 
 def train(

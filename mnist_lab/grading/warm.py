@@ -313,19 +313,14 @@ def _serve_many(
             _die_with_parent()
             caller.close()
             try:
-                _serve(channel, Server(augmented), digits, augmented)
+                _serve(channel, Server(augmented, for_many=True), digits)
             finally:
                 os._exit(0)
         channel.close()
         caller.sendall(b"1")
 
 
-def _serve(
-    caller: socket.socket,
-    server: Server,
-    digits: Digits | None = None,
-    augmented: int | None = None,
-) -> None:
+def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
     """Fork a run for each request until the caller hangs up."""
     with caller.makefile("r", encoding="utf-8") as requests:
         for line in requests:
@@ -341,7 +336,7 @@ def _serve(
                 answer = Run(status, _last(output), _read(result))
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
-                server = Server(augmented)
+                server = server.another()
             with contextlib.suppress(OSError):
                 caller.sendall(json.dumps(asdict(answer)).encode() + b"\n")
     server.close()

@@ -296,6 +296,7 @@ def _hidden(visible: list[str]) -> Iterator[str]:
             yield path
 
 
+@functools.cache
 def may_have_gpu() -> bool:
     """Whether there may be a graphics card, of any kind and by any way."""
     ways = ("nv*", "dri", "dxg", "kfd")

@@ -146,7 +146,7 @@ def fit(bench: Workbench, request: Message) -> Message:
     losses = []
     with _moved(model, fields["device"]):
         images, labels = (request.arrays[key].to(fields["device"]) for key in ("images", "labels"))
-        optimizer = torch.optim.Adam(model.parameters(), lr=fields["lr"])
+        optimizer = training.adam(list(model.parameters()), fields["lr"])
         model.train()
         for _ in range(fields["steps"]):
             optimizer.zero_grad()

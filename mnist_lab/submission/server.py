@@ -61,6 +61,9 @@ PRELOADED = (
     "mnist_lab.training",
 )
 
+IMPORTED_BY_SOME = ("sklearn.metrics", "matplotlib.pyplot")
+"""What learners' files import that no exercise needs: a second or two each time."""
+
 
 class ServerError(Exception):
     """The server can't be started or has died; the message says how it ended."""
@@ -72,11 +75,12 @@ class Server:
     A fork of the grader may go on using it, one at a time. It ends with the thread that made it.
     ``walls`` are known once it was waited for: of each of ``walls.WALLS`` whether it is
     ``enforced``, ``degraded`` or ``unavailable``. ``augmented`` is a descriptor that
-    ``augmented.make`` gave, for its workers to train on.
+    ``augmented.make`` gave, for its workers to train on. One ``for_many`` submissions takes some
+    seconds longer to begin and then less for each.
     """
 
-    def __init__(self, augmented: int | None = None) -> None:
-        self._augmented = augmented
+    def __init__(self, augmented: int | None = None, *, for_many: bool = False) -> None:
+        self._augmented, self._for_many = augmented, for_many
         self.walls: Mapping[str, str] = walls.UNTRIED
         self._level, self._ready = enclosure.level(), False
         self._start()
@@ -126,6 +130,10 @@ class Server:
             self._process.wait()
         self._clear()
 
+    def another(self) -> Server:
+        """A new one of its kind."""
+        return Server(self._augmented, for_many=self._for_many)
+
     def _hung_up(self) -> bool:
         if self._socket.fileno() < 0:
             return True
@@ -168,6 +176,7 @@ class Server:
             "refusals": self._level != "process",
             "hidden": enclosure.hidden(),
             "augmented": self._augmented,
+            "for_many": self._for_many,
         }
         self._socket.sendall(json.dumps(settings).encode())
 
@@ -245,7 +254,7 @@ def main() -> None:
     grader = socket.socket(fileno=int(sys.argv[1]))
     enclosure.only_what_is_needed()
     settings = json.loads(grader.recv(SETTINGS_SIZE))
-    _preload()
+    _preload(for_many=settings.pop("for_many"))
     if (descriptor := settings.pop("augmented")) is not None:
         from mnist_lab.submission import augmented
 
@@ -266,7 +275,7 @@ def main() -> None:
     nursery.close()
 
 
-def _preload() -> None:
+def _preload(*, for_many: bool) -> None:
     import torch
 
     from mnist_lab.submission.rehearsal import rehearse
@@ -277,6 +286,10 @@ def _preload() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     rehearse(backwards=not enclosure.may_have_gpu())
+    if for_many:
+        for name in IMPORTED_BY_SOME:
+            with contextlib.suppress(Exception):  # Whoever imports it, is told.
+                importlib.import_module(name)
     gc.collect()
     gc.freeze()
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mnist_lab.submission import enclosure
 from mnist_lab.submission.wire import DTYPES
 
 __all__ = ["ReturnedError", "Workbench", "a_pair", "a_tensor", "seed_all", "shape_of", "type_of"]
@@ -115,6 +116,9 @@ def shape_of(value: Tensor) -> str:
 
 def seed_all(seed: int) -> None:
     """Seed the global generators of torch, NumPy and ``random``."""
-    torch.manual_seed(seed)
+    if enclosure.may_have_gpu():
+        torch.manual_seed(seed)
+    else:  # Without asking for graphics cards of three kinds, which takes longer than the rest.
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

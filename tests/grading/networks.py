@@ -65,7 +65,7 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
         database=None,
         phases=[Phase.explicit, Phase.generate],
     )
-    @given(size=st.integers(1, 70), brightness=st.sampled_from([0.0, 1.0, 30.0]))
+    @given(size=st.integers(1, 40), brightness=st.sampled_from([0.0, 1.0, 30.0]))
     @example(size=1, brightness=1.0)
     @example(size=2, brightness=1.0)
     @example(size=10, brightness=1.0)

@@ -42,8 +42,12 @@ RAMP = 0.06
 """Mean difference that interpolations of a ramp may have: nearest neighbour has some 0.03, an
 image that is cropped or padded instead of resized 0.2 and more."""
 
-WARPED_RAMP = 0.12
-"""The same of the mean of some warps of a ramp."""
+WARPED_RAMP = 0.036
+"""The same of the mean of eight warps of a ramp, ``INSIDE``: 300 right ones had 0.008 to 0.028, 80
+that were cropped to the shorter side or to 28 pixels 0.048 to 0.070."""
+
+INSIDE = slice(7, 21)
+"""Rows and columns away from the edges, which a warp paints over."""
 
 
 @dataclass(frozen=True)
@@ -462,7 +466,8 @@ def expect_resized(
             continue
         light = (tones or Tones()).light(results.reshape(2, repeats, 28, 28).double()).mean(1)
         slopes[size] = (_slope(light[1].T), _slope(light[0]))
-        off = (light - _ramps_seen(*size)).abs().mean((1, 2)).max().item()
+        inside = slice(None) if repeats == 1 else INSIDE
+        off = (light - _ramps_seen(*size))[:, inside, inside].abs().mean((1, 2)).max().item()
         if off > worst:
             worst, where = off, size
     if len(slopes) < len(SIZES):
@@ -470,7 +475,8 @@ def expect_resized(
         return
     readable = tones is not None and not found.has(*MOVED)
     if readable and worst >= (RAMP if repeats == 1 else WARPED_RAMP):
-        _say_resized(transform.name, slopes, worst, where, found)
+        part = "" if repeats == 1 else " in the middle"
+        _say_resized(transform.name, slopes, f"{worst:.2f} off on average{part}", where, found)
 
 
 def _ramps(height: int, width: int) -> list[Tensor]:
@@ -529,13 +535,13 @@ FITTINGS: dict[tuple[str, ...], Callable[[float, float, float, float], tuple[flo
 def _say_resized(
     name: str,
     slopes: dict[tuple[int, int], tuple[float, float]],
-    worst: float,
+    off_by: str,
     where: tuple[int, int],
     found: Findings,
 ) -> None:
     evidence = (
         f"Of a picture of {where[0]}x{where[1]} pixels with a ramp from black to white, {name} "
-        f"makes one that is {worst:.2f} off on average, on the scale from 0 to 1. The ramp rises "
+        f"makes one that is {off_by}, on the scale from 0 to 1. The ramp rises "
         + ", ".join(
             f"{down:.2f} and {across:.2f} times as fast as asked in {height}x{width}"
             for (height, width), (down, across) in slopes.items()
@@ -584,6 +590,10 @@ FEW, FEW_DISTORTED, FEW_SPREAD, FEW_STEEPEST = 160, (0.42, 0.58), (5.1, 6.5), (9
 """Warps that are enough where they leave no doubt: two standard deviations from what is asked for,
 so that most are done with them and what is a little off is seen sooner than by the wide bounds."""
 
+PLAIN = 32
+"""Warps of a black and of a white picture. What is done to one in ten only is missed here in 3 % of
+runs, and seen on the dots."""
+
 SHRINKAGE = (0.88, 0.945)
 """How far the dots are from the centre after a perspective, on average, as a share of before:
 0.926 by torchvision's whole pixels, 0.897 by fractions of a pixel. Distortion scales of 0.1 and
@@ -622,16 +632,16 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
     What the corners are filled with, from 0 black to 1 white.
     """
     black = torch.zeros(28, 28, dtype=torch.uint8)
-    results, _ = transform.of_any_kind([black, 255 - black], 64, seed)
+    results, _ = transform.of_any_kind([black, 255 - black], PLAIN, seed)
     if results[0].numel() != 28 * 28:
         return 0.0
-    dark, light = tones.light(results.view(2, 64, 28, 28))
+    dark, light = tones.light(results.view(2, PLAIN, 28, 28))
     inside = light[:, 9:19, 9:19]
     painted = ((inside - 1).abs() > BACKGROUND).flatten(1).any(1).double().mean().item()
     if painted > 0:
         found.observe(
             f"{transform.name} makes pictures that are not white in the middle of white ones.",
-            f"{painted:.0%} of 64 were so.",
+            f"{painted:.0%} of {PLAIN} were so.",
             "Leave out whatever else is random than rotation and perspective.",
         )
         return 0.0
@@ -649,7 +659,7 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
     elif light[:, ::27, ::27].abs().min() >= BACKGROUND and not (light == light[:1]).all():
         found.add(
             "stretched-corners",
-            f"In 64 warps of a white picture no corner was darker than "
+            f"In {PLAIN} warps of a white picture no corner was darker than "
             f"{light[:, ::27, ::27].min():.4f}, on the scale from 0 to 1.",
         )
     return 0.0
@@ -657,8 +667,8 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
 
 def _say_corners(fill: float, tones: Tones, found: Findings) -> None:
     evidence = (
-        f"In 64 warps of a black picture there are pixels with a brightness of {fill:.4f} on the "
-        "scale from 0 to 1."
+        f"In {PLAIN} warps of a black picture there are pixels with a brightness of {fill:.4f} on "
+        "the scale from 0 to 1."
     )
     if abs(fill - tones.light(torch.zeros(()))) < 1e-3:
         found.add("grey-corners", f"{evidence} That is the value 0 after normalising.")
@@ -695,7 +705,8 @@ def expect_warps(
     results, _ = transform.of_any_kind([probe(warps.dots())], FEW, seed)
     if results[0].numel() != 28 * 28 or _beyond_doubt(warps.measure(light(results))):
         return
-    results, _ = transform.of_any_kind([probe(warps.dots())], WARPS, seed)
+    more, _ = transform.of_any_kind([probe(warps.dots())], WARPS - FEW, seed + 1)
+    results = torch.cat([results, more])
     if (results == results[0]).all():
         if not found.has("reseeds"):
             other, _ = again().of_any_kind([probe(warps.dots())], 1, seed + 1)

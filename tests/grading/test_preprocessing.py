@@ -65,7 +65,7 @@ def test_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
         if not found.has("normalised-by-itself"):
             fill = pictures.expect_background(transform, tones, seed, found)
         pictures.expect_warps(transform, exercise.train_transform, tones, fill, seed, found)
-    pictures.expect_resized(transform, tones, found, 12, seed)
+    pictures.expect_resized(transform, tones, found, 8, seed)
     found.expect_none()
 
 
@@ -118,7 +118,7 @@ def _expect_no_seed(transform: Transform, generator: torch.Generator, found: Fin
 @pytest.mark.check("preprocessing.downsample")
 def test_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
     generator = grader.generator("preprocessing.downsample")
-    items = 900 + int(torch.randint(200, (), generator=generator))
+    items = 500 + int(torch.randint(100, (), generator=generator))
     size = items // 3
     seed = 1 + int(torch.randint(1000, (), generator=generator))
     found = Findings(NAMES)

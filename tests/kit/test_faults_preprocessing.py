@@ -160,6 +160,40 @@ def test_a_few_right_warps_mostly_pass_and_many_always():
     assert all(pictures._right(many) for _, many in tried)
 
 
+class Warped:
+    """A learner's transform that does ``resize`` before it warps."""
+
+    name = "train_transform"
+
+    def __init__(self, resize):
+        warp = [v2.RandomRotation(10), v2.RandomPerspective(0.2, 0.5)]
+        self.change = v2.Compose([*resize, *warp, v2.PILToTensor(), v2.ToDtype(torch.float32)])
+
+    def of_any_kind(self, images, repeats, seed):
+        torch.manual_seed(seed)
+        given = [v2.functional.to_pil_image(image) for image in images for _ in range(repeats)]
+        return torch.stack([self.change(each) for each in given]) / 255, ""
+
+
+@pytest.mark.parametrize(
+    ("resize", "named"),
+    [
+        ([v2.Resize((28, 28))], set()),
+        ([v2.Resize((28, 28), InterpolationMode.NEAREST)], set()),
+        ([v2.Resize(28), v2.CenterCrop(28)], {"aspect-kept", "cropped"}),
+        ([v2.CenterCrop(28)], {"not-resized", "cropped"}),
+    ],
+    ids=["whole", "nearest", "shorter-side", "not-resized"],
+)
+def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
+    for seed in range(5):
+        found = findings.Findings(NAMES)
+        tones = pictures.Tones(black=0.0, white=1.0)
+        pictures.expect_resized(Warped(resize), tones, found, 8, seed)
+        assert {name for name in NAMES if found.has(name)} == named
+        assert bool(found) == bool(named)
+
+
 def test_all_that_is_found_is_raised_as_one_failure():
     found = findings.Findings(NAMES)
     found.add("no-rotation", "No angle.")

@@ -592,6 +592,26 @@ def test_the_learners_process_holds_nothing_of_the_grader(hand_in):
     assert hand_in(source).build("FNN").parameters
 
 
+def test_what_learners_import_without_need_is_there_already_in_a_class(hand_in):
+    source = WORKING + textwrap.dedent(
+        """
+        import sys
+        assert {"sklearn.metrics", "matplotlib.pyplot"} <= set(sys.modules)
+        from matplotlib import pyplot
+        from sklearn.metrics import confusion_matrix
+        assert confusion_matrix([0, 1, 1], [0, 1, 0]).tolist() == [[1, 0], [1, 1]]
+        pyplot.plot([1, 2])
+        assert torch.get_num_threads() == 1
+        """
+    )
+    server = Server(for_many=True)
+    try:
+        assert hand_in(source, server=server).build("FNN")(IMAGES).shape == (3, 10)
+        assert set(server.walls.values()) <= {"enforced", "degraded"}
+    finally:
+        server.close()
+
+
 def test_a_worker_has_one_thread_and_can_train(hand_in):
     exercise = hand_in(WORKING + "\nassert torch.get_num_threads() == 1\n")
     losses = exercise.build("FNN").fit(IMAGES, torch.tensor([1, 2, 3]), steps=20, lr=1e-2)
