@@ -121,9 +121,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters, which
-    takes no whole or complex numbers.
+    takes no complex numbers.
     """
-    fused = all(parameter.is_floating_point() for parameter in parameters)
+    fused = not any(parameter.is_complex() for parameter in parameters)
     return torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
 
 
