@@ -111,8 +111,10 @@ def _of_workers():
             text = (entry / "smaps_rollup").read_text()
         except OSError:
             continue
-        private = [line for line in text.splitlines() if line.startswith("Private_")]
-        yield int(entry.name), sum(int(line.split()[1]) for line in private) / 1024
+        sizes = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
+        # Of a file that all share, what only one has read so far counts as private; it is not.
+        private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+        yield int(entry.name), min(private, sizes["Anonymous"]) / 1024
 
 
 def line(points: dict[int, float]) -> tuple[float, float, float]:

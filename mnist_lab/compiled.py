@@ -1,4 +1,4 @@
-"""The lab's C code, compiled for this machine's CPU when it is first used and kept for later.
+"""C code, compiled for this machine's CPU when it is first used and kept for later.
 
 A C compiler is looked for on the path; the package ``ziglang`` brings one. Without any the lab
 works all the same, more slowly.
@@ -15,18 +15,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 import torch
 
-__all__ = ["ADVICE", "compilers", "library"]
+__all__ = ["ADVICE", "compilers", "library", "opened"]
 
 ADVICE = "install gcc or clang, or run `pip install ziglang`, for several times the speed"
-SOURCE = Path(__file__).with_name("fast.c")
+FAST = Path(__file__).with_name("fast.c")
 INSTRUCTIONS = {
     "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma",
     "AVX2": "avx2 fma",
@@ -35,6 +36,8 @@ INSTRUCTIONS = {
 may be shared by machines with different CPUs."""
 ZIG = {"AVX512": "x86_64_v4", "AVX2": "x86_64_v3"}
 COMPILE_SECONDS = 120
+
+Made = TypeVar("Made")
 
 
 def compilers() -> Iterator[list[str]]:
@@ -49,13 +52,31 @@ def compilers() -> Iterator[list[str]]:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled ``fast.c``, or ``None`` where it can't be compiled or loaded."""
+    return _made(FAST, lambda path: ctypes.CDLL(str(path)))
+
+
+@cache
+def opened(source: Path) -> int | None:
+    """A descriptor of the compiled ``source``, from which processes that find neither it nor a
+    compiler can load it; ``None`` where it can't be compiled or loaded.
+    """
+
+    def loaded(path: Path) -> int:
+        ctypes.CDLL(str(path))
+        return os.open(path, os.O_RDONLY)
+
+    return _made(source, loaded)
+
+
+def _made(source: Path, use: Callable[[Path], Made]) -> Made | None:
+    """What ``use`` makes of the compiled ``source``."""
     if os.name != "posix":
         return None
     for command in compilers():
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
             for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
                 try:
-                    return ctypes.CDLL(str(_compiled(command, folder)))
+                    return use(_compiled(source, command, folder))
                 except OSError:  # The folder can't be written to, or nothing run from it.
                     continue
                 except subprocess.SubprocessError:
@@ -63,14 +84,15 @@ def library() -> ctypes.CDLL | None:
     return None
 
 
-def _compiled(command: list[str], folder: Path) -> Path:
+def _compiled(source: Path, command: list[str], folder: Path) -> Path:
     """The library in ``folder``, made by ``command`` unless it is there."""
     flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread", *_instructions(command)]
-    parts = [SOURCE.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
-    to = folder / f"fast-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}.so"
+    parts = [source.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    to = folder / f"{source.stem}-{digest}.so"
     folder.mkdir(parents=True, exist_ok=True)
     if not to.exists():
-        _compile([*command, *flags], to)
+        _compile(source, [*command, *flags], to)
     return to
 
 
@@ -83,12 +105,12 @@ def _instructions(command: list[str]) -> list[str]:
     return [f"-m{name}" for name in INSTRUCTIONS[level].split()]
 
 
-def _compile(command: list[str], to: Path) -> None:
-    """Compile into ``to``, whole or not at all."""
+def _compile(source: Path, command: list[str], to: Path) -> None:
+    """Compile ``source`` into ``to``, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         made = Path(folder) / to.name
         subprocess.run(
-            [*command, "-o", str(made), str(SOURCE), "-lm"],
+            [*command, "-o", str(made), str(source), "-lm"],
             check=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from mnist_lab import workspace
+from mnist_lab.submission import snapshot
 from mnist_lab.submission.server import Server, ServerError, command, environment
 
 if TYPE_CHECKING:
@@ -302,6 +303,8 @@ def _serve_many(
     caller: socket.socket, digits: Digits | None = None, augmented: int | None = None
 ) -> None:
     """Fork a process for each job until the caller hangs up; they end with this one."""
+    if (code := snapshot.code()) is not None:
+        snapshot.take(code)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks how a job's process ended.
     while True:
         request, descriptors, _, _ = socket.recv_fds(caller, 16, 1)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mnist_lab.submission import enclosure, linux, walls
+from mnist_lab.submission import enclosure, linux, snapshot, walls
 from mnist_lab.submission.canary import Baits, verdicts
 
 __all__ = [
@@ -81,6 +81,7 @@ class Server:
 
     def __init__(self, augmented: int | None = None, *, for_many: bool = False) -> None:
         self._augmented, self._for_many = augmented, for_many
+        self._snapshot = snapshot.code() if for_many else None
         self.walls: Mapping[str, str] = walls.UNTRIED
         self._level, self._ready = enclosure.level(), False
         self._start()
@@ -177,11 +178,12 @@ class Server:
             "hidden": enclosure.hidden(),
             "augmented": self._augmented,
             "for_many": self._for_many,
+            "snapshot": self._snapshot,
         }
         self._socket.sendall(json.dumps(settings).encode())
 
     def _given(self) -> list[int]:
-        return [] if self._augmented is None else [self._augmented]
+        return [each for each in (self._augmented, self._snapshot) if each is not None]
 
     def _forget(self) -> None:
         """Let go of a server that has died."""
@@ -259,6 +261,9 @@ def main() -> None:
         from mnist_lab.submission import augmented
 
         augmented.attach(descriptor)
+    if (code := settings.pop("snapshot")) is not None:
+        snapshot.take(code)
+        os.close(code)
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     nursery = _Nursery(grader, settings)
