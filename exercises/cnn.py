@@ -61,7 +61,7 @@ What the checks ask
     - Any first weights will do that differ from filter to filter; filters that start equal stay
       equal. Guessing costs ln(10) = 2.30, and the untrained network's loss lies between 1.5 and 10.
       The loss reaches every parameter, and 40 steps of Adam (learning rate 0.001) on one batch of
-      16 digits bring it below 0.3.
+      8 digits bring it below 0.3.
     - With ``--full``: trained by the lab for ten epochs, it reads at least 97.5 % of the test
       digits correctly (92 % where MNIST is not at hand and the sample takes its place).
 

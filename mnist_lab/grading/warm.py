@@ -255,6 +255,7 @@ def _preload(seed: int) -> None:
         _preload_tests(seed)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # A run makes much that it keeps until its end.
 
 
 def _preload_tests(seed: int) -> None:
