@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import json
+import math
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -53,7 +54,7 @@ PRELOADED = (
 PR_SET_PDEATHSIG = 1
 
 LOOK = 0.02
-"""Seconds between two looks at whether a run has ended."""
+"""Seconds between two looks at whether a run has ended, where the kernel does not tell."""
 
 ANSWERED = (0, 1)
 """The exit statuses of pytest after which a run has left nothing behind: passed and failed."""
@@ -362,17 +363,34 @@ def _read(result: IO[bytes]) -> dict[str, Any]:
 
 def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
     """The exit status of a run, which is killed when it is late or the caller is gone."""
-    deadline = time.monotonic() + limit if limit else None
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        asked, _, _ = select.select([caller], [], [], LOOK)
-        late = deadline is not None and time.monotonic() > deadline
-        if asked or late:  # It asks nothing before it has the answer, so it has hung up.
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return -signal.SIGKILL
+    deadline = time.monotonic() + limit if limit else math.inf
+    with _end_of(pid) as told:
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            left = deadline - time.monotonic()
+            most = None if left == math.inf else max(left, 0.0)
+            ready, _, _ = select.select([caller.fileno(), *told], [], [], most if told else LOOK)
+            # The caller asks nothing before it has the answer, so it has hung up.
+            if caller.fileno() in ready or left < 0:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return -signal.SIGKILL
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[list[int]]:
+    """The descriptor that can be read when the process has ended; none on old kernels."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        yield []
+        return
+    try:
+        yield [descriptor]
+    finally:
+        os.close(descriptor)
 
 
 def _run(

@@ -100,7 +100,7 @@ def test_nothing_is_found_in_a_copy_that_is_whole(copy):
 
 
 def test_python_caches_beside_the_exercises_are_not_strays(copy):
-    (copy / "exercises" / "__pycache__").mkdir()
+    (copy / "exercises" / "__pycache__").mkdir(exist_ok=True)
 
     assert check_kit.problems(copy) == []
 
