@@ -84,8 +84,8 @@ def not_training(work: Path) -> float:
 
 
 def private_memory(folder: Path) -> dict[str, float]:
-    """Megabytes of the learner's processes that are theirs alone, at most, while a class is graded;
-    empty where this user may not look.
+    """Megabytes of the learner's processes, at most, while a class is graded, without what they map
+    of files; empty where this user may not look.
     """
     work = folder / "memory"
     (work / "submissions").mkdir(parents=True)
@@ -111,10 +111,10 @@ def _of_workers():
             text = (entry / "smaps_rollup").read_text()
         except OSError:
             continue
-        sizes = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines()[1:]}
-        # Of a file that all share, what only one has read so far counts as private; it is not.
-        private = sizes["Private_Clean"] + sizes["Private_Dirty"]
-        yield int(entry.name), min(private, sizes["Anonymous"]) / 1024
+        # With its part of what it shares with the server, and without files that all of them map.
+        share = text.partition("Pss_Anon:")[2].split()
+        if share:
+            yield int(entry.name), int(share[0]) / 1024
 
 
 def line(points: dict[int, float]) -> tuple[float, float, float]:
@@ -178,7 +178,7 @@ def main() -> None:
         hours = SUBMISSIONS * seconds / 3600
         used = 1 if name.endswith("1 at a time") else cores
         rows.append((name, f"{60 / seconds:.1f}", f"{hours:.1f} h", f"{hours * used:.1f} h"))
-    notes = [f"A learner's process has {memory['median']:.0f} MB of its own, at most "
+    notes = [f"A learner's process takes {memory['median']:.0f} MB, at most "
              f"{memory['most']:.0f} MB."] if memory else []  # fmt: skip
     if full:
         notes.append(f"In the full tier {rest:.1%} of the checks' seconds are not of training.")
