@@ -83,7 +83,7 @@ def not_training(work: Path) -> float:
     return 1 - training / sum(c["seconds"] for c in checks)
 
 
-def private_memory(folder: Path) -> dict[str, float]:
+def memory_of_workers(folder: Path) -> dict[str, float]:
     """Megabytes of the learner's processes, at most, while a class is graded, without what they map
     of files; empty where this user may not look.
     """
@@ -161,7 +161,7 @@ def main() -> None:
         if not options.quick:  # Right ones alone, which all train as long: none waits at the end.
             full = by_class(folder, FULL, cores, "--full", kinds=("right",))
         rest = not_training(where(folder, max(full), cores, "--full")) if full else None
-        memory = private_memory(folder)
+        memory = memory_of_workers(folder)
     fits = {name: line(points) for name, points in lines.items()}
     rows = [
         (name, f"{slope:.3g} s", f"{intercept:.1f} s", f"{explained:.4f}")

@@ -26,8 +26,8 @@ def code() -> int | None:
 def take(code: int) -> int:
     """Move this process's memory into a file that has no name; how many bytes were moved.
 
-    None where this process has other threads, since they could write to what is being moved, or
-    where the machine does not have what it takes. The idle threads of OpenBLAS end with a fork.
+    0 where this process has other threads, since they could write to what is being moved, or where
+    the machine does not have what it takes. The idle threads of OpenBLAS end with a fork.
     """
     if (child := os.fork()) == 0:
         os._exit(0)
