@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import platformdirs
-import torch
 
 __all__ = ["ADVICE", "compilers", "library", "opened"]
 
@@ -52,7 +51,7 @@ def compilers() -> Iterator[list[str]]:
 @cache
 def library() -> ctypes.CDLL | None:
     """The compiled ``fast.c``, or ``None`` where it can't be compiled or loaded."""
-    return _made(FAST, lambda path: ctypes.CDLL(str(path)))
+    return _made(FAST, lambda path: ctypes.CDLL(str(path)), for_this_cpu=True)
 
 
 @cache
@@ -65,14 +64,16 @@ def opened(source: Path) -> int | None:
         ctypes.CDLL(str(path))
         return os.open(path, os.O_RDONLY)
 
-    return _made(source, loaded)
+    return _made(source, loaded, for_this_cpu=False)
 
 
-def _made(source: Path, use: Callable[[Path], Made]) -> Made | None:
+def _made(source: Path, use: Callable[[Path], Made], *, for_this_cpu: bool) -> Made | None:
     """What ``use`` makes of the compiled ``source``."""
     if os.name != "posix":
         return None
-    for command in compilers():
+    level = _level() if for_this_cpu else ""
+    for compiler in compilers():
+        command = [*compiler, *_instructions(compiler, level)]
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
             for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
                 try:
@@ -86,7 +87,7 @@ def _made(source: Path, use: Callable[[Path], Made]) -> Made | None:
 
 def _compiled(source: Path, command: list[str], folder: Path) -> Path:
     """The library in ``folder``, made by ``command`` unless it is there."""
-    flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread", *_instructions(command)]
+    flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
     parts = [source.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     to = folder / f"{source.stem}-{digest}.so"
@@ -96,13 +97,18 @@ def _compiled(source: Path, command: list[str], folder: Path) -> Path:
     return to
 
 
-def _instructions(command: list[str]) -> list[str]:
-    level = torch.backends.cpu.get_cpu_capability()
-    if level not in INSTRUCTIONS or platform.machine() not in ("x86_64", "AMD64"):
-        return []
-    if "ziglang" in command:
-        return [f"-mcpu={ZIG[level]}"]
-    return [f"-m{name}" for name in INSTRUCTIONS[level].split()]
+def _level() -> str:
+    """What this CPU and the system can do together, as PyTorch calls it."""
+    import torch  # It takes seconds.
+
+    known = platform.machine() in ("x86_64", "AMD64")
+    return torch.backends.cpu.get_cpu_capability() if known else ""
+
+
+def _instructions(compiler: list[str], level: str) -> list[str]:
+    if "ziglang" in compiler:
+        return [f"-mcpu={ZIG.get(level, 'baseline')}"]  # Else it takes this CPU for all.
+    return [f"-m{name}" for name in INSTRUCTIONS.get(level, "").split()]
 
 
 def _compile(source: Path, command: list[str], to: Path) -> None:

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.chance import Purpose, permutation
+from mnist_lab.writing import cannot_write
 
 __all__ = ["DataError", "Digits", "Split", "data_directory", "download", "load", "missing", "read"]
 
@@ -164,13 +165,6 @@ def download(
                 file.replace(raw / file.name)
     except OSError as error:
         raise DataError(cannot_write(directory, error)) from error
-
-
-def cannot_write(place: Path, error: OSError) -> str:
-    """The sentence for a folder that cannot be written: full, forbidden or not a folder."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: free some space for {place} and run the command again."
-    return f"{place} cannot be written ({error.strerror or error}): name another folder."
 
 
 def _fetch(directory: Path, wait: float, mirrors: list[str]) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mnist_lab.data import cannot_write
+from mnist_lab.writing import cannot_write
 
 try:
     import fcntl
