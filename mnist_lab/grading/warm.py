@@ -20,15 +20,16 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
-from mnist_lab import workspace
+from mnist_lab import kit, workspace
 from mnist_lab.submission import snapshot
-from mnist_lab.submission.server import Server, ServerError, command, environment
+from mnist_lab.submission.server import Branch, Server, ServerError, command, environment
 
 if TYPE_CHECKING:
     import pytest
@@ -46,12 +47,13 @@ PRELOADED = (
     "mnist_lab.grading.shared",
     "mnist_lab.submission.handle",
     "numpy.random",
-    "_pytest.junitxml",
-    "_pytest.unittest",
     "pdb",
 )
 
 PR_SET_PDEATHSIG = 1
+
+END_LIMIT = 20.0
+"""Seconds that a job has to end its run and remove what that has left."""
 
 LOOK = 0.02
 """Seconds between two looks at whether a run has ended, where the kernel does not tell."""
@@ -127,6 +129,7 @@ class Jobs:
 
     def __init__(self, tier: Literal["quick", "full"] = "quick", seed: int = 0) -> None:
         self._tier, self._seed = tier, seed
+        self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
         self._lock, self._closed = threading.Lock(), False
         self._socket, self._process = _begin(tier, seed)
 
@@ -155,7 +158,9 @@ class Jobs:
         with theirs, contextlib.suppress(OSError):
             socket.send_fds(self._socket, [b"job"], [theirs.fileno()])
             if self._socket.recv(1):
-                return Job(ours)
+                job = Job(ours)
+                self._jobs.add(job)
+                return job
         ours.close()
         return None
 
@@ -163,6 +168,8 @@ class Jobs:
         """End it and all jobs, whatever they are doing."""
         with self._lock:
             self._closed = True
+            for job in self._jobs:
+                job.hang_up()
             self._socket.close()
             self._process.wait()
 
@@ -208,11 +215,15 @@ class Job:
             raise JobError("The process that grades has ended.")
         return Run(**json.loads(answer))
 
+    def hang_up(self) -> None:
+        """Have it end, and the run that is going on; whoever waits for that run is told."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """End it, and the run that is going on."""
         self._answers.close()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         self._socket.close()
 
 
@@ -225,10 +236,14 @@ def main() -> None:
         server = Server()  # It imports torch while this process does.
         _preload(0)
         _serve(caller, server)
+    elif kind == "quick":
+        server = Server(for_many=True)
+        _preload(int(seed))
+        _serve_many(caller, server)
     else:
         _preload(int(seed))
-        digits = _digits() if kind == "full" else None
-        _serve_many(caller, digits, _augmented(digits, int(seed)) if digits else None)
+        digits = _digits()
+        _serve_many(caller, Server(_augmented(digits, int(seed)), for_many=True), digits)
 
 
 def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -245,13 +260,15 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
 def _preload(seed: int) -> None:
     """Import what runs need, and have it remember what is the same in all with this ``seed``."""
     import torch
+    from _pytest.config import default_plugins
 
     from mnist_lab.training import keep_memory
 
     torch.set_num_threads(1)  # A fork after one operation on several threads hangs.
     keep_memory()
-    for name in PRELOADED:
+    for name in (*PRELOADED, *(f"_pytest.{name}" for name in default_plugins)):
         importlib.import_module(name)
+    kit.load()
     with contextlib.suppress(Exception):  # If they are broken, the runs say so.
         _preload_tests(seed)
     gc.collect()
@@ -301,36 +318,70 @@ def _augmented(digits: Digits, seed: int) -> int | None:
     return None
 
 
-def _serve_many(
-    caller: socket.socket, digits: Digits | None = None, augmented: int | None = None
-) -> None:
-    """Fork a process for each job until the caller hangs up; they end with this one."""
+def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
+    """Fork a process for each job until the caller hangs up. Each has a server that ``server``
+    forks, or where a submission could reach others' processes, one of its own.
+    """
     if (code := snapshot.code()) is not None:
         snapshot.take(code)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # Nobody asks how a job's process ended.
+    jobs: set[int] = set()
     while True:
         request, descriptors, _, _ = socket.recv_fds(caller, 16, 1)
+        jobs = {pid for pid in jobs if not os.waitpid(pid, os.WNOHANG)[0]}
         if not request:
-            return
+            break
+        _make_ready(server)
         channel = socket.socket(fileno=descriptors[0])
-        if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if (pid := os.fork()) == 0:
             _die_with_parent()
             caller.close()
             try:
-                _serve(channel, Server(augmented, for_many=True), digits)
+                _serve(channel, Branch(server) if _branches(server) else server.another(), digits)
             finally:
                 os._exit(0)
         channel.close()
+        jobs.add(pid)
         caller.sendall(b"1")
+    for pid in jobs:
+        _end(pid)
+    server.close()
+
+
+def _branches(server: Server) -> bool:
+    """Whether jobs may share it: what one job's submissions start can't reach another's."""
+    return server.walls["pids"] == "enforced"
+
+
+def _make_ready(server: Server) -> None:
+    """Have the server ready to branch; it starts anew if it has died. A job says if it can't."""
+    for _ in range(2):  # One that is just dying shows only when it is asked for something.
+        with contextlib.suppress(ServerError):
+            server.wait()
+            if _branches(server):
+                probe = Branch(server)
+                probe.wait()
+                probe.close()
+            break
+
+
+def _end(pid: int) -> None:
+    """Wait for a job whose caller has hung up too; one that has not ended by then is killed."""
+    with _end_of(pid) as told:
+        select.select(told, [], [], END_LIMIT if told else 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
     """Fork a run for each request until the caller hangs up."""
     with caller.makefile("r", encoding="utf-8") as requests:
         for line in requests:
-            with contextlib.suppress(ServerError):
+            try:
                 server.wait()  # Here, since what a fork learns of the server is lost with it.
+            except ServerError:  # The run says so, or the caller opens a job with another trunk.
+                if isinstance(server, Branch):
+                    break
             request = json.loads(line)
             with TemporaryFile() as output, TemporaryFile() as result:
                 pid = os.fork()
@@ -409,9 +460,12 @@ def _run(
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # What else is installed takes a while.
         import pytest
 
+        from mnist_lab.grading import plugin
+
         signal.signal(signal.SIGINT, signal.default_int_handler)
         given = _Given(server, digits)
-        status = int(pytest.main(["--assert=plain", *arguments], plugins=[given]))
+        # The plugin as it is: by its name pytest looks through all that is installed first.
+        status = int(pytest.main(["--assert=plain", *arguments], plugins=[plugin, given]))
         if kept:
             kept[1].write(json.dumps(given.result()).encode())
             kept[1].flush()

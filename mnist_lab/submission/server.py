@@ -29,6 +29,7 @@ from mnist_lab.submission import enclosure, linux, snapshot, walls
 from mnist_lab.submission.canary import Baits, verdicts
 
 __all__ = [
+    "Branch",
     "Isolation",
     "Server",
     "ServerError",
@@ -94,9 +95,8 @@ class Server:
         if not self._ready:
             self.walls = self._read(START_LIMIT)["walls"]
             self._ready = True
-            if self._owner == os.getpid():  # All of it is imported, and nobody needs to find it.
-                self._baits.close()
-                enclosure.remove(str(self._folder / "kit"))
+            if self._owner == os.getpid():
+                self._tidy()
             if self.walls["pids"] != "enforced":
                 linux.not_dumpable()  # The learner's code could else read this process's memory.
 
@@ -135,11 +135,20 @@ class Server:
         """A new one of its kind."""
         return Server(self._augmented, for_many=self._for_many)
 
+    def branch(self, channel: int) -> None:
+        """Have it fork a server for this channel, which then ends by itself. Raises
+        ``ServerError``.
+        """
+        self._send({"branch": True}, [channel])
+
     def _hung_up(self) -> bool:
         if self._socket.fileno() < 0:
             return True
         readable, _, _ = select.select([self._socket], [], [], 0)
-        return bool(readable) and not self._socket.recv(1, socket.MSG_PEEK)
+        try:
+            return bool(readable) and not self._socket.recv(1, socket.MSG_PEEK)
+        except ConnectionResetError:  # It ended before it read the last request.
+            return True
 
     def _start(self) -> None:
         self._owner, self._ready = os.getpid(), False
@@ -157,7 +166,7 @@ class Server:
         if change_user:
             for folder in (self._folder, scratch):
                 folder.chmod(0o711)  # So that a worker gets into its own folder.
-        self._socket, theirs = socket.socketpair()
+        self._socket, theirs = _channel()
         with theirs:
             run = [*command("mnist_lab.submission.server"), str(theirs.fileno())]
             self._process = subprocess.Popen(
@@ -185,6 +194,11 @@ class Server:
     def _given(self) -> list[int]:
         return [each for each in (self._augmented, self._snapshot) if each is not None]
 
+    def _tidy(self) -> None:
+        """Remove what nobody needs to find once all of it is imported."""
+        self._baits.close()
+        enclosure.remove(str(self._folder / "kit"))
+
     def _forget(self) -> None:
         """Let go of a server that has died."""
         self._socket.close()
@@ -204,12 +218,15 @@ class Server:
         descriptors: list[int] | None = None,
         limit: float = ANSWER_LIMIT,
     ) -> int:
-        try:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors or [])
-        except OSError as error:
-            raise ServerError(f"the server has ended ({error})") from error
+        self._send(request, descriptors or [])
         answer: int = self._read(limit)
         return answer
+
+    def _send(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
+        except OSError as error:
+            raise ServerError(f"the server has ended ({error})") from error
 
     def _read(self, seconds: float) -> Any:
         self._socket.settimeout(seconds)
@@ -218,8 +235,56 @@ class Server:
         except OSError as error:
             raise ServerError(f"the server does not answer ({error})") from error
         if not answer:
-            raise ServerError(f"the server ended with status {self._process.wait()}")
+            raise ServerError(f"the server ended{self._how()}")
         return json.loads(answer)
+
+    def _how(self) -> str:
+        return f" with status {self._process.wait()}"
+
+
+class Branch(Server):
+    """The grader's end of a server that another one forks, in milliseconds and behind its walls.
+
+    The ``trunk`` need not be this process's. Where it has died, this one is not replaced either:
+    ``ServerError`` then tells whoever made the trunk to make another.
+    """
+
+    def __init__(self, trunk: Server) -> None:
+        self._trunk = trunk
+        self.walls = walls.UNTRIED
+        self._start()
+
+    def close(self) -> None:
+        """End the server, its workers and all that they started, unless it is another process's."""
+        if self._owner == os.getpid():
+            with contextlib.suppress(OSError, ServerError):
+                self._socket.shutdown(socket.SHUT_WR)
+                self._read(ANSWER_LIMIT)  # Nothing but the end.
+        self._socket.close()
+
+    def another(self) -> Server:
+        """A new one of its kind. Raises ``ServerError``."""
+        return Branch(self._trunk)
+
+    def _start(self) -> None:
+        self._owner, self._ready = os.getpid(), False
+        self._socket, theirs = _channel()
+        with theirs:
+            self._trunk.branch(theirs.fileno())
+
+    def _tidy(self) -> None:
+        pass
+
+    def _forget(self) -> None:
+        self._socket.close()
+
+    def _how(self) -> str:
+        return ""
+
+
+def _channel() -> tuple[socket.socket, socket.socket]:
+    """Two ends, between which messages stay apart."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 def default_isolation() -> Isolation:
@@ -267,17 +332,20 @@ def main() -> None:
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     nursery = _Nursery(grader, settings)
-    grader.sendall(json.dumps({"walls": nursery.try_walls(settings.pop("baits"))}).encode())
+    nursery.try_walls(settings.pop("baits"))
+    nursery.tell_walls()
     while (request := nursery.next_request()) is not None:
         asked, descriptors = request
-        if "stop" in asked:
-            reply = nursery.stop(asked["stop"], asked["grace"])
+        if "branch" in asked:
+            nursery.branch(descriptors[0])
+        elif "stop" in asked:
+            nursery.answer(nursery.stop(asked["stop"], asked["grace"]))
         elif "interrupt" in asked:
-            reply = nursery.interrupt(asked["interrupt"])
+            nursery.answer(nursery.interrupt(asked["interrupt"]))
         else:
-            reply = nursery.fork(descriptors[0], descriptors[1])
-        grader.sendall(str(reply).encode())
+            nursery.answer(nursery.fork(descriptors[0], descriptors[1]))
     nursery.close()
+    os._exit(0)  # What Python does at its end takes most of a second.
 
 
 def _preload(*, for_many: bool) -> None:
@@ -297,6 +365,7 @@ def _preload(*, for_many: bool) -> None:
                 importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # A worker makes little, and ends soon.
 
 
 class _Nursery:
@@ -310,7 +379,9 @@ class _Nursery:
         if settings["refusals"]:
             self.refusals = walls.Refusals.prepared(settings["hidden"])
         self.counted = False
+        self.walls: dict[str, str] = {}
         self.scratch: dict[int, str] = {}
+        self.branches: set[int] = set()
 
     def next_request(self) -> tuple[dict[str, Any], list[int]] | None:
         """What the grader asks for; meanwhile nobody starts too many processes."""
@@ -322,8 +393,27 @@ class _Nursery:
         request, descriptors, _, _ = socket.recv_fds(self.grader, 4096, 2)
         return (json.loads(request), descriptors) if request else None
 
-    def try_walls(self, baits: Mapping[str, Any]) -> dict[str, str]:
-        """What a worker finds that does its worst, of each wall."""
+    def answer(self, reply: Any) -> None:
+        self.grader.sendall(json.dumps(reply).encode())
+
+    def tell_walls(self) -> None:
+        self.answer({"walls": self.walls})
+
+    def branch(self, channel: int) -> None:
+        """Go on in a fork too, as a server without workers for another grader, and ``channel``."""
+        self.branches = {pid for pid in self.branches if not os.waitpid(pid, os.WNOHANG)[0]}
+        with socket.socket(fileno=channel) as grader:
+            if pid := os.fork():
+                self.branches.add(pid)
+                return
+            self.grader.close()
+            self.grader = grader.dup()
+        self.scratch, self.branches = {}, set()
+        linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
+        self.tell_walls()
+
+    def try_walls(self, baits: Mapping[str, Any]) -> None:
+        """Know what a worker finds that does its worst, of each wall."""
         found = self._tried(baits)
         if found is None and self.change_user:
             self.change_user = False  # Another user can't read Python or its libraries here.
@@ -331,9 +421,8 @@ class _Nursery:
         if found is None and self.namespaces:
             self.namespaces = False  # The kernel lets this user make them and not enter them.
             found = self._tried(baits)
-        known = found or dict(walls.UNTRIED)
-        self.counted = known["processes"] == "enforced"
-        return known
+        self.walls = found or dict(walls.UNTRIED)
+        self.counted = self.walls["processes"] == "enforced"
 
     def _tried(self, baits: Mapping[str, Any]) -> dict[str, str] | None:
         """What a worker found; ``None`` where it can't even read Python's own library."""
@@ -396,6 +485,8 @@ class _Nursery:
     def close(self) -> None:
         for pid in list(self.scratch):
             self.stop(pid, 0.0)
+        for pid in self.branches:  # Their graders have hung up as well, or will.
+            os.waitpid(pid, 0)
 
     def _be_a_worker(
         self, channel: int, output: int, tell: int, scratch: str, run: Callable[[int], None]
@@ -440,7 +531,8 @@ class _Nursery:
         halted: set[int] = set()
         while True:
             parents = _parents()
-            kept = {p for w in self.scratch if w != ended for p in (w, *_under(w, parents))}
+            heads = (self.scratch.keys() | self.branches) - {ended}
+            kept = {p for head in heads for p in (head, *_under(head, parents))}
             strays = _under(os.getpid(), parents) - kept - {ended}
             if not strays - halted:
                 break

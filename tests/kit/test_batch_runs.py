@@ -155,7 +155,36 @@ def test_a_run_beyond_its_limit_ends_with_what_it_started(tmp_path, monkeypatch)
     wait_until(lambda: not processes(tmp_path.name))
 
 
-def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch):
+def test_a_class_leaves_nothing_behind_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    for name in ("ada", "bob"):
+        hand_in(tmp_path / "in", name, "open('left', 'w').close()\n")
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=2)
+
+    assert scores(found) == {"ada": 11, "bob": 11}
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def of_the_grader(process):
+    """Whatever else there is ends with these."""
+    return b"mnist_lab.grading.warm" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def of_the_learners(process):
+    """All servers of the one process that grades; their environment is their own."""
+    if not of_the_grader(process):
+        return False
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        for child in task.read_text().split():
+            if b"mnist_lab.submission.server" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(int(child), signal.SIGKILL)
+    return False
+
+
+@pytest.mark.parametrize("killed", [of_the_grader, of_the_learners])
+def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch, killed):
     monkeypatch.setenv(MARK, tmp_path.name)
     hand_in(tmp_path / "in", "ada")
     hand_in(tmp_path / "in", "bob", "import time; time.sleep(3)\n")
@@ -164,8 +193,7 @@ def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch):
     for handed, outcome in grade_here(find(tmp_path / "in").submissions, options, jobs=1):
         if not done:
             for process in processes(tmp_path.name):
-                # Whatever else there is ends with these.
-                if b"mnist_lab.grading.warm" in Path(f"/proc/{process}/cmdline").read_bytes():
+                if killed(process):
                     os.kill(int(process), signal.SIGKILL)
         done[handed.name] = outcome
 

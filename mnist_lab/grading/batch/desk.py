@@ -84,6 +84,7 @@ class Desk:
                     outcome = NotGraded(one_line(f"The grading itself failed: {error}"))
             if outcome.settled:
                 break
+            self._drop()  # Perhaps it was what runs need to be graded.
         return outcome
 
     def close(self) -> None:
