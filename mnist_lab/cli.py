@@ -318,7 +318,9 @@ def grade_command(
     help="Folder for the results; the journal in it lets a killed run go on.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Submissions at a time.  [default: a core each]"
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Submissions at a time.  [default: one more than cores, with --full a core each]",
 )
 @click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,9 +65,10 @@ def grade_class(
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
 
     What the journal in ``out`` knows is not graded again. ``seed`` is the journal's, or a fresh
-    one, unless given. ``jobs`` submissions are graded at a time, as many as there are cores unless
-    given; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
-    ``strict``, nothing is graded where a wall is not enforced. Raises ``ClassError``.
+    one, unless given. ``jobs`` submissions are graded at a time, unless given as many as there are
+    cores, and in the quick tier one more, for what waits or hangs; with ``cluster`` it is the
+    workers of the Dask scheduler at that address who grade. If ``strict``, nothing is graded where
+    a wall is not enforced. Raises ``ClassError``.
     """
     progress = progress or Progress()
     listing = find(submissions)
@@ -78,7 +80,9 @@ def grade_class(
             options = Options(tier, seed, fingerprint(), strict)
             journal.begin(options)
             known = _look_up(listing.submissions, journal, options)
-            engine = _engine(jobs, cluster)
+            engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
+            # It imports PyTorch, for which there is more time now than at the end.
+            threading.Thread(target=_sentences).start()
             _grade(listing.submissions, known, engine, journal, options, progress)
     except JournalError as error:
         raise ClassError(str(error)) from error
@@ -139,11 +143,11 @@ def _grade(
             progress.finished(handed, outcome)
 
 
-def _engine(jobs: int | None, cluster: str | None) -> Engine:
+def _engine(jobs: int, cluster: str | None) -> Engine:
     if cluster is None:
         from mnist_lab.grading.batch.local import grade_here
 
-        return partial(grade_here, jobs=jobs or _cores())
+        return partial(grade_here, jobs=jobs)
     from mnist_lab.grading.batch.cluster import grade_there
 
     return partial(grade_there, address=cluster)
