@@ -87,12 +87,14 @@ def test_a_branch_that_is_closed_ends_what_it_started_and_no_other(trunk, handed
         assert outputs(one).shape == (3, 10)
         of_first = sleeping(trunk)
         assert outputs(two).shape == (3, 10)
-        assert len(of_first) == 1 and len(sleeping(trunk)) == 2
+        assert len(of_first) == 1
+        assert len(sleeping(trunk)) == 2
         assert first.walls == second.walls == trunk.walls
 
         first.close()
 
-        assert len(sleeping(trunk)) == 1 and not sleeping(trunk) & of_first
+        assert len(sleeping(trunk)) == 1
+        assert not sleeping(trunk) & of_first
         assert outputs(two).shape == (3, 10)
         with pytest.raises(SubmissionFailure):
             outputs(one)
