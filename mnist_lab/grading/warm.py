@@ -348,8 +348,8 @@ def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = N
 
 
 def _branches(server: Server) -> bool:
-    """Whether jobs may share it: what one job's submissions start can't reach another's."""
-    return server.walls["pids"] == "enforced"
+    """Whether jobs may share it: no submission reaches the processes or files of another."""
+    return server.walls["pids"] == server.walls["files"] == "enforced"
 
 
 def _make_ready(server: Server) -> None:

@@ -155,7 +155,11 @@ def test_a_run_beyond_its_limit_ends_with_what_it_started(tmp_path, monkeypatch)
     wait_until(lambda: not processes(tmp_path.name))
 
 
-def test_a_class_leaves_nothing_behind_in_the_folder_for_temporary_files(tmp_path, monkeypatch):
+@pytest.mark.parametrize("walls", ["all", "process"])
+def test_a_class_leaves_nothing_behind_in_the_folder_for_temporary_files(
+    tmp_path, monkeypatch, walls
+):
+    monkeypatch.setenv("MNIST_LAB_WALLS", walls)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     for name in ("ada", "bob"):
