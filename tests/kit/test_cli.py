@@ -123,6 +123,8 @@ def test_ctrl_c_keeps_what_is_finished_and_the_report_says_what_is_missing(tmp_p
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # A shell has what it runs in the background ignore it, these tests perhaps.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stdout:
         if line.startswith("epoch  2/"):
