@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -117,8 +117,8 @@ def compare(
     --out. Ctrl-C keeps the finished epochs. Exit status: 0 all done, 1 a model diverged or an
     error, 130 interrupted.
     """
-    # PyTorch's threads else turn in circles for a while after each call, in the way of the lab's.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    gc.disable()  # Nearly all that is made stays to the end; looking for the rest takes a second.
+    click.get_current_context().call_on_close(gc.enable)
     from rich.console import Console
 
     from mnist_lab import data, report, training

@@ -2,6 +2,7 @@
  *
  * The same mathematics as models.py under Adam and the mean cross-entropy. What makes it fast:
  *   - an image goes through both convolutions in the first cache, channels beside each other;
+ *   - the four values of a pooling window are convolved together, by Winograd's minimal filtering;
  *   - max pooling hands its gradient to one pixel in four and ReLU to about half of those: going
  *     back, the convolutions visit these pixels only;
  *   - a step is one pass of a few threads over shared memory, with four meetings.
@@ -18,17 +19,18 @@
 
 #if defined(__AVX512F__)
 #define LANES 16
-enum { PIXELS = 14, ROWS = 4 };
+enum { ROWS = 4 };
 #elif defined(__AVX__)
 #define LANES 8
-enum { PIXELS = 7, ROWS = 2 };
+enum { ROWS = 2 };
 #else
 #define LANES 4
-enum { PIXELS = 7, ROWS = 4 };
+enum { ROWS = 4 };
 #endif
-/* PIXELS of a row and ROWS of a product are summed at a time: what the registers hold. */
+/* ROWS of a product are summed at a time: what the registers hold. */
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float quad __attribute__((vector_size(16)));
 typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
@@ -37,6 +39,7 @@ enum {
     PADDED = SIDE + 2, EDGE = HALF + 2, /* with the zeros around it */
     FIRST = 16, SECOND = 32,            /* channels of the two convolutions */
     TAPS = 9,                           /* weights of a 3x3 kernel */
+    TILE = 4, SPOTS = TILE * TILE,      /* pixels that a pooling window of convolutions reads */
     PIXEL_COUNT = SIDE * SIDE, MAPS = SECOND * QUARTER * QUARTER, CLASSES = 10,
     COLUMNS = 7,                        /* vectors of a row that a product sums at a time */
     DOTS = 4,                           /* rows by rows that are multiplied at a time */
@@ -61,7 +64,7 @@ typedef struct {
 
 /* The convolutions' parameters in the order their loops want, and room for their gradients. */
 typedef struct {
-    float weight1[TAPS * FIRST], forward2[TAPS * FIRST * SECOND], backward2[SECOND * TAPS * FIRST];
+    float weight1[TAPS * FIRST], forward2[SPOTS * FIRST * SECOND], backward2[SECOND * TAPS * FIRST];
     float d_weight1[TAPS * FIRST], d_bias1[FIRST], d_weight2[SECOND * TAPS * FIRST], d_bias2[SECOND];
 } Kernels;
 
@@ -116,9 +119,9 @@ static inline vec relu(vec x) { return (vec)(~dead(x) & (ints)x); }
 static inline ints larger(vec x, vec than) { return (x > than) | (x != x); }
 
 static inline float sum(vec x) {
-    float total = 0;
-    for (int i = 0; i < LANES; i++) total += x[i];
-    return total;
+    quad total = {0};
+    for (int i = 0; i < LANES; i += 4) total += (quad){x[i], x[i + 1], x[i + 2], x[i + 3]};
+    return (total[0] + total[2]) + (total[1] + total[3]);
 }
 
 static inline long part(long count, int rank, int threads) { return count * rank / threads; }
@@ -132,7 +135,29 @@ static void pad(const float *image, float *padded) {
         memcpy(padded + (y + 1) * PADDED + 1, image + y * SIDE, sizeof(float) * SIDE);
 }
 
+/* Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray, 2016), one side of it: two neighbouring
+ * values of a convolution of four pixels are what `values` makes of the products of what `taps` makes
+ * of the kernel and `pixels` of the pixels, four instead of six. */
+static inline void filter_taps(const vec *g, int from, vec *to, int by) {
+    vec ends = g[0] + g[2 * from];
+    to[0] = g[0];
+    to[by] = 0.5f * (ends + g[from]);
+    to[2 * by] = 0.5f * (ends - g[from]);
+    to[3 * by] = g[2 * from];
+}
+static inline void filter_pixels(const vec *d, int from, vec *to, int by) {
+    to[0] = d[0] - d[2 * from];
+    to[by] = d[from] + d[2 * from];
+    to[2 * by] = d[2 * from] - d[from];
+    to[3 * by] = d[from] - d[3 * from];
+}
+static inline void filter_values(const vec *m, int from, vec *to, int by) {
+    to[0] = m[0] + m[from] + m[2 * from];
+    to[by] = m[from] - m[2 * from] - m[3 * from];
+}
+
 static void order_kernels(const float *vector, const Layout *at, Kernels *kernels) {
+    float second[TAPS][FIRST * SECOND];
     for (int out = 0; out < FIRST; out++)
         for (int tap = 0; tap < TAPS; tap++)
             kernels->weight1[tap * FIRST + out] = vector[at->weight1 + out * TAPS + tap];
@@ -140,9 +165,21 @@ static void order_kernels(const float *vector, const Layout *at, Kernels *kernel
         for (int in = 0; in < FIRST; in++)
             for (int tap = 0; tap < TAPS; tap++) {
                 float weight = vector[at->weight2 + (out * FIRST + in) * TAPS + tap];
-                kernels->forward2[(tap * FIRST + in) * SECOND + out] = weight;
+                second[tap][in * SECOND + out] = weight;
                 kernels->backward2[(out * TAPS + tap) * FIRST + in] = weight;
             }
+    for (int c = 0; c < FIRST * SECOND; c += LANES) {
+        vec g[TAPS], half[3 * TILE], whole[SPOTS];
+#pragma GCC unroll 9
+        for (int tap = 0; tap < TAPS; tap++) g[tap] = load(second[tap] + c);
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; i++) filter_taps(g + 3 * i, 1, half + TILE * i, 1);
+#pragma GCC unroll 4
+        for (int j = 0; j < TILE; j++) filter_taps(half + j, TILE, whole + j, TILE);
+#pragma GCC unroll 16
+        for (int spot = 0; spot < SPOTS; spot++)
+            store(kernels->forward2 + spot * FIRST * SECOND + c, whole[spot]);
+    }
 }
 
 static void convolve_first(const float *padded, const float *weight, const float *bias, Trace *to) {
@@ -172,55 +209,69 @@ static void convolve_first(const float *padded, const float *weight, const float
     }
 }
 
-/* A row of the second convolution: (14, 32) from the three rows of `maps` it covers. */
-static inline void convolve_row(const float *maps, const float *weight, const float *bias, float *row) {
-    for (int c = 0; c < SECOND; c += 2 * LANES)
-        for (int x = 0; x < HALF; x += PIXELS) {
-            vec left[PIXELS], right[PIXELS];
-#pragma GCC unroll 14
-            for (int p = 0; p < PIXELS; p++) {
-                left[p] = load(bias + c);
-                right[p] = load(bias + c + LANES);
-            }
-            for (int tap = 0; tap < TAPS; tap++) {
-                const float *at = maps + (tap / 3 * EDGE + tap % 3 + x) * FIRST;
-                const float *w = weight + tap * FIRST * SECOND + c;
-                for (int in = 0; in < FIRST; in++) {
-                    vec u = load(w + in * SECOND), v = load(w + in * SECOND + LANES);
-#pragma GCC unroll 14
-                    for (int p = 0; p < PIXELS; p++) {
-                        left[p] += at[p * FIRST + in] * u;
-                        right[p] += at[p * FIRST + in] * v;
-                    }
+/* A row of the second convolution's pooling windows: their products (16, 7, 32) by spot of the tile,
+ * from the four rows of `maps` that they cover. */
+static void multiply_windows(const float *maps, const float *weight, float *products) {
+    float tiles[SPOTS * QUARTER * FIRST];
+    for (int x = 0; x < QUARTER; x++)
+        for (int c = 0; c < FIRST; c += LANES) {
+            vec d[SPOTS], half[SPOTS], whole[SPOTS];
+#pragma GCC unroll 16
+            for (int spot = 0; spot < SPOTS; spot++)
+                d[spot] = load(maps + (spot / TILE * EDGE + spot % TILE + 2 * x) * FIRST + c);
+#pragma GCC unroll 4
+            for (int i = 0; i < TILE; i++) filter_pixels(d + TILE * i, 1, half + TILE * i, 1);
+#pragma GCC unroll 4
+            for (int j = 0; j < TILE; j++) filter_pixels(half + j, TILE, whole + j, TILE);
+#pragma GCC unroll 16
+            for (int spot = 0; spot < SPOTS; spot++)
+                store(tiles + (spot * QUARTER + x) * FIRST + c, whole[spot]);
+        }
+    for (int spot = 0; spot < SPOTS; spot++)
+        for (int c = 0; c < SECOND; c += 2 * LANES) {
+            const float *at = tiles + spot * QUARTER * FIRST;
+            const float *w = weight + spot * FIRST * SECOND + c;
+            vec left[QUARTER] = {0}, right[QUARTER] = {0};
+            for (int in = 0; in < FIRST; in++) {
+                vec u = load(w + in * SECOND), v = load(w + in * SECOND + LANES);
+#pragma GCC unroll 7
+                for (int x = 0; x < QUARTER; x++) {
+                    left[x] += at[x * FIRST + in] * u;
+                    right[x] += at[x * FIRST + in] * v;
                 }
             }
-#pragma GCC unroll 14
-            for (int p = 0; p < PIXELS; p++) {
-                store(row + (x + p) * SECOND + c, left[p]);
-                store(row + (x + p) * SECOND + c + LANES, right[p]);
+#pragma GCC unroll 7
+            for (int x = 0; x < QUARTER; x++) {
+                store(products + (spot * QUARTER + x) * SECOND + c, left[x]);
+                store(products + (spot * QUARTER + x) * SECOND + c + LANES, right[x]);
             }
         }
 }
 
 static void convolve_second(Trace *trace, const float *weight, const float *bias, float *features) {
-    float rows[2 * HALF * SECOND], value[SECOND];
+    float products[SPOTS * QUARTER * SECOND], value[SECOND];
     int32_t place[SECOND];
     for (int y = 0; y < QUARTER; y++) {
-        for (int i = 0; i < 2; i++)
-            convolve_row(trace->maps + (2 * y + i) * EDGE * FIRST, weight, bias,
-                         rows + i * HALF * SECOND);
+        multiply_windows(trace->maps + 2 * y * EDGE * FIRST, weight, products);
         for (int x = 0; x < QUARTER; x++) {
             for (int c = 0; c < SECOND; c += LANES) {
-                vec best = {0};
+                vec m[SPOTS], half[2 * TILE], window[4], best = {0};
                 ints winner = {0};
+#pragma GCC unroll 16
+                for (int spot = 0; spot < SPOTS; spot++)
+                    m[spot] = load(products + (spot * QUARTER + x) * SECOND + c);
+#pragma GCC unroll 4
+                for (int j = 0; j < TILE; j++) filter_values(m + j, TILE, half + j, TILE);
+#pragma GCC unroll 2
+                for (int i = 0; i < 2; i++) filter_values(half + TILE * i, 1, window + 2 * i, 1);
+#pragma GCC unroll 4
                 for (int pixel = 0; pixel < 4; pixel++) {
                     int down = pixel >> 1, right = 2 * x + (pixel & 1);
-                    vec candidate = load(rows + (down * HALF + right) * SECOND + c);
-                    ints wins = pixel ? larger(candidate, best) : ~(ints){0};
-                    best = pick(wins, candidate, best);
+                    ints wins = pixel ? larger(window[pixel], best) : ~(ints){0};
+                    best = pick(wins, window[pixel], best);
                     winner = (wins & ((2 * y + down) * EDGE + right)) | (~wins & winner);
                 }
-                store(value + c, relu(best));
+                store(value + c, relu(best + load(bias + c)));
                 *(ints *)(place + c) = winner;
             }
             for (int c = 0; c < SECOND; c++) {
@@ -317,19 +368,23 @@ static void rows_by_rows(const float *a, long m, const float *b, long j0, long j
     for (long j = j0; j < j1; j += DOTS)
         for (long i = 0; i < m; i += DOTS) {
             const float *x[DOTS], *y[DOTS]; /* past the end, the last row again */
-            vec total[DOTS][DOTS] = {0};
+            vec total[DOTS * DOTS];
+            float dots[DOTS * DOTS];
             for (int r = 0; r < DOTS; r++) {
                 x[r] = a + least(i + r, m - 1) * inner;
                 y[r] = b + least(j + r, j1 - 1) * inner;
             }
+#pragma GCC unroll 16
+            for (int d = 0; d < DOTS * DOTS; d++) total[d] = (vec){0};
             for (long k = 0; k < inner; k += LANES)
-#pragma GCC unroll 4
-                for (int r = 0; r < DOTS; r++)
-#pragma GCC unroll 4
-                    for (int s = 0; s < DOTS; s++) total[r][s] += load(x[r] + k) * load(y[s] + k);
+#pragma GCC unroll 16
+                for (int d = 0; d < DOTS * DOTS; d++)
+                    total[d] += load(x[d / DOTS] + k) * load(y[d % DOTS] + k);
+#pragma GCC unroll 16
+            for (int d = 0; d < DOTS * DOTS; d++) dots[d] = sum(total[d]);
             for (int r = 0; r < DOTS && i + r < m; r++)
                 for (int s = 0; s < DOTS && j + s < j1; s++)
-                    out[(i + r) * stride + j + s] = bias[j + s] + sum(total[r][s]);
+                    out[(i + r) * stride + j + s] = bias[j + s] + dots[r * DOTS + s];
         }
 }
 
@@ -522,6 +577,20 @@ typedef struct {
     int rank;
 } Worker;
 
+/* OpenMP's threads, if PyTorch has them: those that wait, spinning, for its next operation would be
+ * in the way of threads of our own. GOMP_parallel, omp_get_thread_num and omp_get_num_threads. */
+typedef struct {
+    void (*in_parallel)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
+    int (*rank)(void);
+    int (*size)(void);
+} Pool;
+
+typedef struct {
+    Job *job;
+    const Pool *pool;
+    void *(*work)(void *);
+} Team;
+
 static void *learn_as(void *worker) {
     Job *job = ((Worker *)worker)->job;
     while (!atomic_load(&job->ready)) sched_yield();
@@ -562,8 +631,30 @@ static void *take(char *block, size_t *taken, size_t count, size_t size) {
     return here;
 }
 
+static void do_part(void *data) {
+    const Team *team = data;
+    Worker worker = {team->job, team->pool->rank()};
+    if (worker.rank == 0) {
+        team->job->threads = team->pool->size(); /* which may be fewer than were asked for */
+        atomic_store(&team->job->ready, 1);
+    }
+    team->work(&worker);
+}
+
+static void do_in_threads(Job *job, int threads, void *(*work)(void *)) {
+    pthread_t others[MOST_THREADS];
+    Worker workers[MOST_THREADS] = {{job, 0}};
+    for (job->threads = 1; job->threads < threads; job->threads++) {
+        workers[job->threads] = (Worker){job, job->threads};
+        if (pthread_create(others + job->threads, NULL, work, workers + job->threads)) break;
+    }
+    atomic_store(&job->ready, 1);
+    work(workers);
+    for (int thread = 1; thread < job->threads; thread++) pthread_join(others[thread], NULL);
+}
+
 /* Gives `job` its memory, with room for `n` images, and does it in threads; 0, or -1 for none. */
-static int run(Job *job, size_t n, size_t traces, int threads, void *(*work)(void *)) {
+static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *(*work)(void *)) {
     const size_t units = (size_t)job->network.hidden;
     const size_t maps = job->network.convolutional ? n * MAPS : 0;
     char *block = NULL, *aligned = NULL;
@@ -583,15 +674,11 @@ static int run(Job *job, size_t n, size_t traces, int threads, void *(*work)(voi
             aligned = block + (64 - (uintptr_t)block % 64);
         }
     }
-    pthread_t others[MOST_THREADS];
-    Worker workers[MOST_THREADS] = {{job, 0}};
-    for (job->threads = 1; job->threads < threads; job->threads++) {
-        workers[job->threads] = (Worker){job, job->threads};
-        if (pthread_create(others + job->threads, NULL, work, workers + job->threads)) break;
-    }
-    atomic_store(&job->ready, 1);
-    work(workers);
-    for (int thread = 1; thread < job->threads; thread++) pthread_join(others[thread], NULL);
+    if (threads > 1 && pool.in_parallel) {
+        Team team = {job, &pool, work};
+        pool.in_parallel(do_part, &team, (unsigned)threads, 0);
+    } else
+        do_in_threads(job, threads, work);
     free(block);
     return 0;
 }
@@ -600,19 +687,19 @@ static int run(Job *job, size_t n, size_t traces, int threads, void *(*work)(voi
  * taken before. Returns 0, or -1 if there is no memory. */
 int learn(Network network, float *vector, float *mean, float *square, long steps,
           double learning_rate, const float *images, const int64_t *labels, long count, long batch,
-          int threads, float *logits) {
+          int threads, Pool pool, float *logits) {
     Job job = {.network = network, .at = lay_out(network), .vector = vector, .mean = mean,
                .square = square, .steps = steps, .learning_rate = learning_rate, .images = images,
                .labels = labels, .count = count, .batch = batch, .logits = logits};
     const size_t n = (size_t)least(batch, count);
-    return run(&job, n, n, (int)least(threads, MOST_THREADS), learn_as);
+    return run(&job, n, n, (int)least(threads, MOST_THREADS), pool, learn_as);
 }
 
 /* The outputs for `count` images. Returns 0, or -1 if there is no memory. */
 int predict(Network network, float *vector, const float *images, long count, int threads,
-            float *logits) {
+            Pool pool, float *logits) {
     Job job = {.network = network, .at = lay_out(network), .vector = vector, .images = images,
                .count = count, .logits = logits};
     threads = (int)least(threads, MOST_THREADS);
-    return run(&job, (size_t)threads * BLOCK, (size_t)threads, threads, answer_as);
+    return run(&job, (size_t)threads * BLOCK, (size_t)threads, threads, pool, answer_as);
 }

@@ -8,6 +8,7 @@ it the models' parameters. Where it could not be compiled, PyTorch trains these 
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,16 @@ class _Network(ctypes.Structure):
         ("convolutional", ctypes.c_int),
         ("hidden", ctypes.c_int),
         ("sigmoid", ctypes.c_int),
+    )
+
+
+class _Pool(ctypes.Structure):
+    """``Pool`` of ``fast.c``."""
+
+    _fields_ = (
+        ("in_parallel", ctypes.c_void_p),
+        ("rank", ctypes.c_void_p),
+        ("size", ctypes.c_void_p),
     )
 
 
@@ -80,6 +91,7 @@ class FastSteps:
             ctypes.c_long(len(images)),
             ctypes.c_long(batch_size),
             _threads(self.network),
+            _pool(),
             _at(outputs),
         )
         self.steps += -(-len(images) // batch_size)
@@ -99,6 +111,7 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
         _at(images),
         ctypes.c_long(len(images)),
         _threads(network),
+        _pool(),
         _at(outputs),
     )
     return outputs
@@ -131,3 +144,14 @@ def _at(tensor: Tensor) -> ctypes.c_void_p:
 def _threads(network: _Network) -> int:
     """Those of PyTorch; one for logistic regression, whose step is shorter than their meeting."""
     return torch.get_num_threads() if network.hidden else 1
+
+
+@cache
+def _pool() -> _Pool:
+    """The threads of PyTorch, where they are OpenMP's; else none, and C makes its own."""
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    try:
+        torchs = ctypes.CDLL(torch._C.__file__)  # Its own libraries' functions are found, too.
+        return _Pool(*(ctypes.cast(torchs[name], ctypes.c_void_p) for name in names))
+    except (AttributeError, OSError):
+        return _Pool()

@@ -1,14 +1,17 @@
 """The compiled steps keep the mathematics of the plain ones."""
 
 import copy
+import os
 import subprocess
+import sys
+import textwrap
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mnist_lab import compiled, training
+from mnist_lab import compiled, fast, training
 from mnist_lab.data import Digits, Split
 from mnist_lab.fast import FastSteps, fast_forward, suits
 from mnist_lab.models import CNN, FNN, MODELS
@@ -48,11 +51,16 @@ def vector(model):
     return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request):
+@pytest.fixture(params=["1", "2 of PyTorch's", "3 of PyTorch's", "2 of its own", "3 of its own"])
+def threads(request, monkeypatch):
     before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
+    count, _, whose = request.param.partition(" of ")
+    torch.set_num_threads(int(count))
+    if whose == "its own":
+        monkeypatch.setattr(fast, "_pool", fast._Pool)
+    elif whose and not fast._pool().in_parallel:
+        pytest.skip("PyTorch's threads are not OpenMP's here")
+    yield
     torch.set_num_threads(before)
 
 
@@ -88,6 +96,28 @@ def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
     # Where a gradient is nearly nothing, Adam makes a whole step of its rounding.
     assert (vector(model).double() - vector(exact)).abs().max() < 1e-4
     assert (vector(model).double() - vector(exact)).abs().mean() < 1e-7
+
+
+@needs_a_compiler
+def test_fewer_threads_than_were_asked_for_do_the_same():
+    learned = """
+        import torch
+        from mnist_lab.fast import FastSteps
+        from mnist_lab.models import FNN
+        torch.manual_seed(0)
+        torch.set_num_threads(3)
+        images, labels = torch.randn(20, 1, 28, 28), torch.arange(20) % 10
+        print(FastSteps(FNN(), 1e-3).learn(images, labels, 8).double().sum().item())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(learned)]
+    several, one = (
+        subprocess.run(
+            command, env=os.environ | limit, capture_output=True, text=True, check=True, timeout=120
+        ).stdout
+        for limit in ({}, {"OMP_THREAD_LIMIT": "1"})
+    )
+
+    assert float(one) == pytest.approx(float(several), abs=1e-4)
 
 
 @needs_a_compiler
