@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 
 from mnist_lab.augment import augment, draw, normalise
 from mnist_lab.chance import Purpose, permutation
+from mnist_lab.cuda import GraphSteps, Lane
 from mnist_lab.data import Digits, Split
 
 if TYPE_CHECKING:
@@ -259,7 +259,6 @@ class _Tally:
     loss: float = 0.0
     correct: int = 0
     examples: int = 0
-    seconds: float = 0.0
 
 
 class _EagerSteps:
@@ -285,8 +284,9 @@ class _Run:
     """One model in training: its steps, its random numbers, its finished epochs."""
 
     model: nn.Module
-    steps: _EagerSteps | FastSteps
+    steps: _EagerSteps | FastSteps | GraphSteps
     loss: Loss
+    lane: Lane
     epochs: list[Epoch] = field(default_factory=list)
     stopped: str = ""
 
@@ -296,17 +296,20 @@ class _Run:
         self._remember_weights()
 
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
-        """One step of the optimizer for each batch of ``images``."""
-        started = time.perf_counter()
-        self.model.train()
-        torch.set_rng_state(self.random_state)
-        outputs = self.steps.learn(images, labels, batch_size)
-        self.random_state = torch.get_rng_state()
-        loss, correct = _loss_and_correct(self.loss, outputs, labels)
+        """One step of the optimizer for each batch of ``images``; on a GPU others can go on."""
+        with self.lane.work():
+            self.model.train()
+            torch.set_rng_state(self.random_state)
+            self.outputs = self.steps.learn(images, labels, batch_size)
+            self.random_state = torch.get_rng_state()
+
+    def count(self, labels: Tensor) -> None:
+        """Add the outputs of the last ``learn`` to the epoch's sums; wait for them on a GPU."""
+        with self.lane.work():
+            loss, correct = _loss_and_correct(self.loss, self.outputs, labels)
         self.tally.loss += loss * len(labels)
         self.tally.correct += correct
         self.tally.examples += len(labels)
-        self.tally.seconds += time.perf_counter() - started
         if not math.isfinite(loss):
             self.stop(
                 f"Diverged in epoch {len(self.epochs) + 1}: the loss is no longer a finite number. "
@@ -315,28 +318,30 @@ class _Run:
 
     def finish_epoch(self, test_images: Tensor, test_labels: Tensor) -> Epoch:
         """Evaluate on the test digits and close the epoch."""
-        started = time.perf_counter()
-        logits = _forward(self.model, test_images)
-        test_loss, correct = _loss_and_correct(self.loss, logits, test_labels)
+        with self.lane.work():
+            logits = _forward(self.model, test_images)
+            test_loss, correct = _loss_and_correct(self.loss, logits, test_labels)
+            self._remember_weights()
         tally, self.tally = self.tally, _Tally()
         epoch = Epoch(
             tally.loss / tally.examples,
             tally.correct / tally.examples,
             test_loss,
             correct / len(test_labels),
-            tally.seconds + time.perf_counter() - started,
+            self.lane.seconds(),
         )
-        self._remember_weights()
         self.epochs.append(epoch)
         return epoch
 
     def stop(self, reason: str) -> None:
         """Train no further and go back to the weights of the last finished epoch."""
         self.stopped = reason
+        self.lane.wait()
         self.model.load_state_dict(self.weights)
 
     def release(self) -> None:
         """Give the parameters back their own memory, in the usual layout."""
+        self.lane.wait()
         for parameter in self.model.parameters():
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
             parameter.grad = None
@@ -353,16 +358,19 @@ def _start(
     settings: Settings,
     device: torch.device,
 ) -> _Run:
+    lane = Lane(device)
     usual = loss is cross_entropy and optimizer is adam
     if usual and _is_the_labs(model):
         from mnist_lab.fast import FastSteps, suits
 
         if suits(model, device):
-            return _Run(model, FastSteps(model, settings.learning_rate), loss)
+            return _Run(model, FastSteps(model, settings.learning_rate), loss, lane)
+        if device.type == "cuda":
+            return _Run(model, GraphSteps(model, settings.learning_rate), loss, lane)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
     made = optimizer(list(model.parameters()), settings.learning_rate)
-    return _Run(model, _EagerSteps(model, loss, made), loss)
+    return _Run(model, _EagerSteps(model, loss, made), loss, lane)
 
 
 def _prefer_channels_last(model: nn.Module, images: Tensor) -> None:
@@ -391,12 +399,14 @@ def _one_epoch(
     watch: Watch,
 ) -> None:
     for images, labels in chunks:
-        for name, run in runs.items():
-            if not run.stopped:
-                run.learn(images, labels, settings.batch_size)
-                watch.advanced(name, len(labels))
-                if run.stopped:
-                    watch.stopped(name, run.stopped)
+        going = {name: run for name, run in runs.items() if not run.stopped}
+        for run in going.values():
+            run.learn(images, labels, settings.batch_size)
+        for name, run in going.items():
+            run.count(labels)
+            watch.advanced(name, len(labels))
+            if run.stopped:
+                watch.stopped(name, run.stopped)
     for name, run in runs.items():
         if not run.stopped:
             watch.finished(name, epoch + 1, run.finish_epoch(*test))

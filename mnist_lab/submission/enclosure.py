@@ -39,7 +39,7 @@ __all__ = [
     "variables",
 ]
 
-NEEDED = ("__init__", "augment", "chance", "data", "training", "writing")
+NEEDED = ("__init__", "augment", "chance", "cuda", "data", "training", "writing")
 """What a worker imports of the kit besides the package ``submission``. Neither ``models`` nor
 ``fast``, which are the solutions in other words."""
 
