@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: `python benchmarks --out results`.
 
-Takes about an hour on two cores that do nothing else. Each can be run alone, too.
+Takes one to two hours on two cores that do nothing else. Each can be run alone, too.
 """
 
 import argparse
@@ -24,6 +24,7 @@ def main() -> int:
 
     runs = {
         "lab": [*data, *to("lab")],
+        "accuracy": [*data, *to("accuracy")],
         "augmentation": [*data, *to("augmentation")],
         "feedback": to("feedback"),
         "growth": [*data, "--out", str(options.out)],

@@ -44,9 +44,10 @@ def machine() -> str:
             x.partition(":")[2].strip() for x in cpus.read_text().splitlines() if "model name" in x
         ]
         model = names[0] if names else model
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
         f"{model}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
-        f"torch {torch.__version__}"
+        f"torch {torch.__version__}{gpu}"
     )
 
 

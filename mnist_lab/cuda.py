@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,33 +19,34 @@ from torch.nn import functional as F
 __all__ = ["GraphSteps", "Lane", "Record", "cuda_graph"]
 
 Record = Callable[[Callable[[], None]], Callable[[], object]]
-"""Makes what does a step's kernels again, on the same memory, of the step. Does none of them."""
+"""Given a step, what repeats its kernels on the same memory; making it runs none of them."""
 
 WARM_UP = 3
 """Steps before the one that is recorded: libraries choose their kernels and take their memory."""
 
 
 class Lane:
-    """Where one model's work is done, and how long it takes.
+    """Where one model's work is done, and the clock of it.
 
-    On a CPU the work is done at once. On a GPU it is only asked for, in a stream of its own, and
-    is done by the time that a number of it is read.
+    On a CPU the work is done at once. On a GPU it is only asked for, in a CUDA stream of its own,
+    and is done by the time that a number of it is read.
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._seconds = 0.0
         self._spans: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """What is done herein is this lane's, and comes after all that was asked for before."""
+        """Work asked for inside goes to this lane, after all that was asked for before."""
         if self.stream is None:
             started = time.perf_counter()
             yield
             self._seconds += time.perf_counter() - started
             return
-        self.stream.wait_stream(torch.cuda.current_stream(self.stream.device))
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             began.record()
@@ -88,6 +90,7 @@ class GraphSteps:
             model.parameters(), lr=learning_rate, fused=True, capturable=True
         )
         self.room, self.batch_size = 0, 0
+        self.replay: Callable[[], object] | None = None
 
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         """A step for each batch of ``images`` (N, 1, 28, 28); the outputs (N, 10) before each."""
@@ -109,11 +112,10 @@ class GraphSteps:
         self.outputs = images.new_empty(self.room, 10)
         self.first_rows = torch.arange(batch_size, device=images.device)
         self.rows = self.first_rows.clone()
-        self.replay: Callable[[], object] | None = None
-        self.warmed_up = 0
+        self.replay, self.warmed_up = None, 0
 
     def _next(self) -> None:
-        if self.replay is None and self.warmed_up < WARM_UP:
+        if self.warmed_up < WARM_UP:
             self.warmed_up += 1
             self._step(self.rows)
             return
@@ -122,9 +124,7 @@ class GraphSteps:
         self.replay()
 
     def _recorded(self) -> Callable[[], object]:
-        def step() -> None:
-            self._step(self.rows)
-
+        step = partial(self._step, self.rows)
         try:
             return self.record(step)
         except RuntimeError as error:

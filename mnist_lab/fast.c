@@ -256,7 +256,7 @@ static void convolve_second(Trace *trace, const float *weight, const float *bias
         for (int x = 0; x < QUARTER; x++) {
             for (int c = 0; c < SECOND; c += LANES) {
                 vec m[SPOTS], half[2 * TILE], window[4], best = {0};
-                ints winner = {0};
+                ints where = {0};
 #pragma GCC unroll 16
                 for (int spot = 0; spot < SPOTS; spot++)
                     m[spot] = load(products + (spot * QUARTER + x) * SECOND + c);
@@ -269,10 +269,10 @@ static void convolve_second(Trace *trace, const float *weight, const float *bias
                     int down = pixel >> 1, right = 2 * x + (pixel & 1);
                     ints wins = pixel ? larger(window[pixel], best) : ~(ints){0};
                     best = pick(wins, window[pixel], best);
-                    winner = (wins & ((2 * y + down) * EDGE + right)) | (~wins & winner);
+                    where = (wins & ((2 * y + down) * EDGE + right)) | (~wins & where);
                 }
                 store(value + c, relu(best + load(bias + c)));
-                *(ints *)(place + c) = winner;
+                *(ints *)(place + c) = where;
             }
             for (int c = 0; c < SECOND; c++) {
                 int feature = (c * QUARTER + y) * QUARTER + x;
@@ -634,11 +634,11 @@ static void *take(char *block, size_t *taken, size_t count, size_t size) {
 static void do_part(void *data) {
     const Team *team = data;
     Worker worker = {team->job, team->pool->rank()};
-    if (worker.rank == 0) {
-        team->job->threads = team->pool->size(); /* which may be fewer than were asked for */
+    if (worker.rank == 0) { /* the pool may have fewer than were asked for */
+        team->job->threads = (int)least(team->pool->size(), MOST_THREADS);
         atomic_store(&team->job->ready, 1);
     }
-    team->work(&worker);
+    if (worker.rank < MOST_THREADS) team->work(&worker);
 }
 
 static void do_in_threads(Job *job, int threads, void *(*work)(void *)) {
@@ -653,7 +653,9 @@ static void do_in_threads(Job *job, int threads, void *(*work)(void *)) {
     for (int thread = 1; thread < job->threads; thread++) pthread_join(others[thread], NULL);
 }
 
-/* Gives `job` its memory, with room for `n` images, and does it in threads; 0, or -1 for none. */
+/* Gives `job` its memory, with room for `n` images, and does it in threads, MOST_THREADS of which
+ * have work: a pool that is asked for fewer than PyTorch asks for would end the others. 0, or -1 for
+ * no memory. */
 static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *(*work)(void *)) {
     const size_t units = (size_t)job->network.hidden;
     const size_t maps = job->network.convolutional ? n * MAPS : 0;
@@ -667,7 +669,7 @@ static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *
         job->features = take(aligned, &taken, maps, sizeof(float));
         job->d_features = take(aligned, &taken, maps, sizeof(float));
         job->traces = take(aligned, &taken, maps ? traces : 0, sizeof(Trace));
-        job->kernels = take(aligned, &taken, (size_t)threads, sizeof(Kernels));
+        job->kernels = take(aligned, &taken, (size_t)least(threads, MOST_THREADS), sizeof(Kernels));
         if (pass == 0) {
             block = calloc(1, taken + 64);
             if (!block) return -1;
@@ -678,7 +680,7 @@ static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *
         Team team = {job, &pool, work};
         pool.in_parallel(do_part, &team, (unsigned)threads, 0);
     } else
-        do_in_threads(job, threads, work);
+        do_in_threads(job, (int)least(threads, MOST_THREADS), work);
     free(block);
     return 0;
 }
@@ -692,7 +694,7 @@ int learn(Network network, float *vector, float *mean, float *square, long steps
                .square = square, .steps = steps, .learning_rate = learning_rate, .images = images,
                .labels = labels, .count = count, .batch = batch, .logits = logits};
     const size_t n = (size_t)least(batch, count);
-    return run(&job, n, n, (int)least(threads, MOST_THREADS), pool, learn_as);
+    return run(&job, n, n, threads, pool, learn_as);
 }
 
 /* The outputs for `count` images. Returns 0, or -1 if there is no memory. */
@@ -700,6 +702,6 @@ int predict(Network network, float *vector, const float *images, long count, int
             Pool pool, float *logits) {
     Job job = {.network = network, .at = lay_out(network), .vector = vector, .images = images,
                .count = count, .logits = logits};
-    threads = (int)least(threads, MOST_THREADS);
-    return run(&job, (size_t)threads * BLOCK, (size_t)threads, threads, pool, answer_as);
+    const size_t most = (size_t)least(threads, MOST_THREADS);
+    return run(&job, most * BLOCK, most, threads, pool, answer_as);
 }

@@ -148,10 +148,14 @@ def _threads(network: _Network) -> int:
 
 @cache
 def _pool() -> _Pool:
-    """The threads of PyTorch, where they are OpenMP's; else none, and C makes its own."""
+    """The threads of PyTorch, where they are OpenMP's; else none, and C makes its own.
+
+    As with PyTorch's own operations, a fork of a process that has used several hangs if it does so,
+    too: ``torch.set_num_threads(1)`` there.
+    """
     names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
     try:
-        torchs = ctypes.CDLL(torch._C.__file__)  # Its own libraries' functions are found, too.
-        return _Pool(*(ctypes.cast(torchs[name], ctypes.c_void_p) for name in names))
+        loaded = ctypes.CDLL(torch._C.__file__)  # And, with it, the libraries that it needs.
+        return _Pool(*(ctypes.cast(loaded[name], ctypes.c_void_p) for name in names))
     except (AttributeError, OSError):
         return _Pool()

@@ -203,12 +203,13 @@ def stream(
     draws = draw(settings.seed, epoch, len(train))
     batches = max(1, CHUNK // settings.batch_size)
     size = len(train) if device.type == "cuda" else batches * settings.batch_size
+    images, labels = train.images.to(device), train.labels.to(device)
     for chosen in order.split(size):
-        digits = train[chosen]
-        images = digits.images.to(device)
+        there = chosen.to(device)
+        shown = images[there]
         yield (
-            augment(images, draws[chosen]) if settings.augment else normalise(images),
-            digits.labels.to(device),
+            augment(shown, draws[chosen]) if settings.augment else normalise(shown),
+            labels[there],
         )
 
 
@@ -291,7 +292,7 @@ class _Run:
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        self.random_state = torch.get_rng_state()
+        self.random_state = _random_state(self.lane.device)
         self.tally = _Tally()
         self._remember_weights()
 
@@ -299,9 +300,9 @@ class _Run:
         """One step of the optimizer for each batch of ``images``; on a GPU others can go on."""
         with self.lane.work():
             self.model.train()
-            torch.set_rng_state(self.random_state)
+            _draw_from(self.random_state, self.lane.device)
             self.outputs = self.steps.learn(images, labels, batch_size)
-            self.random_state = torch.get_rng_state()
+            self.random_state = _random_state(self.lane.device)
 
     def count(self, labels: Tensor) -> None:
         """Add the outputs of the last ``learn`` to the epoch's sums; wait for them on a GPU."""
@@ -348,6 +349,19 @@ class _Run:
 
     def _remember_weights(self) -> None:
         self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    """That of the CPU's random numbers and of those of ``device``."""
+    on_gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_gpu]
+
+
+def _draw_from(state: list[Tensor], device: torch.device) -> None:
+    on_cpu, *on_gpu = state
+    torch.set_rng_state(on_cpu)
+    for one in on_gpu:
+        torch.cuda.set_rng_state(one, device)
 
 
 def _start(
@@ -400,7 +414,7 @@ def _one_epoch(
 ) -> None:
     for images, labels in chunks:
         going = {name: run for name, run in runs.items() if not run.stopped}
-        for run in going.values():
+        for run in going.values():  # All are asked before one is waited for: a GPU overlaps them.
             run.learn(images, labels, settings.batch_size)
         for name, run in going.items():
             run.count(labels)

@@ -5,6 +5,7 @@ nothing of Python.
 """
 
 import copy
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -16,6 +17,9 @@ from torch.utils._pytree import tree_leaves
 from mnist_lab.cuda import WARM_UP, GraphSteps, cuda_graph
 from mnist_lab.models import MODELS
 
+NEEDS_A_GPU = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use"
+)
 READS_A_NUMBER = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 
 
@@ -110,36 +114,72 @@ def counted(record):
     return recorded, done
 
 
+@contextmanager
+def a_stream():
+    """No stream but a GPU's own can be recorded."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()
+
+
+@pytest.fixture(params=["tape", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_A_GPU])])
+def recorder(request):
+    """Where the steps are taken, what records them, and how far rounding may take them apart."""
+    if request.param == "tape":
+        yield "cpu", taped, {}
+    else:
+        with a_stream():
+            yield "cuda", cuda_graph, {"rtol": 1e-5, "atol": 1e-6}
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_replayed_steps_are_the_plain_ones(name):
-    model = a_model(name)
+def test_replayed_steps_are_the_plain_ones(name, recorder):
+    device, record, apart = recorder
+    model = a_model(name).to(device)
     exact = copy.deepcopy(model)
-    images, labels = some_digits(47 + 30)
+    images, labels = (tensor.to(device) for tensor in some_digits(47 + 30))
     first, second = (images[:47], labels[:47]), (images[47:], labels[47:])
     expected = plain_steps(exact, [*in_batches(*first, 5), *in_batches(*second, 5)])
-    record, done = counted(taped)
     steps = GraphSteps(model, 1e-3, record)
 
     outputs = torch.cat([steps.learn(*first, 5), steps.learn(*second, 5)])
 
-    torch.testing.assert_close(outputs, expected)
-    torch.testing.assert_close(vector(model), vector(exact))
+    torch.testing.assert_close(outputs, expected, **apart)
+    torch.testing.assert_close(vector(model), vector(exact), **apart)
+
+
+def test_a_step_is_recorded_once_and_replayed_for_each_whole_batch_after_the_warm_up(recorder):
+    device, record, _ = recorder
+    images, labels = (tensor.to(device) for tensor in some_digits(47))
+    record, done = counted(record)
+    steps = GraphSteps(a_model("fnn").to(device), 1e-3, record)
+
+    steps.learn(images, labels, 5)
+    steps.learn(images[:30], labels[:30], 5)
+
     assert done == ["recorded"] + ["replayed"] * (9 - WARM_UP + 6)
 
 
-@pytest.mark.parametrize("sizes", [[(20, 5), (40, 5)], [(40, 5), (40, 8)], [(3, 5), (40, 5)]])
-def test_more_images_and_other_batches_are_recorded_anew(sizes):
+@pytest.mark.parametrize(
+    ("sizes", "times"),
+    [([(20, 5), (40, 5)], 2), ([(40, 5), (40, 8)], 2), ([(3, 5), (40, 5)], 1)],
+)
+def test_more_images_and_other_batches_are_recorded_anew(sizes, times):
     model = a_model("fnn")
     exact = copy.deepcopy(model)
     images, labels = some_digits(40)
     batches = [(images[:size], labels[:size], of) for size, of in sizes]
     expected = plain_steps(exact, [b for batch in batches for b in in_batches(*batch)])
-    steps = GraphSteps(model, 1e-3, taped)
+    record, done = counted(taped)
+    steps = GraphSteps(model, 1e-3, record)
 
     outputs = torch.cat([steps.learn(*batch) for batch in batches])
 
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(vector(model), vector(exact))
+    assert done.count("recorded") == times
 
 
 def test_where_recording_fails_the_steps_are_taken_all_the_same():
@@ -169,24 +209,3 @@ def test_the_tape_knows_nothing_of_python():
 
     with pytest.raises(AssertionError, match="makes the CPU wait"):
         taped(lambda: total.item())
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
-@pytest.mark.parametrize("name", MODELS)
-def test_a_cuda_graph_takes_the_plain_steps_on_a_gpu(name):
-    model = a_model(name).cuda()
-    exact = copy.deepcopy(model)
-    images, labels = (tensor.cuda() for tensor in some_digits(47))
-    expected = plain_steps(exact, in_batches(images, labels, 5))
-    record, done = counted(cuda_graph)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-
-    with torch.cuda.stream(stream):
-        outputs = GraphSteps(model, 1e-3, record).learn(images, labels, 5)
-    stream.synchronize()
-
-    torch.testing.assert_close(outputs, expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(vector(model), vector(exact), rtol=1e-5, atol=1e-6)
-    assert done == ["recorded"] + ["replayed"] * (9 - WARM_UP)

@@ -99,15 +99,16 @@ def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
 
 
 @needs_a_compiler
+@pytest.mark.skipif(not fast._pool().in_parallel, reason="PyTorch's threads are not OpenMP's here")
 def test_fewer_threads_than_were_asked_for_do_the_same():
     learned = """
         import torch
         from mnist_lab.fast import FastSteps
-        from mnist_lab.models import FNN
+        from mnist_lab.models import CNN
         torch.manual_seed(0)
         torch.set_num_threads(3)
         images, labels = torch.randn(20, 1, 28, 28), torch.arange(20) % 10
-        print(FastSteps(FNN(), 1e-3).learn(images, labels, 8).double().sum().item())
+        print(FastSteps(CNN(), 1e-3).learn(images, labels, 8).double().sum().item())
     """
     command = [sys.executable, "-c", textwrap.dedent(learned)]
     several, one = (
