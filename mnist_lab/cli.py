@@ -121,7 +121,10 @@ def compare(
     click.get_current_context().call_on_close(gc.enable)
     from rich.console import Console
 
-    from mnist_lab import data, report, training
+    from mnist_lab import report
+
+    artists = click.get_current_context().with_resource(report.Artists())
+    from mnist_lab import data, training
     from mnist_lab.compare import TITLES
     from mnist_lab.compare import compare as compare_models
     from mnist_lab.progress import watching
@@ -147,7 +150,7 @@ def compare(
                 sentences = " ".join(comparison.missing)
                 status = INTERRUPTED if comparison.interrupted else 1
                 fail(f"There is nothing to report. {sentences}", status)
-            report.write_into(scratch, comparison)
+            report.write_into(scratch, comparison, artists=artists)
     except (data.DataError, report.ReportError, training.DeviceError) as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.report import results, tables
+from mnist_lab.report.drawing import Artists, draw_all
 from mnist_lab.report.folder import RESULTS, ReportError, replaced, writing
 from mnist_lab.report.loading import ANSWERS, load, load_grade
 from mnist_lab.report.pages import render
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mnist_lab.compare import Comparison
     from mnist_lab.grade import Grade
 
 __all__ = [
+    "Artists",
     "ReportError",
     "contents",
     "load",
@@ -29,7 +28,6 @@ __all__ = [
     "write_into",
 ]
 
-DPI = 120
 COLOURS = {
     "#0072b2": "var(--accent)",
     "#e69f00": "var(--second)",
@@ -51,37 +49,41 @@ def write(comparison: Comparison, out: Path) -> Path:
     return out / "report.html"
 
 
-def write_into(folder: Path, comparison: Comparison, grade: Grade | None = None) -> None:
-    """Write the files of the report into ``folder``, with the grade if there is one.
+def write_into(
+    folder: Path,
+    comparison: Comparison,
+    grade: Grade | None = None,
+    artists: Artists | None = None,
+) -> None:
+    """Write the files of the report into ``folder``, with the grade if there is one; ``artists``
+    draw its pictures, if there are any.
 
     Raises ``ReportError`` if no model finished an epoch or a file cannot be written.
     """
     if not comparison.results:
         raise ReportError("No epoch was finished, so there is nothing to report.")
     with writing(folder.parent):
-        for name, content in contents(comparison, grade).items():
+        for name, content in contents(comparison, grade, artists).items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
 
-def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, bytes]:
+def contents(
+    comparison: Comparison, grade: Grade | None = None, artists: Artists | None = None
+) -> dict[str, bytes]:
     """The files of the report by their path in its folder; the same input, the same bytes."""
     import torch
     from safetensors.torch import save
 
-    from mnist_lab.plots import FIGURES
     from mnist_lab.report import notebook, words
     from mnist_lab.report.live import live
 
     files: dict[str, bytes] = {}
-    drawings, drawn = {}, {}
-    for name, draw in FIGURES.items():
-        figure = draw(comparison)
-        svg, png = _draw(name, figure)
-        drawn[name] = png, repr(figure)
-        files[f"figures/{name}.svg"], files[f"figures/{name}.png"] = svg.encode(), png
-        drawings[name] = _for_page(svg)
+    drawings = artists.draw(comparison) if artists else draw_all(comparison)
+    for name, drawing in drawings.items():
+        files[f"figures/{name}.svg"] = drawing.svg.encode()
+        files[f"figures/{name}.png"] = drawing.png
     for result in comparison.results:
         weights = {key: value.clone().contiguous() for key, value in result.weights.items()}
         files[f"weights/{result.name}.safetensors"] = save(weights, {"model": result.name})
@@ -90,31 +92,13 @@ def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, by
     said: dict[str, Any] = {"comparison": comparison, "grade": grade, "words": words}
     said["pictures"] = words.pictures(comparison)
     files["report.md"] = render("report.md.jinja", **said).encode()
-    page = render("report.html.jinja", drawings=drawings, live=live(comparison), **said)
+    elements = {name: _for_page(drawing.svg) for name, drawing in drawings.items()}
+    page = render("report.html.jinja", drawings=elements, live=live(comparison), **said)
     files["report.html"] = page.encode()
-    made = notebook.as_notebook(comparison, said["pictures"], drawn, grade)
+    made = notebook.as_notebook(comparison, said["pictures"], drawings, grade)
     files[notebook.FILE] = made.encode()
     files[RESULTS] = results.as_json(comparison, sorted([*files, RESULTS]), grade).encode()
     return files
-
-
-def _draw(name: str, figure: Figure) -> tuple[str, bytes]:
-    """``figure`` as SVG and PNG, laid out once for both."""
-    from matplotlib import rc_context
-
-    if engine := figure.get_layout_engine():
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # "none" would draw everything once more
-    svg, png = io.StringIO(), io.BytesIO()
-    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
-    return _with_own_names(name, svg.getvalue()), png.getvalue()
-
-
-def _with_own_names(name: str, svg: str) -> str:
-    """Prefix the ids of ``svg``: several drawings share a page, where an id must be unique."""
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
 
 
 def _for_page(svg: str) -> str:

@@ -12,6 +12,7 @@ from mnist_lab.report.pages import cell
 if TYPE_CHECKING:
     from mnist_lab.compare import Comparison
     from mnist_lab.grade import Grade
+    from mnist_lab.report.drawing import Drawing
     from mnist_lab.report.words import Picture
 
 __all__ = ["FILE", "as_notebook"]
@@ -33,10 +34,10 @@ AGAIN = (
 def as_notebook(
     comparison: Comparison,
     pictures: Sequence[Picture],
-    drawn: Mapping[str, tuple[bytes, str]],
+    drawings: Mapping[str, Drawing],
     grade: Grade | None = None,
 ) -> str:
-    """The JSON of the notebook. ``drawn`` has each picture as PNG and its figure in words."""
+    """The JSON of the notebook. ``drawings`` has each of ``pictures`` by its name."""
     import nbformat
     from nbformat import v4
 
@@ -65,8 +66,9 @@ def as_notebook(
     for picture in pictures:
         name = picture.name.replace("_", "-")
         prose(f"{name}-title", f"## {picture.title}", picture.caption)
-        png, text = drawn[picture.name]
-        image = {"image/png": base64.b64encode(png).decode(), "text/plain": text}
+        drawing = drawings[picture.name]
+        png = base64.b64encode(drawing.png).decode()
+        image = {"image/png": png, "text/plain": drawing.text}
         code(name, f"plots.{picture.name}(comparison)", image)
     if grade is not None:
         prose("grade-title", "## The grade")

@@ -17,6 +17,7 @@ from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import pages
 from mnist_lab.grading.batch.analysis import Learner, analyse
 from mnist_lab.grading.batch.results import Graded, NotGraded
+from mnist_lab.report.drawing import Drawing
 from mnist_lab.report.live import MOST_OF_A_CELL, live
 
 MOST_BYTES = 4_000_000
@@ -140,8 +141,8 @@ def answered(tab):
 @pytest.fixture
 def page_of(monkeypatch):
     """The text of the page on a comparison, without matplotlib's pictures, which take seconds."""
-    monkeypatch.setattr(plots, "FIGURES", dict.fromkeys(plots.FIGURES, lambda comparison: None))
-    monkeypatch.setattr(report, "_draw", lambda name, figure: ("<svg></svg>", b""))
+    blank = dict.fromkeys(plots.FIGURES, Drawing("<svg></svg>", b"", ""))
+    monkeypatch.setattr(report, "draw_all", lambda comparison: blank)
     return lambda *about: report.contents(*about)["report.html"].decode()
 
 

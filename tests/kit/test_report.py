@@ -3,6 +3,7 @@
 import errno
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -78,7 +79,7 @@ def page(written):
 def quick(monkeypatch):
     """Reports without pictures and pages, for tests of what becomes of their files."""
 
-    def contents(comparison, grade=None):
+    def contents(comparison, grade=None, artists=None):
         files = ["cnn.safetensors", "results.json"]
         return {
             "weights/cnn.safetensors": b"new",
@@ -239,6 +240,34 @@ def test_saved_weights_read_the_test_digits_as_the_model_did(written, comparison
 
 def test_the_same_comparison_gives_the_same_files(written, comparison):
     assert report.contents(comparison) == snapshot(written)
+
+
+def test_artists_draw_the_same_pictures(written, comparison):
+    with report.Artists() as artists:
+        assert report.contents(comparison, artists=artists) == snapshot(written)
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", shutil.which("false")])
+def test_where_artists_fail_the_pictures_are_drawn_without(
+    written, comparison, monkeypatch, python
+):
+    monkeypatch.setattr(sys, "executable", python)
+    with report.Artists() as artists:
+        assert report.contents(comparison, artists=artists) == snapshot(written)
+
+
+def test_artists_that_are_not_needed_end(monkeypatch):
+    started = []
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess,
+        "Popen",
+        lambda *about, **how: started.append(start(*about, **how)) or started[0],
+    )
+    with report.Artists():
+        assert started[0].poll() is None
+
+    assert started[0].returncode is not None
 
 
 def test_the_losses_are_said_not_to_compare_only_beside_logistic_regression(comparison):
