@@ -101,20 +101,30 @@ def memory_of_workers(folder: Path) -> dict[str, float]:
 
 
 def _of_workers():
-    for entry in Path("/proc").glob("[0-9]*"):
+    servers = dict(_servers())
+    for pid, parent in servers.items():
+        if servers.get(parent) not in servers:
+            continue  # Not a fork of a job's server, which is a fork of the class's.
         try:
-            command = (entry / "cmdline").read_bytes()
-            # A worker is a fork of the server, and the first process of a space of its own.
-            spaces = (entry / "status").read_text().partition("NSpid:")[2].split("\n")[0].split()
-            if b"mnist_lab.submission.server" not in command or len(spaces) < 3:
-                continue
-            text = (entry / "smaps_rollup").read_text()
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
         # With its part of what it shares with the server, and without files that all of them map.
         share = text.partition("Pss_Anon:")[2].split()
         if share:
-            yield int(entry.name), int(share[0]) / 1024
+            yield pid, int(share[0]) / 1024
+
+
+def _servers():
+    """The processes of servers and the parent of each."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            program, *arguments = (entry / "cmdline").read_bytes().split(b"\0")
+            parent = (entry / "status").read_text().partition("PPid:")[2].split()[0]
+        except (OSError, IndexError):
+            continue
+        if b"mnist_lab.submission.server" in arguments and not program.endswith(b"bwrap"):
+            yield int(entry.name), int(parent)
 
 
 def line(points: dict[int, float]) -> tuple[float, float, float]:
