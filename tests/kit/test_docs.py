@@ -98,6 +98,8 @@ def test_a_command_of_the_docs_works(command, workspace):
 
     done = call(asked, ROOT if command.startswith("python benchmarks") else workspace)
 
+    if "--require strict" in asked and "here these are not" in done.stdout:
+        pytest.skip(done.stdout.strip())
     assert done.returncode in (0, 1), done.stdout
     assert "Traceback" not in done.stdout
     assert done.stdout.strip() or "--quiet" in asked

@@ -14,6 +14,7 @@ import subprocess
 import textwrap
 import time
 import tomllib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,29 +93,28 @@ def target(request, tmp_path_factory):
     neighbour = tmp_path_factory.mktemp("neighbour") / "fnn.py"
     secret.write_text("a secret")
     neighbour.write_text("x = 1")
-    listening = socket.create_server(("127.0.0.1", 0))
-    abstract = socket.socket(socket.AF_UNIX)
-    abstract.bind(f"\0mnist-lab-redteam-{os.getpid()}")
-    abstract.listen()
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.socket(socket.AF_UNIX) as abstract,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        abstract.bind(f"\0mnist-lab-redteam-{os.getpid()}")
+        abstract.listen()
         patch.setenv("MNIST_LAB_WALLS", request.param)
         patch.setenv("MNIST_LAB_REDTEAM_SECRET", "a secret")
-        server = Server()
-        server.wait()
-    if request.param == "all" and set(server.walls.values()) != {"enforced"}:
-        server.close()
-        pytest.skip(f"bubblewrap does not enforce all walls on this machine: {server.walls}")
-    near = {
-        "{port}": str(listening.getsockname()[1]),
-        "{abstract}": abstract.getsockname()[1:].decode(),
-        "{pid}": str(os.getpid()),
-        "{secret}": str(secret),
-        "{neighbour}": str(neighbour),
-    }
-    yield Target(server, near)
-    server.close()
-    listening.close()
-    abstract.close()
+        with closing(Server()) as server:
+            server.wait()
+            patch.undo()
+            if request.param == "all" and set(server.walls.values()) != {"enforced"}:
+                pytest.skip(f"bubblewrap does not enforce all walls here: {server.walls}")
+            near = {
+                "{port}": str(listening.getsockname()[1]),
+                "{abstract}": abstract.getsockname()[1:].decode(),
+                "{pid}": str(os.getpid()),
+                "{secret}": str(secret),
+                "{neighbour}": str(neighbour),
+            }
+            yield Target(server, near)
     shutil.rmtree("/tmp/redteam-autograder", ignore_errors=True)
 
 
