@@ -1,7 +1,8 @@
-"""Training on a GPU, where the lab's models are so small that launching their kernels is the work.
+"""What training on a GPU takes: a stream a model, and steps that are recorded and replayed.
 
-A model has a stream of its own, so that several train side by side, and a step of one of the lab's
-models is recorded once and replayed by a single call (a CUDA graph).
+The lab's models are so small that launching their kernels is the work. So several train side by
+side, and a step of one of them is launched by a single call (a CUDA graph). On a CPU a model's lane
+is a clock, and no more.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
+from steps import in_batches, plain_steps, vector
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -79,27 +78,6 @@ def some_digits(size):
 def a_model(name):
     torch.manual_seed(0)
     return MODELS[name]().double()
-
-
-def plain_steps(model, batches):
-    """The outputs before each step of PyTorch's own loop."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    outputs = []
-    for images, labels in batches:
-        optimizer.zero_grad()
-        logits = model(images)
-        F.cross_entropy(logits, labels).backward()
-        optimizer.step()
-        outputs.append(logits.detach())
-    return torch.cat(outputs)
-
-
-def in_batches(images, labels, size):
-    return list(zip(images.split(size), labels.split(size), strict=True))
-
-
-def vector(model):
-    return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
 def counted(record):

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 import torch
-from torch import nn
+from steps import in_batches, plain_steps, vector
 from torch.nn import functional as F
 
 from mnist_lab import compiled, fast, training
@@ -32,23 +32,6 @@ def a_batch(size):
 def a_model(name):
     torch.manual_seed(0)
     return MODELS[name]()
-
-
-def plain_steps(model, images, labels, batch_size):
-    """The outputs before each step of PyTorch's own loop."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    outputs = []
-    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        optimizer.zero_grad()
-        logits = model(batch)
-        F.cross_entropy(logits, answers).backward()
-        optimizer.step()
-        outputs.append(logits.detach())
-    return torch.cat(outputs)
-
-
-def vector(model):
-    return nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
 @pytest.fixture(params=["1", "2 of PyTorch's", "3 of PyTorch's", "2 of its own", "3 of its own"])
@@ -86,7 +69,7 @@ def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
     model = a_model(name)
     exact = copy.deepcopy(model).double()
     images, labels = a_batch(43)
-    expected = plain_steps(exact, images.double(), labels, 10)
+    expected = plain_steps(exact, in_batches(images.double(), labels, 10))
 
     steps = FastSteps(model, 1e-3)
     outputs = torch.cat([steps.learn(images[:20], labels[:20], 10),
