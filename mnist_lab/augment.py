@@ -7,6 +7,7 @@ What is random is drawn apart from what is done, so both can be tested and repea
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,18 @@ from torch.nn import functional as F
 
 from mnist_lab.chance import Purpose, uniform
 
-__all__ = ["MEAN", "STD", "Draws", "augment", "draw", "normalise", "perspective", "rotate"]
+__all__ = [
+    "MEAN",
+    "STD",
+    "Draws",
+    "augment",
+    "draw",
+    "homographies",
+    "in_tensors",
+    "normalise",
+    "perspective",
+    "rotate",
+]
 
 MEAN, STD = 0.1307, 0.3081
 """Mean and standard deviation of MNIST's 60,000 training images, pixels scaled to [0, 1]."""
@@ -26,6 +38,8 @@ DISTORTION_SCALE = 0.2
 PERSPECTIVE_PROBABILITY = 0.5
 CORNERS = torch.tensor([[0, 0], [SIDE - 1, 0], [SIDE - 1, SIDE - 1], [0, SIDE - 1]])
 """(x, y) of the top left, top right, bottom right and bottom left pixel."""
+IDENTITY = torch.tensor([1, 0, 0, 0, 1, 0, 0, 0], dtype=torch.float64)
+"""The coefficients of the perspective map that leaves every point where it is."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +49,16 @@ class Draws:
     ``degrees`` (N,) float64: rotation, anticlockwise.
     ``corners`` (N, 4, 2) int64: where perspective puts the four corner pixels, as (x, y) in the
     order of ``CORNERS``; equal to ``CORNERS`` for an image that is left undistorted.
+    ``homographies`` (N, 8) float64: the maps that ``homographies`` gives for these corners.
     """
 
     degrees: Tensor
     corners: Tensor
+    homographies: Tensor
 
     def __getitem__(self, images: Tensor | slice) -> Draws:
         """The draws of some of the images."""
-        return Draws(self.degrees[images], self.corners[images])
+        return Draws(self.degrees[images], self.corners[images], self.homographies[images])
 
 
 def draw(seed: int, epoch: int, size: int) -> Draws:
@@ -59,13 +75,44 @@ def draw(seed: int, epoch: int, size: int) -> Draws:
     inwards = torch.where(CORNERS == 0, 1, -1)
     steps = (drawn[:, 2:].view(-1, 4, 2) * (reach + 1)).long()
     distorted = (drawn[:, 1] < PERSPECTIVE_PROBABILITY).view(-1, 1, 1)
-    return Draws(degrees, CORNERS + inwards * steps * distorted)
+    corners = CORNERS + inwards * steps * distorted
+    return Draws(degrees, corners, homographies(corners))
+
+
+def homographies(corners: Tensor) -> Tensor:
+    """The coefficients a to h (N, 8) of the maps that take ``corners`` (N, 4, 2) to ``CORNERS``.
+
+    x' = (a x + b y + c) / (g x + h y + 1), y' = (d x + e y + f) / (g x + h y + 1): two linear
+    equations a corner, solved in float64 (Heckbert, "Fundamentals of texture mapping", 1989).
+    """
+    moved = (corners != CORNERS).flatten(1).any(1)
+    source = corners[moved].double()
+    target = CORNERS.double().expand(len(source), 4, 2)
+    ones, zeros = torch.ones_like(source[..., :1]), torch.zeros_like(target)
+    place = torch.cat([source, ones], dim=2)
+    nothing = torch.cat([zeros, zeros[..., :1]], dim=2)
+    for_x = torch.cat([place, nothing, -target[..., :1] * source], dim=2)
+    for_y = torch.cat([nothing, place, -target[..., 1:] * source], dim=2)
+    equations = torch.stack([for_x, for_y], dim=2).view(-1, 8, 8)
+    solved = IDENTITY.repeat(len(corners), 1)
+    solved[moved] = torch.linalg.solve(equations, target.reshape(-1, 8))
+    return solved
 
 
 def augment(images: Tensor, draws: Draws) -> Tensor:
-    """Rotate, distort and normalise uint8 ``images`` (N, 28, 28) -> float32 (N, 1, 28, 28)."""
+    """Rotate, distort and normalise uint8 ``images`` (N, 28, 28) -> float32 (N, 1, 28, 28).
+
+    On a CPU by ``augment.c`` where it could be compiled, else ``in_tensors``: the same to rounding.
+    """
+    if images.device.type == "cpu" and (compiled := _compiled()) is not None:
+        return _in_c(compiled, images, draws)
+    return in_tensors(images, draws)
+
+
+def in_tensors(images: Tensor, draws: Draws) -> Tensor:
+    """``augment`` as it is where nothing was compiled, bit for bit."""
     pixels = scale(images)
-    return standardise(perspective(rotate(pixels, draws.degrees), draws.corners))
+    return standardise(perspective(rotate(pixels, draws.degrees), draws.homographies))
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -100,17 +147,17 @@ def rotate(pixels: Tensor, degrees: Tensor) -> Tensor:
     return _sample(pixels, (rows / half).flatten(0, 1) @ points, "nearest")
 
 
-def perspective(pixels: Tensor, corners: Tensor) -> Tensor:
-    """Move the corner pixels of each image to ``corners`` by a perspective map, bilinear.
+def perspective(pixels: Tensor, homographies: Tensor) -> Tensor:
+    """Send each image through a perspective map, bilinear.
 
-    ``pixels`` (N, 1, 28, 28) float, ``corners`` (N, 4, 2) as in ``Draws``. Images whose corners
+    ``pixels`` (N, 1, 28, 28) float, ``homographies`` (N, 8) as in ``Draws``. Images whose corners
     stay are returned as they are. torchvision's ``perspective(..., fill=None)`` within 1e-5.
     """
-    moved = (corners != CORNERS).flatten(1).any(1).nonzero().squeeze(1)
+    moved = _moving(homographies).nonzero().squeeze(1)
     if not len(moved):
         return pixels
     height, width = pixels.shape[-2:]
-    coefficients = _homographies(corners[moved]).to(pixels.device, pixels.dtype)
+    coefficients = homographies[moved].to(pixels.device, pixels.dtype)
     moved = moved.to(pixels.device)
     numerators, denominators = coefficients[:, :6].view(-1, 2, 3), coefficients[:, 6:]
     half = torch.tensor([[width / 2], [height / 2]], dtype=pixels.dtype, device=pixels.device)
@@ -139,17 +186,38 @@ def _pixel_centres(height: int, width: int, left: float, top: float, like: Tenso
     return points.flatten(1)
 
 
-def _homographies(corners: Tensor) -> Tensor:
-    """The eight coefficients (N, 8) of the maps that take ``corners`` (N, 4, 2) to ``CORNERS``.
+def _moving(homographies: Tensor) -> Tensor:
+    """Which of the maps (N, 8) move any point."""
+    return (homographies != IDENTITY).any(1)
 
-    x' = (a x + b y + c) / (g x + h y + 1), y' = (d x + e y + f) / (g x + h y + 1): two linear
-    equations a corner, solved in float64 (Heckbert, "Fundamentals of texture mapping", 1989).
-    """
-    source, target = corners.double(), CORNERS.double().expand(len(corners), 4, 2)
-    ones, zeros = torch.ones_like(source[..., :1]), torch.zeros_like(target)
-    place = torch.cat([source, ones], dim=2)
-    nothing = torch.cat([zeros, zeros[..., :1]], dim=2)
-    for_x = torch.cat([place, nothing, -target[..., :1] * source], dim=2)
-    for_y = torch.cat([nothing, place, -target[..., 1:] * source], dim=2)
-    equations = torch.stack([for_x, for_y], dim=2).view(-1, 8, 8)
-    return torch.linalg.solve(equations, target.reshape(-1, 8))
+
+def _compiled() -> ctypes.CDLL | None:
+    """``augment.c``, except in a learner's process, which is not given what compiles."""
+    try:
+        from mnist_lab.compiled import library
+    except ImportError:
+        return None
+    return library("augment.c")
+
+
+def _in_c(compiled: ctypes.CDLL, images: Tensor, draws: Draws) -> Tensor:
+    from mnist_lab.compiled import pool
+
+    images = images.to(torch.uint8).contiguous()
+    if images.shape[1:] != (SIDE, SIDE) or len(draws.degrees) != len(images):
+        raise ValueError("Images (N, 28, 28) and as many draws are needed.")
+    radians, moving = torch.deg2rad(draws.degrees), _moving(draws.homographies)
+    warp = torch.stack([radians.cos(), -radians.sin(), moving.double()], dim=1)
+    warps = torch.cat([warp, draws.homographies], dim=1).float()
+    augmented = torch.empty(len(images), 1, SIDE, SIDE)
+    compiled.augment(
+        ctypes.c_void_p(images.data_ptr()),
+        ctypes.c_void_p(warps.data_ptr()),
+        ctypes.c_long(len(images)),
+        ctypes.c_float(1 / 255 / STD),
+        ctypes.c_float(-MEAN / STD),
+        torch.get_num_threads(),
+        pool(),
+        ctypes.c_void_p(augmented.data_ptr()),
+    )
+    return augmented

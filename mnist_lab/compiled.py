@@ -1,4 +1,5 @@
-"""C code, compiled for this machine's CPU when it is first used and kept for later.
+"""C code, compiled for this machine's CPU when it is first used and kept for later, and the threads
+that it works in.
 
 A C compiler is looked for on the path; the package ``ziglang`` brings one. Without any the lab
 works all the same, more slowly.
@@ -23,10 +24,9 @@ from typing import TypeVar
 
 import platformdirs
 
-__all__ = ["ADVICE", "compilers", "library", "opened"]
+__all__ = ["ADVICE", "Pool", "compilers", "library", "opened", "pool"]
 
 ADVICE = "install gcc or clang, or run `pip install ziglang`, for several times the speed"
-FAST = Path(__file__).with_name("fast.c")
 INSTRUCTIONS = {
     "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma",
     "AVX2": "avx2 fma",
@@ -49,9 +49,39 @@ def compilers() -> Iterator[list[str]]:
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """The compiled ``fast.c``, or ``None`` where it can't be compiled or loaded."""
-    return _made(FAST, lambda path: ctypes.CDLL(str(path)), for_this_cpu=True)
+def library(name: str) -> ctypes.CDLL | None:
+    """The compiled C file ``name`` of this package, or ``None`` where it can't be compiled or
+    loaded.
+    """
+    source = Path(__file__).with_name(name)
+    return _made(source, lambda path: ctypes.CDLL(str(path)), for_this_cpu=True)
+
+
+class Pool(ctypes.Structure):
+    """``Pool`` of ``threads.h``."""
+
+    _fields_ = (
+        ("in_parallel", ctypes.c_void_p),
+        ("rank", ctypes.c_void_p),
+        ("size", ctypes.c_void_p),
+    )
+
+
+@cache
+def pool() -> Pool:
+    """The threads of PyTorch, where they are OpenMP's; else none, and C makes its own.
+
+    As with PyTorch's own operations, a fork of a process that has used several hangs if it does so,
+    too: ``torch.set_num_threads(1)`` there.
+    """
+    import torch
+
+    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+    try:
+        loaded = ctypes.CDLL(torch._C.__file__)  # And, with it, the libraries that it needs.
+        return Pool(*(ctypes.cast(loaded[name], ctypes.c_void_p) for name in names))
+    except (AttributeError, OSError):
+        return Pool()
 
 
 @cache
@@ -88,7 +118,8 @@ def _made(source: Path, use: Callable[[Path], Made], *, for_this_cpu: bool) -> M
 def _compiled(source: Path, command: list[str], folder: Path) -> Path:
     """The library in ``folder``, made by ``command`` unless it is there."""
     flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
-    parts = [source.read_text(), platform.machine(), *platform.libc_ver(), *command, *flags]
+    texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
+    parts = [*texts, platform.machine(), *platform.libc_ver(), *command, *flags]
     digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
     to = folder / f"{source.stem}-{digest}.so"
     folder.mkdir(parents=True, exist_ok=True)

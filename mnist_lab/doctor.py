@@ -60,7 +60,7 @@ def _gpu() -> Finding:
 def _compiler() -> Finding:
     from mnist_lab import compiled
 
-    if compiled.library() is not None:
+    if compiled.library("fast.c") is not None:
         return Finding("ok", "compiler", "the lab's steps are compiled for this machine")
     return Finding("note", "compiler", f"none that works: {compiled.ADVICE}")
 

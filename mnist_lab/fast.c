@@ -10,29 +10,20 @@
  * brackets may be missing.
  */
 #include <math.h>
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#define LANES 16
-enum { ROWS = 4 };
-#elif defined(__AVX__)
-#define LANES 8
+#include "threads.h"
+#include "vectors.h"
+
+#if LANES == 8
 enum { ROWS = 2 };
 #else
-#define LANES 4
 enum { ROWS = 4 };
 #endif
 /* ROWS of a product are summed at a time: what the registers hold. */
 
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float quad __attribute__((vector_size(16)));
-typedef int32_t ints __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef uint8_t bytes __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 enum {
     SIDE = 28, HALF = 14, QUARTER = 7,  /* of an image, after one and after two poolings */
@@ -81,8 +72,7 @@ typedef struct {
     float *gradient, *features, *hidden, *d_logits, *d_hidden, *d_features;
     Trace *traces;
     Kernels *kernels; /* one a thread */
-    int threads;
-    atomic_int arrived, turn, ready;
+    atomic_int arrived, turn;
 } Job;
 
 static Layout lay_out(Network network) {
@@ -108,11 +98,6 @@ static Layout lay_out(Network network) {
     return at;
 }
 
-static inline vec load(const float *from) { return *(const vec *)from; }
-static inline void store(float *to, vec value) { *(vec *)to = value; }
-static inline vec pick(ints where, vec yes, vec no) {
-    return (vec)((where & (ints)yes) | (~where & (ints)no));
-}
 /* As PyTorch: ReLU lets NaN through and NaN wins a maximum, so that a divergence shows. */
 static inline ints dead(vec relu) { return relu <= (vec){0}; }
 static inline vec relu(vec x) { return (vec)(~dead(x) & (ints)x); }
@@ -123,9 +108,6 @@ static inline float sum(vec x) {
     for (int i = 0; i < LANES; i += 4) total += (quad){x[i], x[i + 1], x[i + 2], x[i + 3]};
     return (total[0] + total[2]) + (total[1] + total[3]);
 }
-
-static inline long part(long count, int rank, int threads) { return count * rank / threads; }
-static inline long least(long a, long b) { return a < b ? a : b; }
 
 /* ---- convolutions: one image ---- */
 
@@ -455,9 +437,9 @@ static void adam(Job *job, long step, long from, long to) {
     }
 }
 
-static void meet(Job *job) {
+static void meet(Job *job, int threads) {
     int turn = atomic_load(&job->turn);
-    if (atomic_fetch_add(&job->arrived, 1) == job->threads - 1) {
+    if (atomic_fetch_add(&job->arrived, 1) == threads - 1) {
         atomic_store(&job->arrived, 0);
         atomic_store(&job->turn, turn + 1);
         return;
@@ -466,11 +448,11 @@ static void meet(Job *job) {
         if (spins > 2000) sched_yield();
 }
 
-static void add_kernel_gradients(Job *job) {
+static void add_kernel_gradients(Job *job, int threads) {
     float *g = job->gradient;
     const Layout *at = &job->at;
     memset(g, 0, sizeof(float) * (size_t)(at->bias2 + SECOND));
-    for (int t = 0; t < job->threads; t++) {
+    for (int t = 0; t < threads; t++) {
         const Kernels *k = job->kernels + t;
         for (int out = 0; out < FIRST; out++) {
             g[at->bias1 + out] += k->d_bias1[out];
@@ -487,12 +469,12 @@ static void add_kernel_gradients(Job *job) {
     }
 }
 
-static void step(Job *job, int rank, long begin) {
+static void step(Job *job, int rank, int threads, long begin) {
     const Network *network = &job->network;
     const Layout *at = &job->at;
     const long n = least(job->batch, job->count - begin), units = network->hidden;
-    const long from = part(n, rank, job->threads), to = part(n, rank + 1, job->threads);
-    const long u0 = part(units, rank, job->threads), u1 = part(units, rank + 1, job->threads);
+    const long from = part(n, rank, threads), to = part(n, rank + 1, threads);
+    const long u0 = part(units, rank, threads), u1 = part(units, rank + 1, threads);
     const float *images = job->images + begin * PIXEL_COUNT;
     const float *features = network->convolutional ? job->features : images;
     float *logits = job->logits + begin * CLASSES;
@@ -505,11 +487,11 @@ static void step(Job *job, int rank, long begin) {
         for (long i = from; i < to; i++)
             convolve(images + i * PIXEL_COUNT, job->vector, at, k, job->traces + i,
                      job->features + i * MAPS);
-        meet(job);
+        meet(job, threads);
     }
     if (units) {
         hide(network, at, job->vector, features, n, u0, u1, job->hidden);
-        meet(job);
+        meet(job, threads);
     }
     answer(network, at, job->vector, features + from * at->features, job->hidden + from * units,
            to - from, logits + from * CLASSES);
@@ -533,7 +515,7 @@ static void step(Job *job, int rank, long begin) {
             back_first(job->traces + i, padded, d_maps, k);
         }
     }
-    meet(job);
+    meet(job, threads);
 
     const long now = job->steps + begin / job->batch + 1;
     if (units) {
@@ -561,56 +543,32 @@ static void step(Job *job, int rank, long begin) {
         }
         adam(job, now, at->weight, at->end);
     }
-    if (network->convolutional && rank == job->threads - 1) {
-        add_kernel_gradients(job);
+    if (network->convolutional && rank == threads - 1) {
+        add_kernel_gradients(job, threads);
         adam(job, now, 0, at->bias2 + SECOND);
     }
-    meet(job);
+    meet(job, threads);
 }
 
 /* ---- what Python calls ---- */
 
-enum { MOST_THREADS = 16, BLOCK = 16 /* images that are answered at a time */ };
+enum { BLOCK = 16 /* images that are answered at a time */ };
 
-typedef struct {
-    Job *job;
-    int rank;
-} Worker;
-
-/* OpenMP's threads, if PyTorch has them: those that wait, spinning, for its next operation would be
- * in the way of threads of our own. GOMP_parallel, omp_get_thread_num and omp_get_num_threads. */
-typedef struct {
-    void (*in_parallel)(void (*work)(void *), void *data, unsigned threads, unsigned flags);
-    int (*rank)(void);
-    int (*size)(void);
-} Pool;
-
-typedef struct {
-    Job *job;
-    const Pool *pool;
-    void *(*work)(void *);
-} Team;
-
-static void *learn_as(void *worker) {
-    Job *job = ((Worker *)worker)->job;
-    while (!atomic_load(&job->ready)) sched_yield();
-    for (long begin = 0; begin < job->count; begin += job->batch)
-        step(job, ((Worker *)worker)->rank, begin);
-    return NULL;
+static void learn_as(void *data, int rank, int threads) {
+    Job *job = data;
+    for (long begin = 0; begin < job->count; begin += job->batch) step(job, rank, threads, begin);
 }
 
-static void *answer_as(void *worker) {
-    Job *job = ((Worker *)worker)->job;
-    const int rank = ((Worker *)worker)->rank;
+static void answer_as(void *data, int rank, int threads) {
+    Job *job = data;
     const Network *network = &job->network;
     const Layout *at = &job->at;
-    while (!atomic_load(&job->ready)) sched_yield();
-    const long end = part(job->count, rank + 1, job->threads);
+    const long end = part(job->count, rank + 1, threads);
     float *own_features = job->features + rank * BLOCK * MAPS;
     float *hidden = job->hidden + rank * BLOCK * network->hidden;
     Kernels *k = job->kernels + rank;
     if (network->convolutional) order_kernels(job->vector, at, k);
-    for (long i = part(job->count, rank, job->threads); i < end; i += BLOCK) {
+    for (long i = part(job->count, rank, threads); i < end; i += BLOCK) {
         const long n = least(BLOCK, end - i);
         const float *features = job->images + i * PIXEL_COUNT;
         for (long j = 0; network->convolutional && j < n; j++)
@@ -621,7 +579,6 @@ static void *answer_as(void *worker) {
             hide(network, at, job->vector, features, n, 0, network->hidden, hidden);
         answer(network, at, job->vector, features, hidden, n, job->logits + i * CLASSES);
     }
-    return NULL;
 }
 
 /* The next `count` values of `size` bytes of a block that begins at `block`, if it is there yet. */
@@ -631,32 +588,8 @@ static void *take(char *block, size_t *taken, size_t count, size_t size) {
     return here;
 }
 
-static void do_part(void *data) {
-    const Team *team = data;
-    Worker worker = {team->job, team->pool->rank()};
-    if (worker.rank == 0) { /* the pool may have fewer than were asked for */
-        team->job->threads = (int)least(team->pool->size(), MOST_THREADS);
-        atomic_store(&team->job->ready, 1);
-    }
-    if (worker.rank < MOST_THREADS) team->work(&worker);
-}
-
-static void do_in_threads(Job *job, int threads, void *(*work)(void *)) {
-    pthread_t others[MOST_THREADS];
-    Worker workers[MOST_THREADS] = {{job, 0}};
-    for (job->threads = 1; job->threads < threads; job->threads++) {
-        workers[job->threads] = (Worker){job, job->threads};
-        if (pthread_create(others + job->threads, NULL, work, workers + job->threads)) break;
-    }
-    atomic_store(&job->ready, 1);
-    work(workers);
-    for (int thread = 1; thread < job->threads; thread++) pthread_join(others[thread], NULL);
-}
-
-/* Gives `job` its memory, with room for `n` images, and does it in threads, MOST_THREADS of which
- * have work: a pool that is asked for fewer than PyTorch asks for would end the others. 0, or -1 for
- * no memory. */
-static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *(*work)(void *)) {
+/* Gives `job` its memory, with room for `n` images, and does it. 0, or -1 for no memory. */
+static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, Work work) {
     const size_t units = (size_t)job->network.hidden;
     const size_t maps = job->network.convolutional ? n * MAPS : 0;
     char *block = NULL, *aligned = NULL;
@@ -676,11 +609,7 @@ static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, void *
             aligned = block + (64 - (uintptr_t)block % 64);
         }
     }
-    if (threads > 1 && pool.in_parallel) {
-        Team team = {job, &pool, work};
-        pool.in_parallel(do_part, &team, (unsigned)threads, 0);
-    } else
-        do_in_threads(job, (int)least(threads, MOST_THREADS), work);
+    in_threads(threads, &pool, work, job);
     free(block);
     return 0;
 }

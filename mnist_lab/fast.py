@@ -8,15 +8,16 @@ it the models' parameters. Where it could not be compiled, PyTorch trains these 
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from mnist_lab.compiled import library
+from mnist_lab.compiled import library, pool
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
 __all__ = ["FastSteps", "fast_forward", "suits"]
+
+SOURCE = "fast.c"
 
 
 class _Network(ctypes.Structure):
@@ -26,16 +27,6 @@ class _Network(ctypes.Structure):
         ("convolutional", ctypes.c_int),
         ("hidden", ctypes.c_int),
         ("sigmoid", ctypes.c_int),
-    )
-
-
-class _Pool(ctypes.Structure):
-    """``Pool`` of ``fast.c``."""
-
-    _fields_ = (
-        ("in_parallel", ctypes.c_void_p),
-        ("rank", ctypes.c_void_p),
-        ("size", ctypes.c_void_p),
     )
 
 
@@ -55,7 +46,7 @@ def suits(model: nn.Module, device: torch.device) -> bool:
             parameter.dtype == torch.float32 and parameter.device.type == "cpu"
             for parameter in model.parameters()
         )
-        and library() is not None
+        and library(SOURCE) is not None
     )
 
 
@@ -91,7 +82,7 @@ class FastSteps:
             ctypes.c_long(len(images)),
             ctypes.c_long(batch_size),
             _threads(self.network),
-            _pool(),
+            pool(),
             _at(outputs),
         )
         self.steps += -(-len(images) // batch_size)
@@ -111,7 +102,7 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
         _at(images),
         ctypes.c_long(len(images)),
         _threads(network),
-        _pool(),
+        pool(),
         _at(outputs),
     )
     return outputs
@@ -119,7 +110,7 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
 
 def _call(name: str, *arguments: object) -> None:
     """Call a function of ``fast.c``; other Python threads run meanwhile."""
-    compiled = library()
+    compiled = library(SOURCE)
     assert compiled is not None
     if compiled[name](*arguments):
         raise MemoryError("There is no memory left to train in: close something, or train less.")
@@ -144,18 +135,3 @@ def _at(tensor: Tensor) -> ctypes.c_void_p:
 def _threads(network: _Network) -> int:
     """Those of PyTorch; one for logistic regression, whose step is shorter than their meeting."""
     return torch.get_num_threads() if network.hidden else 1
-
-
-@cache
-def _pool() -> _Pool:
-    """The threads of PyTorch, where they are OpenMP's; else none, and C makes its own.
-
-    As with PyTorch's own operations, a fork of a process that has used several hangs if it does so,
-    too: ``torch.set_num_threads(1)`` there.
-    """
-    names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
-    try:
-        loaded = ctypes.CDLL(torch._C.__file__)  # And, with it, the libraries that it needs.
-        return _Pool(*(ctypes.cast(loaded[name], ctypes.c_void_p) for name in names))
-    except (AttributeError, OSError):
-        return _Pool()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_lab.augment import augment, draw, normalise
+from mnist_lab.augment import Draws, augment, draw, normalise
 from mnist_lab.chance import Purpose, permutation
 from mnist_lab.cuda import GraphSteps, Lane
 from mnist_lab.data import Digits, Split
@@ -194,22 +194,26 @@ def train_together(
 
 
 def stream(
-    train: Split, epoch: int, settings: Settings, device: torch.device
+    train: Split,
+    epoch: int,
+    settings: Settings,
+    device: torch.device,
+    warp: Callable[[Tensor, Draws], Tensor] = augment,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch (from 0) of training digits, shuffled and augmented, some whole batches at a time:
     images float32 (N, 1, 28, 28) and labels (N,), on ``device``.
     """
     order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
-    draws = draw(settings.seed, epoch, len(train))
+    draws = draw(settings.seed, epoch, len(train)) if settings.augment else None
     batches = max(1, CHUNK // settings.batch_size)
     size = len(train) if device.type == "cuda" else batches * settings.batch_size
     images, labels = train.images.to(device), train.labels.to(device)
     for chosen in order.split(size):
         there = chosen.to(device)
-        shown = images[there]
+        shown = images.index_select(0, there)
         yield (
-            augment(shown, draws[chosen]) if settings.augment else normalise(shown),
-            labels[there],
+            warp(shown, draws[chosen]) if draws else normalise(shown),
+            labels.index_select(0, there),
         )
 
 

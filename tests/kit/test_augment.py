@@ -1,11 +1,30 @@
 """The batched augmentation is torchvision's, image by image, for the same draws."""
 
+import contextlib
+
 import pytest
 import torch
+from torch.nn import functional as F
 from torchvision.transforms import functional as reference
 
 from mnist_lab import augment as lab
+from mnist_lab import compiled
+from mnist_lab.augment import Draws
 from mnist_lab.data import load
+
+needs_a_compiler = pytest.mark.skipif(
+    compiled.library("augment.c") is None, reason=f"no C compiler here: {compiled.ADVICE}"
+)
+
+BLACK = torch.zeros(1, 28, 28, dtype=torch.uint8)
+
+
+@contextlib.contextmanager
+def torch_threads(count):
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +36,14 @@ def images():
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def draws(request):
     return lab.draw(seed=request.param, epoch=3, size=500)
+
+
+@pytest.fixture(params=["in tensors", pytest.param("in C", marks=needs_a_compiler)])
+def way(request, monkeypatch):
+    """How ``augment`` does it."""
+    if request.param == "in tensors":
+        monkeypatch.setattr(lab, "_compiled", lambda: None)
+    return request.param
 
 
 def test_rotation_is_bit_for_bit_that_of_torchvision(images, draws):
@@ -54,21 +81,89 @@ def test_perspective_is_within_1e_5_of_torchvision(images, draws):
     )
     moved = (draws.corners != lab.CORNERS).flatten(1).any(1)
 
-    warped = lab.perspective(pixels, draws.corners)
+    warped = lab.perspective(pixels, draws.homographies)
 
     assert 200 < moved.sum() < 300
     assert (warped - expected)[moved].abs().max() < 1e-5
     assert torch.equal(warped[~moved], pixels[~moved])
 
 
-def test_augmentation_rotates_then_distorts_then_normalises(images, draws):
-    pixels = lab.rotate(lab.scale(images), draws.degrees)
-    expected = reference.normalize(lab.perspective(pixels, draws.corners), [lab.MEAN], [lab.STD])
+def test_augmentation_rotates_then_distorts_then_normalises(images, draws, way):
+    pixels = lab.perspective(lab.rotate(lab.scale(images), draws.degrees), draws.homographies)
+    expected = reference.normalize(pixels, [lab.MEAN], [lab.STD])
 
-    assert torch.equal(lab.augment(images, draws), expected)
+    off = (lab.augment(images, draws) - expected).abs().flatten(1)
+    differs = off > 5e-5  # 1.5e-5 of a pixel's range
+
+    # A pixel read from the middle between two is either; bilinear, four others are made of it.
+    assert differs.any(1).sum() <= 2
+    assert differs.sum(1).max() <= 4
 
 
-def test_the_corners_that_a_warp_uncovers_are_background():
+@needs_a_compiler
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_compiled_every_pixel_comes_from_where_the_rotation_says(images, draws, threads):
+    still = Draws(draws.degrees, lab.CORNERS.expand(500, 4, 2), lab.IDENTITY.expand(500, 8))
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    cos, sin = (f(torch.deg2rad(draws.degrees)).view(-1, 1, 1) for f in (torch.cos, torch.sin))
+    from_x = cos * (x - 13.5) - sin * (y - 13.5) + 13.5
+    from_y = sin * (x - 13.5) + cos * (y - 13.5) + 13.5
+    clear = ((from_x % 1 - 0.5).abs() > 1e-4) & ((from_y % 1 - 0.5).abs() > 1e-4)
+    framed = F.pad(
+        lab.normalise(images), (8, 8, 8, 8), value=lab.normalise(BLACK)[0, 0, 0, 0].item()
+    )
+    column, row = from_x.round().long() + 8, from_y.round().long() + 8
+    expected = framed[torch.arange(500).view(-1, 1, 1), 0, row, column]
+
+    with torch_threads(threads):
+        augmented = lab.augment(images, still)[:, 0]
+
+    assert clear.float().mean() > 0.999
+    assert torch.allclose(augmented[clear], expected[clear], atol=1e-6)
+
+
+@needs_a_compiler
+def test_compiled_perspective_is_within_1e_5_of_torchvision(images, draws):
+    still = Draws(torch.zeros(500), draws.corners, draws.homographies)
+    expected = torch.cat(
+        [
+            reference.perspective(
+                image.unsqueeze(0), lab.CORNERS.tolist(), corners.tolist(), fill=None
+            )
+            for image, corners in zip(lab.scale(images), draws.corners, strict=True)
+        ]
+    )
+
+    assert torch.allclose(lab.augment(images, still) * lab.STD + lab.MEAN, expected, atol=1e-5)
+
+
+@needs_a_compiler
+def test_compiled_what_is_sent_beyond_all_measure_is_background(images):
+    draws = lab.draw(0, 0, 3)
+    draws.homographies[:] = torch.tensor(
+        [[torch.nan] * 8, [1e30, 0, 0, 0, 1e30, 0, 0, 0], [1, 0, -1e30, 0, 1, torch.inf, 0, 0]]
+    )
+
+    augmented = lab.augment(images[:3], draws)
+
+    assert torch.allclose(augmented, lab.normalise(BLACK), atol=1e-6)
+
+
+@needs_a_compiler
+def test_images_in_any_layout_are_read_as_they_are(images, draws):
+    turned = images.transpose(1, 2).contiguous().transpose(1, 2)
+
+    assert torch.equal(lab.augment(turned, draws), lab.augment(images, draws))
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("shape", [(4, 27, 28), (4, 784), (3, 28, 28)])
+def test_what_is_no_batch_of_digits_is_refused(shape):
+    with pytest.raises(ValueError, match="as many draws"):
+        lab.augment(torch.zeros(shape, dtype=torch.uint8), lab.draw(0, 0, 4))
+
+
+def test_the_corners_that_a_warp_uncovers_are_background(way):
     black = torch.zeros(200, 28, 28, dtype=torch.uint8)
 
     augmented = lab.augment(black, lab.draw(0, 1, 200))
@@ -82,7 +177,7 @@ def test_normalising_is_scaling_then_the_mean_and_standard_deviation(images):
     assert torch.equal(lab.normalise(images), expected)
 
 
-def test_an_image_is_augmented_alike_in_any_company(images, draws):
+def test_an_image_is_augmented_alike_in_any_company(images, draws, way):
     whole = lab.augment(images, draws)
 
     for size in (1, 7, 64):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab import data, training
+from mnist_lab import augment, data, training
 from mnist_lab.models import MODELS
 from mnist_lab.submission import augmented
 from mnist_lab.submission.handle import Submission
@@ -37,7 +37,8 @@ def attached(descriptor, monkeypatch):
     augmented.attach(os.dup(descriptor))
 
 
-def test_it_is_the_stream_of_the_training(attached):
+def test_it_is_the_stream_of_a_training_without_compiled_code(attached, monkeypatch):
+    monkeypatch.setattr(augment, "_compiled", lambda: None)
     made = augmented.made(TRAIN.images, TRAIN.labels, SETTINGS)
     for epoch in range(SETTINGS.epochs):
         expected = list(training.stream(TRAIN, epoch, SETTINGS, torch.device("cpu")))

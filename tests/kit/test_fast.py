@@ -19,7 +19,7 @@ from mnist_lab.models import CNN, FNN, MODELS
 CPU = torch.device("cpu")
 
 needs_a_compiler = pytest.mark.skipif(
-    compiled.library() is None, reason=f"no C compiler here: {compiled.ADVICE}"
+    compiled.library("fast.c") is None, reason=f"no C compiler here: {compiled.ADVICE}"
 )
 
 
@@ -40,8 +40,8 @@ def threads(request, monkeypatch):
     count, _, whose = request.param.partition(" of ")
     torch.set_num_threads(int(count))
     if whose == "its own":
-        monkeypatch.setattr(fast, "_pool", fast._Pool)
-    elif whose and not fast._pool().in_parallel:
+        monkeypatch.setattr(fast, "pool", compiled.Pool)
+    elif whose and not compiled.pool().in_parallel:
         pytest.skip("PyTorch's threads are not OpenMP's here")
     yield
     torch.set_num_threads(before)
@@ -82,7 +82,9 @@ def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
 
 
 @needs_a_compiler
-@pytest.mark.skipif(not fast._pool().in_parallel, reason="PyTorch's threads are not OpenMP's here")
+@pytest.mark.skipif(
+    not compiled.pool().in_parallel, reason="PyTorch's threads are not OpenMP's here"
+)
 def test_fewer_threads_than_were_asked_for_do_the_same():
     learned = """
         import torch
@@ -163,7 +165,7 @@ def test_without_a_compiler_the_same_is_learned(monkeypatch):
     with_one, without = a_model("fnn"), a_model("fnn")
     settings = training.Settings(epochs=1, batch_size=16, device="cpu")
     training.train(with_one, some_digits(), settings)
-    monkeypatch.setattr("mnist_lab.fast.library", lambda: None)
+    monkeypatch.setattr("mnist_lab.fast.library", lambda name: None)
 
     training.train(without, some_digits(), settings)
 
@@ -182,12 +184,12 @@ def anew(monkeypatch, tmp_path):
 
 @needs_a_compiler
 def test_it_is_compiled_once_and_kept(anew, monkeypatch):
-    assert compiled.library() is not None
+    assert compiled.library("fast.c") is not None
     (made,) = anew.iterdir()
     compiled.library.cache_clear()
     monkeypatch.setattr(subprocess, "run", None)
 
-    assert compiled.library() is not None
+    assert compiled.library("fast.c") is not None
     assert list(anew.iterdir()) == [made]
 
 
@@ -195,7 +197,7 @@ def test_it_is_compiled_once_and_kept(anew, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_done_without(anew):
     anew.parent.write_text("no folder")
 
-    assert compiled.library() is not None
+    assert compiled.library("fast.c") is not None
 
 
 @pytest.fixture
@@ -212,13 +214,13 @@ def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
     others = list(compiled.compilers())
     monkeypatch.setattr(compiled, "compilers", lambda: [broken, *others])
 
-    assert compiled.library() is not None
+    assert compiled.library("fast.c") is not None
 
 
 def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch):
     monkeypatch.setattr(compiled, "compilers", lambda: [broken])
 
-    assert compiled.library() is None
+    assert compiled.library("fast.c") is None
     assert list(anew.iterdir()) == []
     assert not suits(FNN(), CPU)
 
