@@ -3,9 +3,13 @@
  * The same mathematics as models.py under Adam and the mean cross-entropy. What makes it fast:
  *   - an image goes through both convolutions in the first cache, channels beside each other;
  *   - the four values of a pooling window are convolved together, by Winograd's minimal filtering;
- *   - max pooling hands its gradient to one pixel in four and ReLU to about half of those: going
- *     back, the convolutions visit these pixels only;
- *   - a step is one pass of a few threads over shared memory, with four meetings.
+ *   - three quarters of a digit are background and most features are nothing after ReLU: the hidden
+ *     layer, whose weights lie by input, reads and changes what the others are multiplied with;
+ *   - max pooling hands its gradient to one pixel in four, ReLU to fewer: going back, the
+ *     convolutions visit these pixels only;
+ *   - a step is one pass of a few threads. What one writes and another reads may have a long way, so
+ *     each has images of its own for the convolutions and the outputs, and for the hidden layer
+ *     inputs of its own, whose weights no other thread touches.
  * A network is [[two convolutions] -> a hidden layer of ReLUs] -> 10 outputs [-> sigmoid]; what is in
  * brackets may be missing.
  */
@@ -16,13 +20,6 @@
 #include "threads.h"
 #include "vectors.h"
 
-#if LANES == 8
-enum { ROWS = 2 };
-#else
-enum { ROWS = 4 };
-#endif
-/* ROWS of a product are summed at a time: what the registers hold. */
-
 typedef float quad __attribute__((vector_size(16)));
 
 enum {
@@ -32,7 +29,9 @@ enum {
     TAPS = 9,                           /* weights of a 3x3 kernel */
     TILE = 4, SPOTS = TILE * TILE,      /* pixels that a pooling window of convolutions reads */
     PIXEL_COUNT = SIDE * SIDE, MAPS = SECOND * QUARTER * QUARTER, CLASSES = 10,
-    COLUMNS = 7,                        /* vectors of a row that a product sums at a time */
+    WIDE = 8, STRETCH = WIDE * LANES,   /* units that are computed at a time: what registers hold */
+    MOST_UNITS = 256,
+    BAND = 32,                          /* inputs that are read at a time: what the cache holds */
     DOTS = 4,                           /* rows by rows that are multiplied at a time */
 };
 
@@ -40,7 +39,8 @@ typedef struct {
     int convolutional, hidden, sigmoid; /* hidden: the number of ReLUs, 0 for none */
 } Network;
 
-/* Where each parameter lies in the vector of all, in the order of the model's own. */
+/* Where each parameter lies in the vector of all: in the order of the model's own, but the hidden
+ * layer's weights are (inputs, units). */
 typedef struct {
     long weight1, bias1, weight2, bias2, hidden_weight, hidden_bias, weight, bias, end;
     int features, last; /* width of what the dense layers read, and of what the outputs read */
@@ -50,8 +50,23 @@ typedef struct {
 typedef struct {
     float maps[EDGE * EDGE * FIRST];     /* after the first pooling and ReLU, zeros around */
     uint8_t winner[HALF * HALF * FIRST]; /* which of the four pixels was the largest */
-    uint16_t place[MAPS];                /* where in `maps` the largest pixel's window begins */
+    uint16_t place[MAPS]; /* of each entry: where in `maps` the largest pixel's window begins */
 } Trace;
+
+/* What the hidden layer reads of an image: all inputs are `background` but for `count` entries. */
+typedef struct {
+    int count;
+    float background;
+    uint16_t input[MAPS + 1]; /* in ascending order; the last is past all inputs */
+    float value[MAPS];        /* less the background */
+    float gradient[MAPS];
+} Inputs;
+
+/* An image that has an entry for an input. */
+typedef struct {
+    float value;
+    int image, entry;
+} Reader;
 
 /* The convolutions' parameters in the order their loops want, and room for their gradients. */
 typedef struct {
@@ -69,11 +84,25 @@ typedef struct {
     const int64_t *labels;
     long count, batch;
     float *logits;
-    float *gradient, *features, *hidden, *d_logits, *d_hidden, *d_features;
+    float *gradient, *hidden, *d_logits, *d_hidden;
+    Inputs *inputs; /* of a batch, a batch a thread if they are pixels */
     Trace *traces;
     Kernels *kernels; /* one a thread */
+    float *partial;   /* a batch of units a thread */
+    Reader *readers;  /* BAND batches a thread */
+    int *next;        /* a batch a thread */
     atomic_int arrived, turn;
 } Job;
+
+/* Of Adam's step. */
+typedef struct {
+    float size, scale;
+} Rates;
+
+static Rates rates_of(const Job *job, long step) {
+    const double first = 1 - pow(0.9, (double)step), second = 1 - pow(0.999, (double)step);
+    return (Rates){(float)(job->learning_rate / first), (float)(1 / sqrt(second))};
+}
 
 static Layout lay_out(Network network) {
     Layout at = {0};
@@ -230,12 +259,13 @@ static void multiply_windows(const float *maps, const float *weight, float *prod
         }
 }
 
-static void convolve_second(Trace *trace, const float *weight, const float *bias, float *features) {
-    float products[SPOTS * QUARTER * SECOND], value[SECOND];
-    int32_t place[SECOND];
+static void convolve_second(Trace *trace, const float *weight, const float *bias, Inputs *inputs) {
+    enum { WINDOWS = QUARTER * QUARTER };
+    float products[SPOTS * QUARTER * SECOND], value[WINDOWS * SECOND];
+    int32_t place[WINDOWS * SECOND];
     for (int y = 0; y < QUARTER; y++) {
         multiply_windows(trace->maps + 2 * y * EDGE * FIRST, weight, products);
-        for (int x = 0; x < QUARTER; x++) {
+        for (int x = 0; x < QUARTER; x++)
             for (int c = 0; c < SECOND; c += LANES) {
                 vec m[SPOTS], half[2 * TILE], window[4], best = {0};
                 ints where = {0};
@@ -253,42 +283,40 @@ static void convolve_second(Trace *trace, const float *weight, const float *bias
                     best = pick(wins, window[pixel], best);
                     where = (wins & ((2 * y + down) * EDGE + right)) | (~wins & where);
                 }
-                store(value + c, relu(best + load(bias + c)));
-                *(ints *)(place + c) = where;
+                store(value + (y * QUARTER + x) * SECOND + c, best + load(bias + c));
+                *(ints *)(place + (y * QUARTER + x) * SECOND + c) = where;
             }
-            for (int c = 0; c < SECOND; c++) {
-                int feature = (c * QUARTER + y) * QUARTER + x;
-                features[feature] = value[c];
-                trace->place[feature] = (uint16_t)place[c];
-            }
-        }
     }
+    int count = 0;
+    for (int c = 0; c < SECOND; c++)
+        for (int window = 0; window < WINDOWS; window++) {
+            const int at = window * SECOND + c;
+            inputs->input[count] = (uint16_t)(c * WINDOWS + window);
+            inputs->value[count] = value[at];
+            trace->place[count] = (uint16_t)place[at];
+            count += !(value[at] <= 0);
+        }
+    inputs->input[count] = MAPS;
+    inputs->count = count;
+    inputs->background = 0;
 }
 
-/* The features (1568) of an image; `trace`, whose border is zero, remembers the way. */
+/* What the convolutions make of an image; `trace`, whose border is zero, remembers the way. */
 static void convolve(const float *image, const float *vector, const Layout *at, const Kernels *k,
-                     Trace *trace, float *features) {
+                     Trace *trace, Inputs *inputs) {
     float padded[PADDED * PADDED];
     pad(image, padded);
     convolve_first(padded, k->weight1, vector + at->bias1, trace);
-    convolve_second(trace, k->forward2, vector + at->bias2, features);
+    convolve_second(trace, k->forward2, vector + at->bias2, inputs);
 }
 
 /* Adds the gradients of the second convolution to `k`; leaves that of its input in `d_maps`. */
-static void back_second(const Trace *trace, const float *features, const float *d_features,
-                        Kernels *k, float *d_maps) {
+static void back_second(const Trace *trace, const Inputs *inputs, Kernels *k, float *d_maps) {
     enum { WINDOWS = QUARTER * QUARTER };
+    const float *delta = inputs->gradient;
     memset(d_maps, 0, sizeof(float) * EDGE * EDGE * FIRST);
-    for (int out = 0; out < SECOND; out++) {
-        float delta[WINDOWS + 1];
-        int place[WINDOWS + 1], alive = 0;
-        for (int window = 0; window < WINDOWS; window++) {
-            int feature = out * WINDOWS + window;
-            delta[alive] = d_features[feature];
-            place[alive] = trace->place[feature] * FIRST;
-            alive += !(features[feature] <= 0) & (delta[alive] != 0);
-        }
-        for (int i = 0; i < alive; i++) k->d_bias2[out] += delta[i];
+    for (int out = 0, begin = 0, end = 0; out < SECOND; out++, begin = end) {
+        while (inputs->input[end] < (out + 1) * WINDOWS) k->d_bias2[out] += delta[end++];
         for (int c = 0; c < FIRST; c += LANES) {
             float *d_weight = k->d_weight2 + out * TAPS * FIRST + c;
             vec w[TAPS], d_w[TAPS];
@@ -297,9 +325,9 @@ static void back_second(const Trace *trace, const float *features, const float *
                 w[tap] = load(k->backward2 + (out * TAPS + tap) * FIRST + c);
                 d_w[tap] = load(d_weight + tap * FIRST);
             }
-            for (int i = 0; i < alive; i++) {
-                const float *at = trace->maps + place[i] + c;
-                float *d_at = d_maps + place[i] + c;
+            for (int i = begin; i < end; i++) {
+                const float *at = trace->maps + trace->place[i] * FIRST + c;
+                float *d_at = d_maps + trace->place[i] * FIRST + c;
 #pragma GCC unroll 9
                 for (int tap = 0; tap < TAPS; tap++) {
                     int offset = (tap / 3 * EDGE + tap % 3) * FIRST;
@@ -370,48 +398,95 @@ static void rows_by_rows(const float *a, long m, const float *b, long j0, long j
         }
 }
 
-/* out[i] = sum over j of a[i * a_row + j * a_column] * b[j], rows of `width` numbers. */
-static void weighted_rows(const float *a, long a_row, long a_column, long m, const float *b, long n,
-                          long width, float *out) {
-    for (long k = 0; k < width; k += COLUMNS * LANES)
-        for (long i = 0; i < m; i += ROWS) {
-            vec total[ROWS][COLUMNS] = {0};
-            const float *x[ROWS];
-            for (int r = 0; r < ROWS; r++) x[r] = a + least(i + r, m - 1) * a_row;
-            for (long j = 0; j < n; j++)
-#pragma GCC unroll 7
-                for (int s = 0; s < COLUMNS; s++) {
-                    vec y = load(b + j * width + k + s * LANES);
-#pragma GCC unroll 4
-                    for (int r = 0; r < ROWS; r++) total[r][s] += x[r][j * a_column] * y;
+/* ---- the hidden layer ---- */
+
+/* The first entry of an input from `input` on. */
+static int first_from(const Inputs *inputs, long input) {
+    int low = 0, high = inputs->count;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (inputs->input[middle] < input)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The pixels from `from` to `to` of an image that are not what its first one is. */
+static void read_pixels(const float *image, long from, long to, Inputs *inputs) {
+    const float background = image[0];
+    int count = 0;
+    for (long pixel = from; pixel < to; pixel++) {
+        inputs->input[count] = (uint16_t)pixel;
+        inputs->value[count] = image[pixel] - background;
+        count += image[pixel] != background;
+    }
+    inputs->input[count] = PIXEL_COUNT;
+    inputs->count = count;
+    inputs->background = background;
+}
+
+/* What the inputs from `from` to `to` of `m` images give to the units (m, units). */
+static void hide(const Network *network, const Layout *at, const float *vector,
+                 const Inputs *inputs, long m, long from, long to, int *next, float *hidden) {
+    const long units = network->hidden;
+    memset(hidden, 0, sizeof(float) * (size_t)(m * units));
+    for (long u = 0; u < units; u += STRETCH) {
+        const float *weight = vector + at->hidden_weight + u;
+        vec all[WIDE] = {0}; /* what a background of 1 gives */
+        for (long i = 0; i < m; i++) next[i] = first_from(inputs + i, from);
+        for (long band = from; band < to; band += BAND) {
+            const long end = least(band + BAND, to);
+            for (long j = band; j < end; j++)
+#pragma GCC unroll 8
+                for (int v = 0; v < WIDE; v++) all[v] += load(weight + j * units + v * LANES);
+            for (long i = 0; i < m; i++) {
+                float *sums = hidden + i * units + u;
+                vec total[WIDE];
+                int n = next[i];
+#pragma GCC unroll 8
+                for (int v = 0; v < WIDE; v++) total[v] = load(sums + v * LANES);
+                for (; inputs[i].input[n] < end; n++) {
+                    const float *row = weight + inputs[i].input[n] * units;
+#pragma GCC unroll 8
+                    for (int v = 0; v < WIDE; v++)
+                        total[v] += inputs[i].value[n] * load(row + v * LANES);
                 }
-            for (int r = 0; r < ROWS && i + r < m; r++)
-#pragma GCC unroll 7
-                for (int s = 0; s < COLUMNS; s++)
-                    store(out + (i + r) * width + k + s * LANES, total[r][s]);
+#pragma GCC unroll 8
+                for (int v = 0; v < WIDE; v++) store(sums + v * LANES, total[v]);
+                next[i] = n;
+            }
         }
+        for (long i = 0; i < m; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < WIDE; v++) {
+                float *sums = hidden + i * units + u + v * LANES;
+                store(sums, load(sums) + inputs[i].background * all[v]);
+            }
+    }
+}
+
+/* The units of an image: ReLU of their biases and of what each of `parts` gives, `apart` from each
+ * other. */
+static void finish_units(const Network *network, const Layout *at, const float *vector,
+                         const float *given, int parts, long apart, float *hidden) {
+    for (long u = 0; u < network->hidden; u += LANES) {
+        vec total = load(vector + at->hidden_bias + u);
+        for (int part = 0; part < parts; part++) total += load(given + part * apart + u);
+        store(hidden + u, relu(total));
+    }
 }
 
 /* ---- a step ---- */
 
-/* The outputs for `m` images whose features are there; `hidden` has room for the hidden layer. */
-static void answer(const Network *network, const Layout *at, const float *vector,
-                   const float *features, float *hidden, long m, float *logits) {
-    const float *last = network->hidden ? hidden : features;
+/* The outputs for `m` images, from what the last layer reads of them. */
+static void answer(const Network *network, const Layout *at, const float *vector, const float *last,
+                   long m, float *logits) {
     rows_by_rows(last, m, vector + at->weight, 0, CLASSES, at->last, vector + at->bias, logits,
                  CLASSES);
     if (network->sigmoid)
         for (long i = 0; i < m * CLASSES; i++) logits[i] = 1 / (1 + expf(-logits[i]));
-}
-
-static void hide(const Network *network, const Layout *at, const float *vector,
-                 const float *features, long m, long from, long to, float *hidden) {
-    long units = network->hidden;
-    rows_by_rows(features, m, vector + at->hidden_weight, from, to, at->features,
-                 vector + at->hidden_bias, hidden, units);
-    for (long i = 0; i < m; i++)
-        for (long unit = from; unit < to; unit++)
-            hidden[i * units + unit] = hidden[i * units + unit] <= 0 ? 0 : hidden[i * units + unit];
 }
 
 /* The gradient of the mean cross-entropy for the outputs: (softmax - one-hot) / batch. */
@@ -424,16 +499,90 @@ static void error(const Network *network, const float *logits, int64_t label, lo
         for (int c = 0; c < CLASSES; c++) d[c] *= logits[c] * (1 - logits[c]);
 }
 
-/* Adam with PyTorch's defaults on the parameters from `from` to `to`. */
-static void adam(Job *job, long step, long from, long to) {
-    double first = 1 - pow(0.9, (double)step), second = 1 - pow(0.999, (double)step);
-    float size = (float)(job->learning_rate / first), scale = (float)(1 / sqrt(second));
-    float *restrict p = job->vector, *restrict m = job->mean, *restrict v = job->square;
-    const float *restrict g = job->gradient;
-    for (long i = from; i < to; i++) {
+/* Adam with PyTorch's defaults on `count` parameters from `from` on, whose gradient is `g`. */
+static void adam(Job *job, Rates rates, long from, long count, const float *restrict g) {
+    float *restrict p = job->vector + from, *restrict m = job->mean + from;
+    float *restrict v = job->square + from;
+    for (long i = 0; i < count; i++) {
         m[i] += 0.1f * (g[i] - m[i]);
         v[i] = 0.999f * v[i] + 0.001f * g[i] * g[i];
-        p[i] -= size * m[i] / (sqrtf(v[i]) * scale + 1e-8f);
+        p[i] -= rates.size * m[i] / (sqrtf(v[i]) * rates.scale + 1e-8f);
+    }
+}
+
+/* Sorts the entries of `n` images from the input `band` to `end` by input: where each image goes on is
+ * in `next`, how many entries an input has in `count`. */
+static void sort_by_input(const Inputs *inputs, long n, long band, long end, int *next,
+                          Reader *readers, int *count) {
+    memset(count, 0, sizeof(int) * BAND);
+    for (long i = 0; i < n; i++) {
+        int j = next[i];
+        for (; inputs[i].input[j] < end; j++) {
+            const long row = inputs[i].input[j] - band;
+            readers[row * n + count[row]++] = (Reader){inputs[i].value[j], (int)i, j};
+        }
+        next[i] = j;
+    }
+}
+
+/* Adds the gradient of an input's weights, STRETCH units from `u` on, to `gradient`; if `back`, adds
+ * those of its entries to theirs. */
+static inline void back_row(const float *weight, const Reader *readers, int count,
+                            const float *d_hidden, long units, long u, float *gradient, int back,
+                            Inputs *inputs) {
+    vec total[WIDE], w[WIDE];
+#pragma GCC unroll 8
+    for (int v = 0; v < WIDE; v++) {
+        total[v] = load(gradient + u + v * LANES);
+        w[v] = load(weight + u + v * LANES);
+    }
+    for (int j = 0; j < count; j++) {
+        const float *d = d_hidden + readers[j].image * units + u;
+        vec even = {0}, odd = {0};
+#pragma GCC unroll 4
+        for (int v = 0; v < WIDE; v += 2) {
+            const vec here = load(d + v * LANES), there = load(d + (v + 1) * LANES);
+            total[v] += readers[j].value * here;
+            total[v + 1] += readers[j].value * there;
+            if (back) even += w[v] * here, odd += w[v + 1] * there;
+        }
+        if (back) {
+            float *to = inputs[readers[j].image].gradient + readers[j].entry;
+            *to = (u ? *to : 0) + sum(even + odd);
+        }
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < WIDE; v++) store(gradient + u + v * LANES, total[v]);
+}
+
+/* A step of the weights of the inputs from `from` to `to`, for a batch of `n` images; before it, for a
+ * convolutional network, the gradients of the inputs' entries. */
+static void learn_hidden(Job *job, Rates rates, long from, long to, long n, Inputs *inputs,
+                         Reader *readers, int *next) {
+    const long units = job->network.hidden;
+    float all[MOST_UNITS] = {0}, gradient[MOST_UNITS]; /* all: of an input that is background */
+    for (long i = 0; i < n; i++) {
+        next[i] = first_from(inputs + i, from);
+        for (long u = 0; u < units; u++)
+            all[u] += inputs[i].background * job->d_hidden[i * units + u];
+    }
+    for (long band = from; band < to; band += BAND) {
+        const long end = least(band + BAND, to);
+        int count[BAND];
+        sort_by_input(inputs, n, band, end, next, readers, count);
+        for (long row = band; row < end; row++) {
+            const long at = job->at.hidden_weight + row * units;
+            const Reader *first = readers + (row - band) * n;
+            memcpy(gradient, all, sizeof(float) * (size_t)units);
+            for (long u = 0; u < units; u += STRETCH)
+                if (job->network.convolutional)
+                    back_row(job->vector + at, first, count[row - band], job->d_hidden, units, u,
+                             gradient, 1, inputs);
+                else
+                    back_row(job->vector + at, first, count[row - band], job->d_hidden, units, u,
+                             gradient, 0, inputs);
+            adam(job, rates, at, units, gradient);
+        }
     }
 }
 
@@ -469,32 +618,60 @@ static void add_kernel_gradients(Job *job, int threads) {
     }
 }
 
+/* A step of the last layer and of the hidden layer's biases, for a batch of `n` images. */
+static void learn_last(Job *job, Rates rates, const float *seen, long n) {
+    const Layout *at = &job->at;
+    const long units = job->network.hidden;
+    float *g = job->gradient;
+    for (long unit = 0; unit < units; unit++) g[at->hidden_bias + unit] = 0;
+    for (long i = 0; i < n; i++)
+        for (long unit = 0; unit < units; unit++)
+            g[at->hidden_bias + unit] += job->d_hidden[i * units + unit];
+    for (int c = 0; c < CLASSES; c++) {
+        float *to = g + at->weight + c * at->last, total = 0;
+        memset(to, 0, sizeof(float) * (size_t)at->last);
+        for (long i = 0; i < n; i++) {
+            float d = job->d_logits[i * CLASSES + c];
+            for (int j = 0; j < at->last; j++) to[j] += d * seen[i * at->last + j];
+            total += d;
+        }
+        g[at->bias + c] = total;
+    }
+    const long first = units ? at->hidden_bias : at->weight;
+    adam(job, rates, first, at->end - first, g + first);
+}
+
 static void step(Job *job, int rank, int threads, long begin) {
     const Network *network = &job->network;
     const Layout *at = &job->at;
     const long n = least(job->batch, job->count - begin), units = network->hidden;
     const long from = part(n, rank, threads), to = part(n, rank + 1, threads);
-    const long u0 = part(units, rank, threads), u1 = part(units, rank + 1, threads);
+    const long input = part(at->features, rank, threads), end = part(at->features, rank + 1, threads);
     const float *images = job->images + begin * PIXEL_COUNT;
-    const float *features = network->convolutional ? job->features : images;
+    const float *seen = units ? job->hidden : images; /* by the last layer */
     float *logits = job->logits + begin * CLASSES;
+    Inputs *inputs = job->inputs + (network->convolutional ? 0 : rank * job->batch);
+    int *next = job->next + rank * job->batch;
     Kernels *k = job->kernels + rank;
-    float padded[PADDED * PADDED], d_maps[EDGE * EDGE * FIRST];
+    const Rates rates = rates_of(job, job->steps + begin / job->batch + 1);
 
     if (network->convolutional) {
         memset(k, 0, sizeof *k);
         order_kernels(job->vector, at, k);
         for (long i = from; i < to; i++)
-            convolve(images + i * PIXEL_COUNT, job->vector, at, k, job->traces + i,
-                     job->features + i * MAPS);
+            convolve(images + i * PIXEL_COUNT, job->vector, at, k, job->traces + i, inputs + i);
         meet(job, threads);
-    }
+    } else if (units)
+        for (long i = 0; i < n; i++) read_pixels(images + i * PIXEL_COUNT, input, end, inputs + i);
     if (units) {
-        hide(network, at, job->vector, features, n, u0, u1, job->hidden);
+        const long apart = job->batch * units;
+        hide(network, at, job->vector, inputs, n, input, end, next, job->partial + rank * apart);
         meet(job, threads);
+        for (long i = from; i < to; i++)
+            finish_units(network, at, job->vector, job->partial + i * units, threads, apart,
+                         job->hidden + i * units);
     }
-    answer(network, at, job->vector, features + from * at->features, job->hidden + from * units,
-           to - from, logits + from * CLASSES);
+    answer(network, at, job->vector, seen + from * at->last, to - from, logits + from * CLASSES);
     for (long i = from; i < to; i++) {
         float *d = job->d_logits + i * CLASSES, *d_hidden = job->d_hidden + i * units;
         error(network, logits + i * CLASSES, job->labels[begin + i], n, d);
@@ -505,47 +682,25 @@ static void step(Job *job, int rank, int threads, long begin) {
         for (long unit = 0; unit < units; unit++)
             d_hidden[unit] = job->hidden[i * units + unit] <= 0 ? 0 : d_hidden[unit];
     }
-    if (network->convolutional) {
-        weighted_rows(job->d_hidden + from * units, units, 1, to - from,
-                      job->vector + at->hidden_weight, units, MAPS, job->d_features + from * MAPS);
-        for (long i = from; i < to; i++) {
-            pad(images + i * PIXEL_COUNT, padded);
-            back_second(job->traces + i, job->features + i * MAPS, job->d_features + i * MAPS, k,
-                        d_maps);
-            back_first(job->traces + i, padded, d_maps, k);
-        }
-    }
     meet(job, threads);
 
-    const long now = job->steps + begin / job->batch + 1;
-    if (units) {
-        weighted_rows(job->d_hidden + u0, 1, units, u1 - u0, features, n, at->features,
-                      job->gradient + at->hidden_weight + u0 * at->features);
-        for (long unit = u0; unit < u1; unit++) {
-            float total = 0;
-            for (long i = 0; i < n; i++) total += job->d_hidden[i * units + unit];
-            job->gradient[at->hidden_bias + unit] = total;
+    if (units)
+        learn_hidden(job, rates, input, end, n, inputs, job->readers + rank * BAND * job->batch,
+                     next);
+    if (rank == 0) learn_last(job, rates, seen, n);
+    if (network->convolutional) {
+        float padded[PADDED * PADDED], d_maps[EDGE * EDGE * FIRST];
+        meet(job, threads);
+        for (long i = from; i < to; i++) {
+            pad(images + i * PIXEL_COUNT, padded);
+            back_second(job->traces + i, inputs + i, k, d_maps);
+            back_first(job->traces + i, padded, d_maps, k);
         }
-        adam(job, now, at->hidden_weight + u0 * at->features, at->hidden_weight + u1 * at->features);
-        adam(job, now, at->hidden_bias + u0, at->hidden_bias + u1);
-    }
-    if (rank == 0) {
-        const float *seen = units ? job->hidden : features;
-        for (int c = 0; c < CLASSES; c++) {
-            float *g = job->gradient + at->weight + c * at->last, total = 0;
-            memset(g, 0, sizeof(float) * (size_t)at->last);
-            for (long i = 0; i < n; i++) {
-                float d = job->d_logits[i * CLASSES + c];
-                for (int j = 0; j < at->last; j++) g[j] += d * seen[i * at->last + j];
-                total += d;
-            }
-            job->gradient[at->bias + c] = total;
+        meet(job, threads);
+        if (rank == threads - 1) {
+            add_kernel_gradients(job, threads);
+            adam(job, rates, 0, at->bias2 + SECOND, job->gradient);
         }
-        adam(job, now, at->weight, at->end);
-    }
-    if (network->convolutional && rank == threads - 1) {
-        add_kernel_gradients(job, threads);
-        adam(job, now, 0, at->bias2 + SECOND);
     }
     meet(job, threads);
 }
@@ -556,7 +711,13 @@ enum { BLOCK = 16 /* images that are answered at a time */ };
 
 static void learn_as(void *data, int rank, int threads) {
     Job *job = data;
+    const unsigned before = flush_tiny_floats(); /* Adam's means of a dead unit fade into them */
+    if (job->network.convolutional)
+        for (long i = part(job->batch, rank, threads); i < part(job->batch, rank + 1, threads); i++)
+            memset(job->traces[i].maps, 0, sizeof job->traces[i].maps);
+    meet(job, threads);
     for (long begin = 0; begin < job->count; begin += job->batch) step(job, rank, threads, begin);
+    restore_floats(before);
 }
 
 static void answer_as(void *data, int rank, int threads) {
@@ -564,20 +725,28 @@ static void answer_as(void *data, int rank, int threads) {
     const Network *network = &job->network;
     const Layout *at = &job->at;
     const long end = part(job->count, rank + 1, threads);
-    float *own_features = job->features + rank * BLOCK * MAPS;
-    float *hidden = job->hidden + rank * BLOCK * network->hidden;
+    const long own = rank * BLOCK, units = network->hidden;
+    Inputs *inputs = job->inputs + own;
+    float *partial = job->partial + own * units, *hidden = job->hidden + own * units;
+    Trace *trace = job->traces + rank;
     Kernels *k = job->kernels + rank;
-    if (network->convolutional) order_kernels(job->vector, at, k);
+    if (network->convolutional) {
+        memset(trace->maps, 0, sizeof trace->maps);
+        order_kernels(job->vector, at, k);
+    }
     for (long i = part(job->count, rank, threads); i < end; i += BLOCK) {
         const long n = least(BLOCK, end - i);
-        const float *features = job->images + i * PIXEL_COUNT;
-        for (long j = 0; network->convolutional && j < n; j++)
-            convolve(job->images + (i + j) * PIXEL_COUNT, job->vector, at, k, job->traces + rank,
-                     own_features + j * MAPS);
-        if (network->convolutional) features = own_features;
-        if (network->hidden)
-            hide(network, at, job->vector, features, n, 0, network->hidden, hidden);
-        answer(network, at, job->vector, features, hidden, n, job->logits + i * CLASSES);
+        const float *images = job->images + i * PIXEL_COUNT;
+        for (long j = 0; units && j < n; j++)
+            if (network->convolutional)
+                convolve(images + j * PIXEL_COUNT, job->vector, at, k, trace, inputs + j);
+            else
+                read_pixels(images + j * PIXEL_COUNT, 0, PIXEL_COUNT, inputs + j);
+        if (units)
+            hide(network, at, job->vector, inputs, n, 0, at->features, job->next + own, partial);
+        for (long j = 0; j < n; j++)
+            finish_units(network, at, job->vector, partial + j * units, 1, 0, hidden + j * units);
+        answer(network, at, job->vector, units ? hidden : images, n, job->logits + i * CLASSES);
     }
 }
 
@@ -591,23 +760,21 @@ static void *take(char *block, size_t *taken, size_t count, size_t size) {
 /* Gives `job` its memory, with room for `n` images, and does it. 0, or -1 for no memory. */
 static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, Work work) {
     const size_t units = (size_t)job->network.hidden;
-    const size_t maps = job->network.convolutional ? n * MAPS : 0;
-    char *block = NULL, *aligned = NULL;
+    const size_t most = (size_t)least(threads, MOST_THREADS), convolutional = job->network.convolutional;
+    char *block = NULL;
     for (int pass = 0; pass < 2; pass++) { /* first to measure, then to hand out */
         size_t taken = 0;
-        job->gradient = take(aligned, &taken, (size_t)job->at.end, sizeof(float));
-        job->hidden = take(aligned, &taken, n * units, sizeof(float));
-        job->d_hidden = take(aligned, &taken, n * units, sizeof(float));
-        job->d_logits = take(aligned, &taken, n * CLASSES, sizeof(float));
-        job->features = take(aligned, &taken, maps, sizeof(float));
-        job->d_features = take(aligned, &taken, maps, sizeof(float));
-        job->traces = take(aligned, &taken, maps ? traces : 0, sizeof(Trace));
-        job->kernels = take(aligned, &taken, (size_t)least(threads, MOST_THREADS), sizeof(Kernels));
-        if (pass == 0) {
-            block = calloc(1, taken + 64);
-            if (!block) return -1;
-            aligned = block + (64 - (uintptr_t)block % 64);
-        }
+        job->gradient = take(block, &taken, (size_t)job->at.end, sizeof(float));
+        job->hidden = take(block, &taken, n * units, sizeof(float));
+        job->d_hidden = take(block, &taken, n * units, sizeof(float));
+        job->d_logits = take(block, &taken, n * CLASSES, sizeof(float));
+        job->inputs = take(block, &taken, !units ? 0 : convolutional ? n : most * n, sizeof(Inputs));
+        job->partial = take(block, &taken, most * n * units, sizeof(float));
+        job->readers = take(block, &taken, units ? most * n * BAND : 0, sizeof(Reader));
+        job->next = take(block, &taken, units ? most * n : 0, sizeof(int));
+        job->traces = take(block, &taken, convolutional ? traces : 0, sizeof(Trace));
+        job->kernels = take(block, &taken, convolutional ? most : 0, sizeof(Kernels));
+        if (pass == 0 && !(block = aligned_alloc(64, taken))) return -1;
     }
     in_threads(threads, &pool, work, job);
     free(block);
@@ -621,8 +788,8 @@ int learn(Network network, float *vector, float *mean, float *square, long steps
           int threads, Pool pool, float *logits) {
     Job job = {.network = network, .at = lay_out(network), .vector = vector, .mean = mean,
                .square = square, .steps = steps, .learning_rate = learning_rate, .images = images,
-               .labels = labels, .count = count, .batch = batch, .logits = logits};
-    const size_t n = (size_t)least(batch, count);
+               .labels = labels, .count = count, .batch = least(batch, count), .logits = logits};
+    const size_t n = (size_t)job.batch;
     return run(&job, n, n, threads, pool, learn_as);
 }
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mnist_lab.compiled import library, pool
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
-__all__ = ["FastSteps", "fast_forward", "suits"]
+__all__ = ["FastSteps", "as_vector", "fast_forward", "suits", "views"]
 
 SOURCE = "fast.c"
 
@@ -53,15 +53,16 @@ def suits(model: nn.Module, device: torch.device) -> bool:
 class FastSteps:
     """Adam with PyTorch's defaults and the mean cross-entropy, for a model that ``suits``.
 
-    The model's parameters become views of one vector, which ``learn`` changes in place.
+    The model's parameters become views of one vector, which ``learn`` changes in place. ``mean``
+    and ``square`` are Adam's, in the vector's order.
     """
 
     def __init__(self, model: nn.Module, learning_rate: float) -> None:
         self.network = _NETWORKS[type(model)]
         self.learning_rate = learning_rate
-        parameters = list(model.parameters())
-        self.vector = nn.utils.parameters_to_vector(parameters).detach()
-        nn.utils.vector_to_parameters(self.vector, parameters)
+        self.vector = as_vector(model)
+        for parameter, value in zip(model.parameters(), views(model, self.vector), strict=True):
+            parameter.data = value
         self.mean, self.square = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
         self.steps = 0
 
@@ -92,7 +93,7 @@ class FastSteps:
 def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
     """``model(images)`` without gradients, for a model that ``suits``."""
     network = _NETWORKS[type(model)]
-    vector = nn.utils.parameters_to_vector(model.parameters()).detach()
+    vector = as_vector(model)
     images = _laid_out(images, torch.float32)
     outputs = _outputs_for(images)
     _call(
@@ -106,6 +107,31 @@ def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
         _at(outputs),
     )
     return outputs
+
+
+def as_vector(model: nn.Module) -> Tensor:
+    """A copy of the parameters in one vector, in the order of ``Layout`` of ``fast.c``."""
+    return torch.cat(
+        [
+            (value.t() if _is_turned(name) else value).detach().reshape(-1)
+            for name, value in model.named_parameters()
+        ]
+    )
+
+
+def views(model: nn.Module, vector: Tensor) -> list[Tensor]:
+    """The parts of such a ``vector``, each in the shape of its parameter."""
+    parameters = list(model.named_parameters())
+    parts = vector.split([value.numel() for _, value in parameters])
+    return [
+        part.view(value.t().shape).t() if _is_turned(name) else part.view(value.shape)
+        for (name, value), part in zip(parameters, parts, strict=True)
+    ]
+
+
+def _is_turned(name: str) -> bool:
+    """Whether a parameter lies (inputs, units) there, not (units, inputs)."""
+    return name == "hidden.weight"
 
 
 def _call(name: str, *arguments: object) -> None:
