@@ -37,6 +37,11 @@ ZIG = {"AVX512": "x86_64_v4", "AVX2": "x86_64_v3"}
 COMPILE_SECONDS = 120
 
 Made = TypeVar("Made")
+Check = Callable[[ctypes.CDLL], bool]
+
+
+class MiscompiledError(subprocess.SubprocessError):
+    """What a compiler made does not do what it should."""
 
 
 def compilers() -> Iterator[list[str]]:
@@ -49,12 +54,15 @@ def compilers() -> Iterator[list[str]]:
 
 
 @cache
-def library(name: str) -> ctypes.CDLL | None:
+def library(name: str, works: Check) -> ctypes.CDLL | None:
     """The compiled C file ``name`` of this package, or ``None`` where it can't be compiled or
     loaded.
+
+    What a compiler makes is kept only if it ``works``: GCC 12 drops the call of a function that
+    stores through several pointers, unless it happens to be inlined.
     """
     source = Path(__file__).with_name(name)
-    return _made(source, lambda path: ctypes.CDLL(str(path)), for_this_cpu=True)
+    return _made(source, lambda path: ctypes.CDLL(str(path)), works, for_this_cpu=True)
 
 
 class Pool(ctypes.Structure):
@@ -94,10 +102,12 @@ def opened(source: Path) -> int | None:
         ctypes.CDLL(str(path))
         return os.open(path, os.O_RDONLY)
 
-    return _made(source, loaded, for_this_cpu=False)
+    return _made(source, loaded, None, for_this_cpu=False)
 
 
-def _made(source: Path, use: Callable[[Path], Made], *, for_this_cpu: bool) -> Made | None:
+def _made(
+    source: Path, use: Callable[[Path], Made], works: Check | None, *, for_this_cpu: bool
+) -> Made | None:
     """What ``use`` makes of the compiled ``source``."""
     if os.name != "posix":
         return None
@@ -107,7 +117,7 @@ def _made(source: Path, use: Callable[[Path], Made], *, for_this_cpu: bool) -> M
         with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
             for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
                 try:
-                    return use(_compiled(source, command, folder))
+                    return use(_compiled(source, command, folder, works))
                 except OSError:  # The folder can't be written to, or nothing run from it.
                     continue
                 except subprocess.SubprocessError:
@@ -115,7 +125,7 @@ def _made(source: Path, use: Callable[[Path], Made], *, for_this_cpu: bool) -> M
     return None
 
 
-def _compiled(source: Path, command: list[str], folder: Path) -> Path:
+def _compiled(source: Path, command: list[str], folder: Path, works: Check | None) -> Path:
     """The library in ``folder``, made by ``command`` unless it is there."""
     flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
     texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
@@ -124,7 +134,7 @@ def _compiled(source: Path, command: list[str], folder: Path) -> Path:
     to = folder / f"{source.stem}-{digest}.so"
     folder.mkdir(parents=True, exist_ok=True)
     if not to.exists():
-        _compile(source, [*command, *flags], to)
+        _compile(source, [*command, *flags], to, works)
     return to
 
 
@@ -142,7 +152,7 @@ def _instructions(compiler: list[str], level: str) -> list[str]:
     return [f"-m{name}" for name in INSTRUCTIONS.get(level, "").split()]
 
 
-def _compile(source: Path, command: list[str], to: Path) -> None:
+def _compile(source: Path, command: list[str], to: Path, works: Check | None) -> None:
     """Compile ``source`` into ``to``, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         made = Path(folder) / to.name
@@ -153,4 +163,6 @@ def _compile(source: Path, command: list[str], to: Path) -> None:
             stdin=subprocess.DEVNULL,
             timeout=COMPILE_SECONDS,
         )
+        if works is not None and not works(ctypes.CDLL(str(made))):
+            raise MiscompiledError(f"{command[0]} makes of {source.name} what does not work.")
         made.replace(to)

@@ -8,16 +8,16 @@ it the models' parameters. Where it could not be compiled, PyTorch trains these 
 from __future__ import annotations
 
 import ctypes
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mnist_lab.compiled import library, pool
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
-__all__ = ["FastSteps", "as_vector", "fast_forward", "suits", "views"]
-
-SOURCE = "fast.c"
+__all__ = ["FastSteps", "as_vector", "compiled", "fast_forward", "suits", "views"]
 
 
 class _Network(ctypes.Structure):
@@ -37,6 +37,38 @@ _NETWORKS: dict[type[nn.Module], _Network] = {
 }
 
 
+def compiled() -> ctypes.CDLL | None:
+    """``fast.c``, where it could be compiled and agrees with PyTorch."""
+    return library("fast.c", _agrees)
+
+
+def _agrees(library: ctypes.CDLL) -> bool:
+    """Whether its answers and its gradients of a few images are autograd's."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(5, 1, 28, 28, generator=generator)
+    labels = torch.arange(5)
+    for kind in _NETWORKS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = kind()
+        outputs = model(images)
+        F.cross_entropy(outputs, labels).backward()
+        gradients = [cast(Tensor, parameter.grad) for parameter in model.parameters()]
+        answers = fast_forward(model, images, library)
+        steps = FastSteps(model, 1e-3, library)
+        steps.learn(images, labels, len(images))
+        tenths = views(model, steps.mean)  # Adam's mean after its first step.
+        if not (
+            torch.allclose(answers, outputs, atol=1e-3)
+            and all(
+                torch.allclose(10 * tenth, gradient, rtol=1e-2, atol=1e-4)
+                for tenth, gradient in zip(tenths, gradients, strict=True)
+            )
+        ):
+            return False
+    return True
+
+
 def suits(model: nn.Module, device: torch.device) -> bool:
     """Whether ``model`` is one of the three, in float32, on a CPU for which C was compiled."""
     return (
@@ -46,7 +78,7 @@ def suits(model: nn.Module, device: torch.device) -> bool:
             parameter.dtype == torch.float32 and parameter.device.type == "cpu"
             for parameter in model.parameters()
         )
-        and library(SOURCE) is not None
+        and compiled() is not None
     )
 
 
@@ -54,10 +86,13 @@ class FastSteps:
     """Adam with PyTorch's defaults and the mean cross-entropy, for a model that ``suits``.
 
     The model's parameters become views of one vector, which ``learn`` changes in place. ``mean``
-    and ``square`` are Adam's, in the vector's order.
+    and ``square`` are Adam's, in the vector's order. ``library`` is ``compiled()`` unless given.
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float) -> None:
+    def __init__(
+        self, model: nn.Module, learning_rate: float, library: ctypes.CDLL | None = None
+    ) -> None:
+        self.library = library
         self.network = _NETWORKS[type(model)]
         self.learning_rate = learning_rate
         self.vector = as_vector(model)
@@ -71,6 +106,7 @@ class FastSteps:
         images, labels = _laid_out(images, torch.float32), _laid_out(labels, torch.int64)
         outputs = _outputs_for(images, labels)
         _call(
+            self.library,
             "learn",
             self.network,
             _at(self.vector),
@@ -90,13 +126,14 @@ class FastSteps:
         return outputs
 
 
-def fast_forward(model: nn.Module, images: Tensor) -> Tensor:
+def fast_forward(model: nn.Module, images: Tensor, library: ctypes.CDLL | None = None) -> Tensor:
     """``model(images)`` without gradients, for a model that ``suits``."""
     network = _NETWORKS[type(model)]
     vector = as_vector(model)
     images = _laid_out(images, torch.float32)
     outputs = _outputs_for(images)
     _call(
+        library,
         "predict",
         network,
         _at(vector),
@@ -134,11 +171,11 @@ def _is_turned(name: str) -> bool:
     return name == "hidden.weight"
 
 
-def _call(name: str, *arguments: object) -> None:
+def _call(library: ctypes.CDLL | None, name: str, *arguments: object) -> None:
     """Call a function of ``fast.c``; other Python threads run meanwhile."""
-    compiled = library(SOURCE)
-    assert compiled is not None
-    if compiled[name](*arguments):
+    library = library or compiled()
+    assert library is not None
+    if library[name](*arguments):
         raise MemoryError("There is no memory left to train in: close something, or train less.")
 
 

@@ -13,7 +13,7 @@ from mnist_lab.augment import Draws
 from mnist_lab.data import load
 
 needs_a_compiler = pytest.mark.skipif(
-    compiled.library("augment.c") is None, reason=f"no C compiler here: {compiled.ADVICE}"
+    lab._compiled() is None, reason=f"no C compiler here: {compiled.ADVICE}"
 )
 
 BLACK = torch.zeros(1, 28, 28, dtype=torch.uint8)

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
 from steps import in_batches, plain_steps, vector
 from torch.nn import functional as F
 
-from mnist_lab import compiled, fast, training
+from mnist_lab import augment, compiled, fast, training
 from mnist_lab.data import Digits, Split
 from mnist_lab.fast import FastSteps, fast_forward, suits, views
 from mnist_lab.models import CNN, FNN, MODELS
@@ -19,7 +20,7 @@ from mnist_lab.models import CNN, FNN, MODELS
 CPU = torch.device("cpu")
 
 needs_a_compiler = pytest.mark.skipif(
-    compiled.library("fast.c") is None, reason=f"no C compiler here: {compiled.ADVICE}"
+    fast.compiled() is None, reason=f"no C compiler here: {compiled.ADVICE}"
 )
 
 
@@ -166,7 +167,7 @@ def test_without_a_compiler_the_same_is_learned(monkeypatch):
     with_one, without = a_model("fnn"), a_model("fnn")
     settings = training.Settings(epochs=1, batch_size=16, device="cpu")
     training.train(with_one, some_digits(), settings)
-    monkeypatch.setattr("mnist_lab.fast.library", lambda name: None)
+    monkeypatch.setattr("mnist_lab.fast.compiled", lambda: None)
 
     training.train(without, some_digits(), settings)
 
@@ -185,12 +186,12 @@ def anew(monkeypatch, tmp_path):
 
 @needs_a_compiler
 def test_it_is_compiled_once_and_kept(anew, monkeypatch):
-    assert compiled.library("fast.c") is not None
+    assert fast.compiled() is not None
     (made,) = anew.iterdir()
     compiled.library.cache_clear()
     monkeypatch.setattr(subprocess, "run", None)
 
-    assert compiled.library("fast.c") is not None
+    assert fast.compiled() is not None
     assert list(anew.iterdir()) == [made]
 
 
@@ -198,7 +199,7 @@ def test_it_is_compiled_once_and_kept(anew, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_done_without(anew):
     anew.parent.write_text("no folder")
 
-    assert compiled.library("fast.c") is not None
+    assert fast.compiled() is not None
 
 
 @pytest.fixture
@@ -215,13 +216,34 @@ def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
     others = list(compiled.compilers())
     monkeypatch.setattr(compiled, "compilers", lambda: [broken, *others])
 
-    assert compiled.library("fast.c") is not None
+    assert fast.compiled() is not None
+
+
+@needs_a_compiler
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("convolve_first(padded, k->weight1, vector + at->bias1, trace);", ""),
+        ("g[at->bias2 + out] += k->d_bias2[out];", ""),
+        ("from_x + 0.5f", "from_x"),
+        ("bias[j + s] + dots", "dots"),
+    ],
+)
+def test_what_a_compiler_gets_wrong_is_not_used(right, wrong, anew, tmp_path, monkeypatch):
+    for source in Path(compiled.__file__).parent.glob("*.[ch]"):
+        (tmp_path / source.name).write_text(source.read_text().replace(right, wrong))
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+
+    made = [fast.compiled(), augment._compiled()]
+
+    assert made.count(None) == 1
+    assert len(list(anew.iterdir())) == 1
 
 
 def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch):
     monkeypatch.setattr(compiled, "compilers", lambda: [broken])
 
-    assert compiled.library("fast.c") is None
+    assert fast.compiled() is None
     assert list(anew.iterdir()) == []
     assert not suits(FNN(), CPU)
 
