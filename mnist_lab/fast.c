@@ -31,7 +31,7 @@ enum {
     PIXEL_COUNT = SIDE * SIDE, MAPS = SECOND * QUARTER * QUARTER, CLASSES = 10,
     WIDE = 8, STRETCH = WIDE * LANES,   /* units that are computed at a time: what registers hold */
     MOST_UNITS = 256,
-    BAND = 32,                          /* inputs that are read at a time: what the cache holds */
+    BAND = 64,                          /* inputs that are read at a time: what the cache holds */
     DOTS = 4,                           /* rows by rows that are multiplied at a time */
 };
 
@@ -413,18 +413,19 @@ static int first_from(const Inputs *inputs, long input) {
     return low;
 }
 
-/* The pixels from `from` to `to` of an image that are not what its first one is. */
+/* The pixels from `from` to `to` of an image that are not what its first one is, bit for bit. */
 static void read_pixels(const float *image, long from, long to, Inputs *inputs) {
-    const float background = image[0];
+    uint32_t bits[PIXEL_COUNT];
     int count = 0;
+    memcpy(bits, image, sizeof bits);
     for (long pixel = from; pixel < to; pixel++) {
         inputs->input[count] = (uint16_t)pixel;
-        inputs->value[count] = image[pixel] - background;
-        count += image[pixel] != background;
+        inputs->value[count] = image[pixel] - image[0];
+        count += bits[pixel] != bits[0];
     }
     inputs->input[count] = PIXEL_COUNT;
     inputs->count = count;
-    inputs->background = background;
+    inputs->background = image[0];
 }
 
 /* What the inputs from `from` to `to` of `m` images give to the units (m, units). */
@@ -621,23 +622,25 @@ static void add_kernel_gradients(Job *job, int threads) {
 /* A step of the last layer and of the hidden layer's biases, for a batch of `n` images. */
 static void learn_last(Job *job, Rates rates, const float *seen, long n) {
     const Layout *at = &job->at;
-    const long units = job->network.hidden;
-    float *g = job->gradient;
-    for (long unit = 0; unit < units; unit++) g[at->hidden_bias + unit] = 0;
-    for (long i = 0; i < n; i++)
-        for (long unit = 0; unit < units; unit++)
-            g[at->hidden_bias + unit] += job->d_hidden[i * units + unit];
-    for (int c = 0; c < CLASSES; c++) {
-        float *to = g + at->weight + c * at->last, total = 0;
-        memset(to, 0, sizeof(float) * (size_t)at->last);
-        for (long i = 0; i < n; i++) {
-            float d = job->d_logits[i * CLASSES + c];
-            for (int j = 0; j < at->last; j++) to[j] += d * seen[i * at->last + j];
-            total += d;
-        }
-        g[at->bias + c] = total;
-    }
+    const long units = job->network.hidden, width = at->last;
     const long first = units ? at->hidden_bias : at->weight;
+    float *g = job->gradient;
+    for (long u = 0; u < units; u += LANES) {
+        vec total = {0};
+        for (long i = 0; i < n; i++) total += load(job->d_hidden + i * units + u);
+        store(g + at->hidden_bias + u, total);
+    }
+    for (long u = 0; u < width; u += LANES) {
+        vec total[CLASSES] = {0};
+        for (long i = 0; i < n; i++)
+#pragma GCC unroll 10
+            for (int c = 0; c < CLASSES; c++)
+                total[c] += job->d_logits[i * CLASSES + c] * load(seen + i * width + u);
+#pragma GCC unroll 10
+        for (int c = 0; c < CLASSES; c++) store(g + at->weight + c * width + u, total[c]);
+    }
+    memset(g + at->bias, 0, sizeof(float) * CLASSES);
+    for (long i = 0; i < n * CLASSES; i++) g[at->bias + i % CLASSES] += job->d_logits[i];
     adam(job, rates, first, at->end - first, g + first);
 }
 
@@ -675,12 +678,13 @@ static void step(Job *job, int rank, int threads, long begin) {
     for (long i = from; i < to; i++) {
         float *d = job->d_logits + i * CLASSES, *d_hidden = job->d_hidden + i * units;
         error(network, logits + i * CLASSES, job->labels[begin + i], n, d);
-        memset(d_hidden, 0, sizeof(float) * (size_t)units);
-        for (int c = 0; c < CLASSES; c++)
-            for (long unit = 0; unit < units; unit++)
-                d_hidden[unit] += d[c] * job->vector[at->weight + c * units + unit];
-        for (long unit = 0; unit < units; unit++)
-            d_hidden[unit] = job->hidden[i * units + unit] <= 0 ? 0 : d_hidden[unit];
+        for (long u = 0; u < units; u += LANES) {
+            vec total = {0};
+#pragma GCC unroll 10
+            for (int c = 0; c < CLASSES; c++)
+                total += d[c] * load(job->vector + at->weight + c * units + u);
+            store(d_hidden + u, pick(dead(load(job->hidden + i * units + u)), (vec){0}, total));
+        }
     }
     meet(job, threads);
 
