@@ -3,8 +3,8 @@
  * The same mathematics as models.py under Adam and the mean cross-entropy. What makes it fast:
  *   - an image goes through both convolutions in the first cache, channels beside each other;
  *   - the four values of a pooling window are convolved together, by Winograd's minimal filtering;
- *   - three quarters of a digit are background and most features are nothing after ReLU: the hidden
- *     layer, whose weights lie by input, reads and changes what the others are multiplied with;
+ *   - most of a digit is background and most features are nothing after ReLU: the hidden layer,
+ *     whose weights lie by input, visits what is left;
  *   - max pooling hands its gradient to one pixel in four, ReLU to fewer: going back, the
  *     convolutions visit these pixels only;
  *   - a step is one pass of a few threads. What one writes and another reads may have a long way, so
@@ -370,19 +370,17 @@ static void back_first(const Trace *trace, const float *padded, const float *d_m
     }
 }
 
-/* ---- products of matrices ---- */
-
-/* out[i][j] = bias[j] + a[i] . b[j], rows of `inner` numbers, i below m and j from j0 to j1. */
-static void rows_by_rows(const float *a, long m, const float *b, long j0, long j1, long inner,
-                         const float *bias, float *out, long stride) {
-    for (long j = j0; j < j1; j += DOTS)
+/* out[i][j] = bias[j] + a[i] . b[j], rows of `inner` numbers, i below m and j below n. */
+static void rows_by_rows(const float *a, long m, const float *b, long n, long inner,
+                         const float *bias, float *out) {
+    for (long j = 0; j < n; j += DOTS)
         for (long i = 0; i < m; i += DOTS) {
             const float *x[DOTS], *y[DOTS]; /* past the end, the last row again */
             vec total[DOTS * DOTS];
             float dots[DOTS * DOTS];
             for (int r = 0; r < DOTS; r++) {
                 x[r] = a + least(i + r, m - 1) * inner;
-                y[r] = b + least(j + r, j1 - 1) * inner;
+                y[r] = b + least(j + r, n - 1) * inner;
             }
 #pragma GCC unroll 16
             for (int d = 0; d < DOTS * DOTS; d++) total[d] = (vec){0};
@@ -393,8 +391,8 @@ static void rows_by_rows(const float *a, long m, const float *b, long j0, long j
 #pragma GCC unroll 16
             for (int d = 0; d < DOTS * DOTS; d++) dots[d] = sum(total[d]);
             for (int r = 0; r < DOTS && i + r < m; r++)
-                for (int s = 0; s < DOTS && j + s < j1; s++)
-                    out[(i + r) * stride + j + s] = bias[j + s] + dots[r * DOTS + s];
+                for (int s = 0; s < DOTS && j + s < n; s++)
+                    out[(i + r) * n + j + s] = bias[j + s] + dots[r * DOTS + s];
         }
 }
 
@@ -484,8 +482,7 @@ static void finish_units(const Network *network, const Layout *at, const float *
 /* The outputs for `m` images, from what the last layer reads of them. */
 static void answer(const Network *network, const Layout *at, const float *vector, const float *last,
                    long m, float *logits) {
-    rows_by_rows(last, m, vector + at->weight, 0, CLASSES, at->last, vector + at->bias, logits,
-                 CLASSES);
+    rows_by_rows(last, m, vector + at->weight, CLASSES, at->last, vector + at->bias, logits);
     if (network->sigmoid)
         for (long i = 0; i < m * CLASSES; i++) logits[i] = 1 / (1 + expf(-logits[i]));
 }
@@ -576,12 +573,8 @@ static void learn_hidden(Job *job, Rates rates, long from, long to, long n, Inpu
             const Reader *first = readers + (row - band) * n;
             memcpy(gradient, all, sizeof(float) * (size_t)units);
             for (long u = 0; u < units; u += STRETCH)
-                if (job->network.convolutional)
-                    back_row(job->vector + at, first, count[row - band], job->d_hidden, units, u,
-                             gradient, 1, inputs);
-                else
-                    back_row(job->vector + at, first, count[row - band], job->d_hidden, units, u,
-                             gradient, 0, inputs);
+                back_row(job->vector + at, first, count[row - band], job->d_hidden, units, u,
+                         gradient, job->network.convolutional, inputs);
             adam(job, rates, at, units, gradient);
         }
     }

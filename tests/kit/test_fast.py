@@ -24,10 +24,16 @@ needs_a_compiler = pytest.mark.skipif(
 )
 
 
-def a_batch(size):
+def a_batch(size, background=0.0):
+    """Noise, of which a share ``background`` is as dark everywhere as in a normalised digit."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(size, 1, 28, 28, generator=generator)
-    return images, torch.randint(0, 10, (size,), generator=generator)
+    dark = torch.rand(size, 1, 28, 28, generator=generator) < background
+    dark[: size // 2, :, 0, 0] = background > 0  # The first pixel of the others is any.
+    return images.masked_fill(dark, -0.4242), torch.arange(size) * 7 % 10
+
+
+mostly_background = pytest.mark.parametrize("background", [0.0, 0.75, 1.0])
 
 
 def a_model(name):
@@ -50,9 +56,10 @@ def threads(request, monkeypatch):
 
 @needs_a_compiler
 @pytest.mark.parametrize("name", MODELS)
-def test_the_gradient_of_a_batch_is_that_of_autograd_in_float64(name, threads):
+@mostly_background
+def test_the_gradient_of_a_batch_is_that_of_autograd_in_float64(name, background, threads):
     model = a_model(name)
-    images, labels = a_batch(23)
+    images, labels = a_batch(23, background)
     exact = copy.deepcopy(model).double()
     F.cross_entropy(exact(images.double()), labels).backward()
     expected = torch.cat([parameter.grad.flatten() for parameter in exact.parameters()])
@@ -67,10 +74,11 @@ def test_the_gradient_of_a_batch_is_that_of_autograd_in_float64(name, threads):
 
 @needs_a_compiler
 @pytest.mark.parametrize("name", MODELS)
-def test_five_steps_are_five_steps_of_torch_optim_adam(name, threads):
+@mostly_background
+def test_five_steps_are_five_steps_of_torch_optim_adam(name, background, threads):
     model = a_model(name)
     exact = copy.deepcopy(model).double()
-    images, labels = a_batch(43)
+    images, labels = a_batch(43, background)
     expected = plain_steps(exact, in_batches(images.double(), labels, 10))
 
     steps = FastSteps(model, 1e-3)
@@ -111,12 +119,21 @@ def test_fewer_threads_than_were_asked_for_do_the_same():
 @needs_a_compiler
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("size", [1, 16, 65])
-def test_the_compiled_answers_are_the_models(name, size, threads):
+@mostly_background
+def test_the_compiled_answers_are_the_models(name, size, background, threads):
     model = a_model(name)
-    images, _ = a_batch(size)
+    images, _ = a_batch(size, background)
 
     with torch.inference_mode():
         assert torch.allclose(fast_forward(model, images), model(images), atol=1e-5)
+
+
+@needs_a_compiler
+def test_a_step_leaves_pytorch_its_tiny_numbers():
+    FastSteps(a_model("fnn"), 1e-3).learn(*a_batch(64), 64)
+
+    tiny = torch.full((1_000_000,), 1e-40)  # Enough of them that all threads have some.
+    assert (tiny * 1).count_nonzero() == len(tiny)
 
 
 @needs_a_compiler
