@@ -164,5 +164,5 @@ def _compile(source: Path, command: list[str], to: Path, works: Check | None) ->
             timeout=COMPILE_SECONDS,
         )
         if works is not None and not works(ctypes.CDLL(str(made))):
-            raise MiscompiledError(f"{command[0]} makes of {source.name} what does not work.")
+            raise MiscompiledError(f"What {command[0]} makes of {source.name} does not work.")
         made.replace(to)

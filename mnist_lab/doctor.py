@@ -58,9 +58,9 @@ def _gpu() -> Finding:
 
 
 def _compiler() -> Finding:
-    from mnist_lab import compiled, fast
+    from mnist_lab import augment, compiled, fast
 
-    if fast.compiled() is not None:
+    if fast.compiled() is not None and augment.compiled() is not None:
         return Finding("ok", "compiler", "the lab's steps are compiled for this machine")
     return Finding("note", "compiler", f"none that works: {compiled.ADVICE}")
 

@@ -57,9 +57,9 @@ typedef struct {
 typedef struct {
     int count;
     float background;
-    uint16_t input[MAPS + 1]; /* in ascending order; the last is past all inputs */
-    float value[MAPS];        /* less the background */
-    float gradient[MAPS];
+    uint16_t *input; /* in ascending order; after the last one that is past all inputs */
+    float *value;    /* less the background */
+    float *gradient;
 } Inputs;
 
 /* An image that has an entry for an input. */
@@ -85,7 +85,9 @@ typedef struct {
     long count, batch;
     float *logits;
     float *gradient, *hidden, *d_logits, *d_hidden;
-    Inputs *inputs; /* of a batch, a batch a thread if they are pixels */
+    Inputs *inputs;                        /* a batch a thread */
+    Inputs all;                            /* room for the entries of a batch, `room` an image */
+    long room;
     Trace *traces;
     Kernels *kernels; /* one a thread */
     float *partial;   /* a batch of units a thread */
@@ -287,16 +289,17 @@ static void convolve_second(Trace *trace, const float *weight, const float *bias
                 *(ints *)(place + (y * QUARTER + x) * SECOND + c) = where;
             }
     }
+    uint16_t *input = inputs->input;
     int count = 0;
     for (int c = 0; c < SECOND; c++)
         for (int window = 0; window < WINDOWS; window++) {
             const int at = window * SECOND + c;
-            inputs->input[count] = (uint16_t)(c * WINDOWS + window);
+            input[count] = (uint16_t)(c * WINDOWS + window);
             inputs->value[count] = value[at];
             trace->place[count] = (uint16_t)place[at];
             count += !(value[at] <= 0);
         }
-    inputs->input[count] = MAPS;
+    input[count] = MAPS;
     inputs->count = count;
     inputs->background = 0;
 }
@@ -314,9 +317,10 @@ static void convolve(const float *image, const float *vector, const Layout *at, 
 static void back_second(const Trace *trace, const Inputs *inputs, Kernels *k, float *d_maps) {
     enum { WINDOWS = QUARTER * QUARTER };
     const float *delta = inputs->gradient;
+    const uint16_t *input = inputs->input;
     memset(d_maps, 0, sizeof(float) * EDGE * EDGE * FIRST);
     for (int out = 0, begin = 0, end = 0; out < SECOND; out++, begin = end) {
-        while (inputs->input[end] < (out + 1) * WINDOWS) k->d_bias2[out] += delta[end++];
+        while (input[end] < (out + 1) * WINDOWS) k->d_bias2[out] += delta[end++];
         for (int c = 0; c < FIRST; c += LANES) {
             float *d_weight = k->d_weight2 + out * TAPS * FIRST + c;
             vec w[TAPS], d_w[TAPS];
@@ -398,6 +402,14 @@ static void rows_by_rows(const float *a, long m, const float *b, long n, long in
 
 /* ---- the hidden layer ---- */
 
+/* Room for the entries of an image from the input `from` on, for the thread `rank`. */
+static void give_room(const Job *job, long image, long from, int rank, Inputs *inputs) {
+    const long at = image * job->room + from + rank; /* a thread's last entry has no input */
+    inputs->input = job->all.input + at;
+    inputs->value = job->all.value + at;
+    inputs->gradient = job->network.convolutional ? job->all.gradient + at : NULL;
+}
+
 /* The first entry of an input from `input` on. */
 static int first_from(const Inputs *inputs, long input) {
     int low = 0, high = inputs->count;
@@ -413,17 +425,21 @@ static int first_from(const Inputs *inputs, long input) {
 
 /* The pixels from `from` to `to` of an image that are not what its first one is, bit for bit. */
 static void read_pixels(const float *image, long from, long to, Inputs *inputs) {
-    uint32_t bits[PIXEL_COUNT];
+    const float background = isfinite(image[0]) ? image[0] : 0;
+    uint16_t *input = inputs->input;
+    float *value = inputs->value;
+    uint32_t bits[PIXEL_COUNT], dark;
     int count = 0;
     memcpy(bits, image, sizeof bits);
+    memcpy(&dark, &background, sizeof dark);
     for (long pixel = from; pixel < to; pixel++) {
-        inputs->input[count] = (uint16_t)pixel;
-        inputs->value[count] = image[pixel] - image[0];
-        count += bits[pixel] != bits[0];
+        input[count] = (uint16_t)pixel;
+        value[count] = image[pixel] - background;
+        count += bits[pixel] != dark;
     }
-    inputs->input[count] = PIXEL_COUNT;
+    input[count] = PIXEL_COUNT;
     inputs->count = count;
-    inputs->background = image[0];
+    inputs->background = background;
 }
 
 /* What the inputs from `from` to `to` of `m` images give to the units (m, units). */
@@ -443,14 +459,15 @@ static void hide(const Network *network, const Layout *at, const float *vector,
             for (long i = 0; i < m; i++) {
                 float *sums = hidden + i * units + u;
                 vec total[WIDE];
+                const uint16_t *input = inputs[i].input;
+                const float *value = inputs[i].value;
                 int n = next[i];
 #pragma GCC unroll 8
                 for (int v = 0; v < WIDE; v++) total[v] = load(sums + v * LANES);
-                for (; inputs[i].input[n] < end; n++) {
-                    const float *row = weight + inputs[i].input[n] * units;
+                for (; input[n] < end; n++) {
+                    const float *row = weight + input[n] * units;
 #pragma GCC unroll 8
-                    for (int v = 0; v < WIDE; v++)
-                        total[v] += inputs[i].value[n] * load(row + v * LANES);
+                    for (int v = 0; v < WIDE; v++) total[v] += value[n] * load(row + v * LANES);
                 }
 #pragma GCC unroll 8
                 for (int v = 0; v < WIDE; v++) store(sums + v * LANES, total[v]);
@@ -514,10 +531,12 @@ static void sort_by_input(const Inputs *inputs, long n, long band, long end, int
                           Reader *readers, int *count) {
     memset(count, 0, sizeof(int) * BAND);
     for (long i = 0; i < n; i++) {
+        const uint16_t *input = inputs[i].input;
+        const float *value = inputs[i].value;
         int j = next[i];
-        for (; inputs[i].input[j] < end; j++) {
-            const long row = inputs[i].input[j] - band;
-            readers[row * n + count[row]++] = (Reader){inputs[i].value[j], (int)i, j};
+        for (; input[j] < end; j++) {
+            const long row = input[j] - band;
+            readers[row * n + count[row]++] = (Reader){value[j], (int)i, j};
         }
         next[i] = j;
     }
@@ -654,11 +673,16 @@ static void step(Job *job, int rank, int threads, long begin) {
     if (network->convolutional) {
         memset(k, 0, sizeof *k);
         order_kernels(job->vector, at, k);
-        for (long i = from; i < to; i++)
+        for (long i = from; i < to; i++) {
+            give_room(job, i, 0, 0, inputs + i);
             convolve(images + i * PIXEL_COUNT, job->vector, at, k, job->traces + i, inputs + i);
+        }
         meet(job, threads);
     } else if (units)
-        for (long i = 0; i < n; i++) read_pixels(images + i * PIXEL_COUNT, input, end, inputs + i);
+        for (long i = 0; i < n; i++) {
+            give_room(job, i, input, rank, inputs + i);
+            read_pixels(images + i * PIXEL_COUNT, input, end, inputs + i);
+        }
     if (units) {
         const long apart = job->batch * units;
         hide(network, at, job->vector, inputs, n, input, end, next, job->partial + rank * apart);
@@ -734,11 +758,13 @@ static void answer_as(void *data, int rank, int threads) {
     for (long i = part(job->count, rank, threads); i < end; i += BLOCK) {
         const long n = least(BLOCK, end - i);
         const float *images = job->images + i * PIXEL_COUNT;
-        for (long j = 0; units && j < n; j++)
+        for (long j = 0; units && j < n; j++) {
+            give_room(job, own + j, 0, 0, inputs + j);
             if (network->convolutional)
                 convolve(images + j * PIXEL_COUNT, job->vector, at, k, trace, inputs + j);
             else
                 read_pixels(images + j * PIXEL_COUNT, 0, PIXEL_COUNT, inputs + j);
+        }
         if (units)
             hide(network, at, job->vector, inputs, n, 0, at->features, job->next + own, partial);
         for (long j = 0; j < n; j++)
@@ -756,8 +782,10 @@ static void *take(char *block, size_t *taken, size_t count, size_t size) {
 
 /* Gives `job` its memory, with room for `n` images, and does it. 0, or -1 for no memory. */
 static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, Work work) {
-    const size_t units = (size_t)job->network.hidden;
-    const size_t most = (size_t)least(threads, MOST_THREADS), convolutional = job->network.convolutional;
+    const size_t units = (size_t)job->network.hidden, convolutional = job->network.convolutional;
+    const size_t most = (size_t)least(threads, MOST_THREADS), each = units ? most * n : 0;
+    job->room = job->at.features + MOST_THREADS;
+    const size_t entries = units ? n * (size_t)job->room : 0;
     char *block = NULL;
     for (int pass = 0; pass < 2; pass++) { /* first to measure, then to hand out */
         size_t taken = 0;
@@ -765,10 +793,13 @@ static int run(Job *job, size_t n, size_t traces, int threads, Pool pool, Work w
         job->hidden = take(block, &taken, n * units, sizeof(float));
         job->d_hidden = take(block, &taken, n * units, sizeof(float));
         job->d_logits = take(block, &taken, n * CLASSES, sizeof(float));
-        job->inputs = take(block, &taken, !units ? 0 : convolutional ? n : most * n, sizeof(Inputs));
-        job->partial = take(block, &taken, most * n * units, sizeof(float));
-        job->readers = take(block, &taken, units ? most * n * BAND : 0, sizeof(Reader));
-        job->next = take(block, &taken, units ? most * n : 0, sizeof(int));
+        job->inputs = take(block, &taken, each, sizeof(Inputs));
+        job->all.input = take(block, &taken, entries, sizeof(uint16_t));
+        job->all.value = take(block, &taken, entries, sizeof(float));
+        job->all.gradient = take(block, &taken, convolutional ? entries : 0, sizeof(float));
+        job->partial = take(block, &taken, each * units, sizeof(float));
+        job->readers = take(block, &taken, each * BAND, sizeof(Reader));
+        job->next = take(block, &taken, each, sizeof(int));
         job->traces = take(block, &taken, convolutional ? traces : 0, sizeof(Trace));
         job->kernels = take(block, &taken, convolutional ? most : 0, sizeof(Kernels));
         if (pass == 0 && !(block = aligned_alloc(64, taken))) return -1;

@@ -175,19 +175,20 @@ def train_together(
         for name, model in models.items()
     }
     interrupted = False
-    with torch.random.fork_rng():
-        try:
+    try:
+        with torch.random.fork_rng():
             for epoch in range(settings.epochs):
                 chunks = made(epoch) if made else stream(digits.train, epoch, settings, device)
                 _one_epoch(runs, chunks, test, epoch, settings, watch)
-        except KeyboardInterrupt:
-            interrupted = True
-            for name, run in runs.items():
-                if not run.stopped and len(run.epochs) < settings.epochs:
-                    run.stop(f"Interrupted after {len(run.epochs)} of {settings.epochs} epochs.")
-                    watch.stopped(name, run.stopped)
-    for run in runs.values():
-        run.release()
+    except KeyboardInterrupt:
+        interrupted = True
+        for name, run in runs.items():
+            if not run.stopped and len(run.epochs) < settings.epochs:
+                run.stop(f"Interrupted after {len(run.epochs)} of {settings.epochs} epochs.")
+                watch.stopped(name, run.stopped)
+    finally:
+        for run in runs.values():
+            run.release()
     return {
         name: History(tuple(run.epochs), run.stopped, interrupted) for name, run in runs.items()
     }
@@ -201,7 +202,7 @@ def stream(
     warp: Callable[[Tensor, Draws], Tensor] = augment,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch (from 0) of training digits, shuffled and augmented, some whole batches at a time:
-    images float32 (N, 1, 28, 28) and labels (N,), on ``device``.
+    images float32 (N, 1, 28, 28) and labels (N,), on ``device``. ``warp`` augments them.
     """
     order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
     draws = draw(settings.seed, epoch, len(train)) if settings.augment else None

@@ -19,8 +19,8 @@ static inline vec pick(ints where, vec yes, vec no) {
     return (vec)((where & (ints)yes) | (~where & (ints)no));
 }
 
-/* Has numbers below 1e-38 count as nothing in this thread, as they do at the end of a sum; some CPUs
- * take many times as long over each. Gives what `restore_floats` takes. */
+/* Has numbers below 1e-38 count as nothing in this thread: an x86 CPU takes longer, some many times as
+ * long, over each. Elsewhere nothing changes. Gives what `restore_floats` takes. */
 static inline unsigned flush_tiny_floats(void) {
 #if defined(__SSE__)
     const unsigned before = __builtin_ia32_stmxcsr(), flush_to_zero = 0x8000, denormals_are_zero = 0x40;

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 from torchvision.transforms import functional as reference
 
 from mnist_lab import augment as lab
-from mnist_lab import compiled
+from mnist_lab import compiled as compilation
 from mnist_lab.augment import Draws
 from mnist_lab.data import load
 
 needs_a_compiler = pytest.mark.skipif(
-    lab._compiled() is None, reason=f"no C compiler here: {compiled.ADVICE}"
+    lab.compiled() is None, reason=f"no C compiler here: {compilation.ADVICE}"
 )
 
 BLACK = torch.zeros(1, 28, 28, dtype=torch.uint8)
@@ -23,8 +23,10 @@ BLACK = torch.zeros(1, 28, 28, dtype=torch.uint8)
 def torch_threads(count):
     before = torch.get_num_threads()
     torch.set_num_threads(count)
-    yield
-    torch.set_num_threads(before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def draws(request):
 def way(request, monkeypatch):
     """How ``augment`` does it."""
     if request.param == "in tensors":
-        monkeypatch.setattr(lab, "_compiled", lambda: None)
+        monkeypatch.setattr(lab, "compiled", lambda: None)
     return request.param
 
 
@@ -101,8 +103,12 @@ def test_augmentation_rotates_then_distorts_then_normalises(images, draws, way):
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_compiled_every_pixel_comes_from_where_the_rotation_says(images, draws, threads):
+@pytest.mark.parametrize("threads", [1, 2, 3, 40])
+@pytest.mark.parametrize("pool", [compilation.pool, compilation.Pool], ids=["PyTorch's", "own"])
+def test_compiled_every_pixel_comes_from_where_the_rotation_says(
+    images, draws, threads, pool, monkeypatch
+):
+    monkeypatch.setattr(compilation, "pool", pool)
     still = Draws(draws.degrees, lab.CORNERS.expand(500, 4, 2), lab.IDENTITY.expand(500, 8))
     y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
     cos, sin = (f(torch.deg2rad(draws.degrees)).view(-1, 1, 1) for f in (torch.cos, torch.sin))
@@ -157,10 +163,27 @@ def test_images_in_any_layout_are_read_as_they_are(images, draws):
 
 
 @needs_a_compiler
-@pytest.mark.parametrize("shape", [(4, 27, 28), (4, 784), (3, 28, 28)])
-def test_what_is_no_batch_of_digits_is_refused(shape):
-    with pytest.raises(ValueError, match="as many draws"):
-        lab.augment(torch.zeros(shape, dtype=torch.uint8), lab.draw(0, 0, 4))
+def test_images_that_are_no_bytes_are_augmented_as_they_are(images, draws):
+    halves = images + 0.5
+
+    assert torch.equal(lab.augment(halves, draws), lab.in_tensors(halves, draws))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_what_pytorch_makes_by_default_changes_nothing(images, draws, dtype, way):
+    expected = lab.augment(images, draws)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        assert torch.equal(lab.augment(images, draws), expected)
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("of", [3, 5])
+def test_each_image_needs_a_draw(of, way):
+    with pytest.raises((RuntimeError, IndexError)):
+        lab.augment(torch.zeros(of, 28, 28, dtype=torch.uint8), lab.draw(0, 0, 4))
 
 
 def test_the_corners_that_a_warp_uncovers_are_background(way):

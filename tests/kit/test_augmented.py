@@ -38,7 +38,7 @@ def attached(descriptor, monkeypatch):
 
 
 def test_it_is_the_stream_of_a_training_without_compiled_code(attached, monkeypatch):
-    monkeypatch.setattr(augment, "_compiled", lambda: None)
+    monkeypatch.setattr(augment, "compiled", lambda: None)
     made = augmented.made(TRAIN.images, TRAIN.labels, SETTINGS)
     for epoch in range(SETTINGS.epochs):
         expected = list(training.stream(TRAIN, epoch, SETTINGS, torch.device("cpu")))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from steps import in_batches, plain_steps, vector
+from torch import nn
 from torch.nn import functional as F
 
 from mnist_lab import augment, compiled, fast, training
@@ -29,7 +30,7 @@ def a_batch(size, background=0.0):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(size, 1, 28, 28, generator=generator)
     dark = torch.rand(size, 1, 28, 28, generator=generator) < background
-    dark[: size // 2, :, 0, 0] = background > 0  # The first pixel of the others is any.
+    dark[: size // 2, :, 0, 0] = background > 0  # The first pixel of the others may be any.
     return images.masked_fill(dark, -0.4242), torch.arange(size) * 7 % 10
 
 
@@ -129,11 +130,52 @@ def test_the_compiled_answers_are_the_models(name, size, background, threads):
 
 
 @needs_a_compiler
-def test_a_step_leaves_pytorch_its_tiny_numbers():
+def test_a_step_leaves_pytorch_its_tiny_numbers(threads):
     FastSteps(a_model("fnn"), 1e-3).learn(*a_batch(64), 64)
 
     tiny = torch.full((1_000_000,), 1e-40)  # Enough of them that all threads have some.
     assert (tiny * 1).count_nonzero() == len(tiny)
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("size", "batch"), [(1, 1), (3, 1), (2, 64), (9, 4)])
+def test_a_batch_may_be_of_any_size(name, size, batch, threads):
+    model = a_model(name)
+    exact = copy.deepcopy(model).double()
+    images, labels = a_batch(size, background=0.75)
+    expected = plain_steps(exact, in_batches(images.double(), labels, batch))
+
+    outputs = FastSteps(model, 1e-3).learn(images, labels, batch)
+
+    assert torch.allclose(outputs.double(), expected, atol=1e-4)
+    assert (vector(model).double() - vector(exact)).abs().mean() < 1e-6
+
+
+@needs_a_compiler
+def test_more_threads_than_have_work_learn_the_same(monkeypatch):
+    images, labels = a_batch(20)
+    expected = FastSteps(a_model("cnn"), 1e-3).learn(images, labels, 8)
+    monkeypatch.setattr(fast, "_threads", lambda network: 40)
+
+    assert torch.allclose(
+        FastSteps(a_model("cnn"), 1e-3).learn(images, labels, 8), expected, atol=1e-5
+    )
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("pixel", [0, 400])
+def test_a_pixel_that_is_no_number_does_to_its_image_what_it_does_in_pytorch(name, value, pixel):
+    model = a_model(name)
+    images, _ = a_batch(4, background=0.75)
+    images[1].view(-1)[pixel] = value
+
+    with torch.inference_mode():
+        expected = model(images)
+
+    assert torch.allclose(fast_forward(model, images), expected, atol=1e-5, equal_nan=True)
 
 
 @needs_a_compiler
@@ -170,6 +212,11 @@ def test_the_compiled_steps_suit_only_the_reference_models_in_float32_on_a_cpu()
     assert not suits(CNN().double(), CPU)
     assert not suits(CNN(), torch.device("cuda"))
     assert not suits(MyCNN(), CPU)
+    narrow, frozen = FNN(), FNN()
+    narrow.hidden, narrow.output = nn.Linear(784, 64), nn.Linear(64, 10)
+    frozen.output.requires_grad_(False)
+    assert not suits(narrow, CPU)
+    assert not suits(frozen, CPU)
 
 
 def some_digits():
@@ -185,6 +232,7 @@ def test_without_a_compiler_the_same_is_learned(monkeypatch):
     settings = training.Settings(epochs=1, batch_size=16, device="cpu")
     training.train(with_one, some_digits(), settings)
     monkeypatch.setattr("mnist_lab.fast.compiled", lambda: None)
+    monkeypatch.setattr("mnist_lab.augment.compiled", lambda: None)
 
     training.train(without, some_digits(), settings)
 
@@ -238,23 +286,45 @@ def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
 
 @needs_a_compiler
 @pytest.mark.parametrize(
-    ("right", "wrong"),
+    ("name", "right", "wrong"),
     [
-        ("convolve_first(padded, k->weight1, vector + at->bias1, trace);", ""),
-        ("g[at->bias2 + out] += k->d_bias2[out];", ""),
-        ("from_x + 0.5f", "from_x"),
-        ("bias[j + s] + dots", "dots"),
+        ("fast.c", "convolve_first(padded, k->weight1, vector + at->bias1, trace);", ""),
+        ("fast.c", "g[at->bias2 + out] += k->d_bias2[out];", ""),
+        ("fast.c", "bias[j + s] + dots", "dots"),
+        ("fast.c", "p[i] -= rates.size", "p[i] += rates.size"),
+        ("fast.c", "v[i] = 0.999f * v[i] + ", "v[i] = "),
+        ("fast.c", "inputs[i].background * all[v]", "0 * all[v]"),
+        ("augment.c", "from_x + 0.5f", "from_x"),
+        ("augment.c", "job->scale + job->shift", "(0 / job->count)"),
+        ("augment.c", "load(down + i) *", "0 *"),
     ],
 )
-def test_what_a_compiler_gets_wrong_is_not_used(right, wrong, anew, tmp_path, monkeypatch):
+def test_what_a_compiler_gets_wrong_is_not_used(name, right, wrong, anew, tmp_path, monkeypatch):
     for source in Path(compiled.__file__).parent.glob("*.[ch]"):
-        (tmp_path / source.name).write_text(source.read_text().replace(right, wrong))
+        text = source.read_text()
+        assert source.name != name or right in text
+        changed = text.replace(right, wrong) if source.name == name else text
+        (tmp_path / source.name).write_text(changed)
     monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
 
-    made = [fast.compiled(), augment._compiled()]
+    refused = {"fast.c": fast.compiled() is None, "augment.c": augment.compiled() is None}
 
-    assert made.count(None) == 1
+    assert refused == {"fast.c": name == "fast.c", "augment.c": name == "augment.c"}
     assert len(list(anew.iterdir())) == 1
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_it_may_be_compiled_while_pytorch_is_told_something_else(mode, anew):
+    before = torch.get_rng_state(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mode(), torch.autocast("cpu", torch.bfloat16):
+            assert fast.compiled() is not None
+            assert augment.compiled() is not None
+    finally:
+        torch.set_default_dtype(before[1])
+    assert torch.equal(torch.get_rng_state(), before[0])
 
 
 def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch):
