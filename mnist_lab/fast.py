@@ -110,13 +110,13 @@ class FastSteps:
     """Adam with PyTorch's defaults and the mean cross-entropy, for a model that ``suits``.
 
     The model's parameters become views of one vector, which ``learn`` changes in place. ``mean``
-    and ``square`` are Adam's, in the vector's order. ``library`` is ``compiled()`` unless given.
+    and ``square`` are Adam's, in the vector's order. ``made`` is ``compiled()`` unless given.
     """
 
     def __init__(
-        self, model: nn.Module, learning_rate: float, library: ctypes.CDLL | None = None
+        self, model: nn.Module, learning_rate: float, made: ctypes.CDLL | None = None
     ) -> None:
-        self.library = library
+        self.made = made
         self.network = _NETWORKS[type(model)]
         self.learning_rate = learning_rate
         self.vector = as_vector(model)
@@ -134,7 +134,7 @@ class FastSteps:
         images, labels = _laid_out(images, torch.float32), _laid_out(labels, torch.int64)
         outputs = _outputs_for(images, labels)
         _call(
-            self.library,
+            self.made,
             "learn",
             self.network,
             _at(self.vector),
@@ -154,14 +154,14 @@ class FastSteps:
         return outputs
 
 
-def fast_forward(model: nn.Module, images: Tensor, library: ctypes.CDLL | None = None) -> Tensor:
-    """``model(images)`` without gradients, for a model that ``suits``."""
+def fast_forward(model: nn.Module, images: Tensor, made: ctypes.CDLL | None = None) -> Tensor:
+    """``model(images)`` without gradients, for a model that ``suits``; raises as ``learn`` does."""
     network = _NETWORKS[type(model)]
     vector = as_vector(model)
     images = _laid_out(images, torch.float32)
     outputs = _outputs_for(images)
     _call(
-        library,
+        made,
         "predict",
         network,
         _at(vector),
@@ -199,11 +199,11 @@ def _is_turned(name: str) -> bool:
     return name == "hidden.weight"
 
 
-def _call(library: ctypes.CDLL | None, name: str, *arguments: object) -> None:
+def _call(made: ctypes.CDLL | None, name: str, *arguments: object) -> None:
     """Call a function of ``fast.c``; other Python threads run meanwhile."""
-    library = library or compiled()
-    assert library is not None
-    if library[name](*arguments):
+    made = made or compiled()
+    assert made is not None
+    if made[name](*arguments):
         raise MemoryError("There is no memory left to train in: close something, or train less.")
 
 
