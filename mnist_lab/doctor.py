@@ -81,9 +81,9 @@ def _digits(directory: Path | None) -> Finding:
 
 def _walls() -> Iterator[Finding]:
     """What a submission may not do on this machine, as tried from inside a process of its kind."""
-    from mnist_lab.submission.enclosure import missing
+    from mnist_lab.submission.sandbox.enclosure import missing
+    from mnist_lab.submission.sandbox.walls import OF_SPAWNED, WALLS
     from mnist_lab.submission.server import Server, ServerError, default_isolation
-    from mnist_lab.submission.walls import OF_SPAWNED, WALLS
 
     found: Mapping[str, str] = OF_SPAWNED
     advice = "grading takes longer: processes are spawned here, not forked"

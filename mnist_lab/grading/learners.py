@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from mnist_lab.compare import TITLES, Comparison, Result, compare, result_of
 from mnist_lab.data import Digits
 from mnist_lab.grade import Grade
-from mnist_lab.submission.handle import Learned
+from mnist_lab.submission.client import Learned
 from mnist_lab.training import Epoch, History, Settings
 
 __all__ = ["LearnedModel", "beside_the_kits"]

@@ -21,13 +21,13 @@ import mnist_lab
 from mnist_lab import grade, kit
 from mnist_lab.grade import Cause, Grade, Result
 from mnist_lab.grading import terminal
-from mnist_lab.submission.walls import refusal, summary
+from mnist_lab.submission.sandbox.walls import refusal, summary
 
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.grading.learners import LearnedModel
-    from mnist_lab.submission.handle import ExerciseHandle, Model, Submission
+    from mnist_lab.submission.client import ExerciseHandle, Model, Submission
     from mnist_lab.submission.server import Server
 
 PROPERTY = "mnist-lab"
@@ -208,7 +208,7 @@ class Grading:
     def submission(self) -> Submission:
         """What is graded, opened when first needed."""
         if self._opened is None:
-            from mnist_lab.submission.handle import Submission
+            from mnist_lab.submission.client import Submission
             from mnist_lab.submission.source import SourceError
 
             path, isolation = (self.config.getoption(f"--{n}") for n in ("submission", "isolation"))
@@ -281,7 +281,7 @@ class Grading:
     def _untraced(self, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Spare pytest the traceback, which takes longer than the check, where none is shown."""
         from mnist_lab.diagnosis import CheckFailure
-        from mnist_lab.submission.handle import SubmissionFailure
+        from mnist_lab.submission.client import SubmissionFailure
 
         style, raised = self.config.option.tbstyle, call.excinfo and call.excinfo.value
         if isinstance(raised, CheckFailure | SubmissionFailure | Blocked):
@@ -294,7 +294,7 @@ class Grading:
     def _result(self, item: pytest.Item, call: pytest.CallInfo[None], check: kit.Check) -> Result:
         """How a check ended, from what its test raised."""
         from mnist_lab.diagnosis import CheckFailure
-        from mnist_lab.submission.handle import SubmissionFailure
+        from mnist_lab.submission.client import SubmissionFailure
 
         raised = call.excinfo.value if call.excinfo else None
         match raised:

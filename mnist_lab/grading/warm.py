@@ -45,7 +45,7 @@ PRELOADED = (
     "mnist_lab.grading.learners",
     "mnist_lab.grading.plugin",
     "mnist_lab.grading.shared",
-    "mnist_lab.submission.handle",
+    "mnist_lab.submission.client",
     "numpy.random",
     "pdb",
 )
@@ -283,7 +283,7 @@ def _preload_tests(seed: int) -> None:
     from hypothesis import given, settings, strategies
 
     from mnist_lab.diagnosis.draws import Grader
-    from mnist_lab.submission.enclosure import may_have_gpu
+    from mnist_lab.submission.sandbox.enclosure import may_have_gpu
 
     tests = workspace.grading_tests()
     sys.path.insert(0, str(tests))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lab.submission.wire import Message, WireError
+from mnist_lab.submission.protocol import Message, WireError
 
 __all__ = [
     "Batch",

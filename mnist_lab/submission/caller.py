@@ -18,7 +18,7 @@ from mnist_lab import interface
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
 from mnist_lab.submission.process import EndedError, StartError, Worker
-from mnist_lab.submission.wire import Message, WireError
+from mnist_lab.submission.protocol import Message, WireError
 
 __all__ = ["CALL_LIMIT", "LOAD_LIMIT", "Caller", "SubmissionFailure"]
 

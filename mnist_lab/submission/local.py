@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from mnist_lab.submission.wire import Message, encode, read
+from mnist_lab.submission.protocol import Message, encode, read
 from mnist_lab.submission.workbench import Workbench
 from mnist_lab.submission.worker import answer
 

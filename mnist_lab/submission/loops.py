@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mnist_lab.submission.protocol import Message
 from mnist_lab.submission.recipes import LOSSES, CountedLoader, make_model
 from mnist_lab.submission.spies import Spy
-from mnist_lab.submission.wire import Message
 from mnist_lab.submission.workbench import ReturnedError, Workbench, a_pair, seed_all, type_of
 
 __all__ = ["confusion_matrix", "evaluate", "train", "train_epoch"]

@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_leaves
 from mnist_lab import training
 from mnist_lab.data import Digits, Split
 from mnist_lab.submission import augmented
-from mnist_lab.submission.wire import DTYPES, Message
+from mnist_lab.submission.protocol import DTYPES, Message
 from mnist_lab.submission.workbench import (
     ReturnedError,
     Workbench,

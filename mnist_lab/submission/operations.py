@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnist_lab.submission import loops, models, preprocessing
-from mnist_lab.submission.wire import Message
+from mnist_lab.submission.protocol import Message
 from mnist_lab.submission.workbench import Workbench
 
 __all__ = ["OPERATIONS"]

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mnist_lab.submission.protocol import Message
 from mnist_lab.submission.recipes import Items, Pairs
-from mnist_lab.submission.wire import Message
 from mnist_lab.submission.workbench import (
     ReturnedError,
     Workbench,

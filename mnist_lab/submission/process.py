@@ -17,8 +17,10 @@ from typing import Literal, Protocol
 
 import torch
 
-from mnist_lab.submission import enclosure, source
+from mnist_lab.submission import source
 from mnist_lab.submission.printed import Printed
+from mnist_lab.submission.protocol import Message, WireError, encode, read
+from mnist_lab.submission.sandbox import enclosure
 from mnist_lab.submission.server import (
     Isolation,
     Server,
@@ -26,7 +28,6 @@ from mnist_lab.submission.server import (
     command,
     end_group,
 )
-from mnist_lab.submission.wire import Message, WireError, encode, read
 
 __all__ = ["EndedError", "StartError", "Worker", "start"]
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import transforms
 
 from mnist_lab.submission.models import on_fake_device
-from mnist_lab.submission.wire import Message
+from mnist_lab.submission.protocol import Message
 from mnist_lab.submission.workbench import Workbench
 
 __all__ = ["rehearse"]

@@ -13,7 +13,7 @@ from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Gradients, Learned, Output
 from mnist_lab.submission.caller import Caller, SubmissionFailure
-from mnist_lab.submission.wire import Message, WireError
+from mnist_lab.submission.protocol import Message, WireError
 
 __all__ = ["Model", "Transform"]
 

@@ -6,7 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
-from mnist_lab.submission.wire import WireError
+from mnist_lab.submission.protocol import WireError
 from mnist_lab.submission.workbench import ReturnedError
 
 __all__ = ["report"]

@@ -25,8 +25,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mnist_lab.submission import enclosure, linux, snapshot, walls
-from mnist_lab.submission.canary import Baits, verdicts
+from mnist_lab.submission import snapshot
+from mnist_lab.submission.sandbox import enclosure, linux, walls
+from mnist_lab.submission.sandbox.canary import Baits, verdicts
 
 __all__ = [
     "Branch",
@@ -57,7 +58,7 @@ PRELOADED = (
     "torch.optim",
     "torch.utils.data",
     "torchvision.transforms.v2",
-    "mnist_lab.submission.canary",
+    "mnist_lab.submission.sandbox.canary",
     "mnist_lab.submission.worker",
     "mnist_lab.training",
 )

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_lab.submission import enclosure
-from mnist_lab.submission.wire import DTYPES
+from mnist_lab.submission.protocol import DTYPES
+from mnist_lab.submission.sandbox import enclosure
 
 __all__ = ["ReturnedError", "Workbench", "a_pair", "a_tensor", "seed_all", "shape_of", "type_of"]
 

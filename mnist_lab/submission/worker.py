@@ -16,10 +16,10 @@ from typing import Any, TextIO
 
 import torch
 
-from mnist_lab.submission import enclosure, walls
 from mnist_lab.submission.operations import OPERATIONS
+from mnist_lab.submission.protocol import Message, encode, read
 from mnist_lab.submission.reports import report
-from mnist_lab.submission.wire import Message, encode, read
+from mnist_lab.submission.sandbox import enclosure, walls
 from mnist_lab.submission.workbench import Workbench
 
 __all__ = ["answer", "main", "serve"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import fail, match
 from mnist_lab.submission.answers import Facts, Score
-from mnist_lab.submission.handle import Batches, Recipe, SubmissionFailure
+from mnist_lab.submission.client import Batches, Recipe, SubmissionFailure
 
 Answer = TypeVar("Answer")
 

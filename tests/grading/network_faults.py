@@ -25,7 +25,7 @@ from mnist_lab.diagnosis import (
 )
 from mnist_lab.diagnosis.faults import networks as bank
 from mnist_lab.diagnosis.layouts import Named
-from mnist_lab.submission.handle import Model, SubmissionFailure
+from mnist_lab.submission.client import Model, SubmissionFailure
 
 CHAIN = {
     "logistic_regression": "flatten, linear, sigmoid",

@@ -17,7 +17,7 @@ from torch import Tensor
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis import CheckFailure, draws, fail, layouts, match, reference
 from mnist_lab.grading.learners import LearnedModel
-from mnist_lab.submission.handle import Model, SubmissionFailure
+from mnist_lab.submission.client import Model, SubmissionFailure
 
 OVERFIT = {
     "logistic_regression": (64, 100, 1.60),

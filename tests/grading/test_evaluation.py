@@ -28,7 +28,7 @@ from mnist_lab.diagnosis.faults.evaluation import (
 from mnist_lab.diagnosis.match import Explanation, Fault
 from mnist_lab.grade import Cause
 from mnist_lab.submission.answers import Facts
-from mnist_lab.submission.handle import (
+from mnist_lab.submission.client import (
     Batches,
     Confusion,
     Evaluated,

@@ -14,7 +14,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import draws, fail, match
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.preprocessing import NAMES
-from mnist_lab.submission.handle import (
+from mnist_lab.submission.client import (
     Batch,
     ExerciseHandle,
     SubmissionFailure,

@@ -17,7 +17,7 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import Call, Loop, Score, Seen
 from mnist_lab.diagnosis.optimizers import Optimizer
-from mnist_lab.submission.handle import (
+from mnist_lab.submission.client import (
     Batches,
     ExerciseHandle,
     Recipe,

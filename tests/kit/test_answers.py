@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mnist_lab.submission import answers
 from mnist_lab.submission.caller import Caller, SubmissionFailure
-from mnist_lab.submission.handle import Batches, ExerciseHandle, Recipe
-from mnist_lab.submission.wire import Message, WireError
+from mnist_lab.submission.client import Batches, ExerciseHandle, Recipe
+from mnist_lab.submission.protocol import Message, WireError
 
 IMAGES = torch.zeros(4, 1, 28, 28)
 LABELS = torch.zeros(4, dtype=torch.int64)

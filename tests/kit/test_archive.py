@@ -10,7 +10,7 @@ import pytest
 
 from mnist_lab.submission import archive
 from mnist_lab.submission.archive import ArchiveError, unpack
-from mnist_lab.submission.handle import Submission
+from mnist_lab.submission.client import Submission
 from mnist_lab.submission.source import SourceError, digest, find, opened
 
 

@@ -11,7 +11,7 @@ import torch
 from mnist_lab import augment, data, training
 from mnist_lab.models import MODELS
 from mnist_lab.submission import augmented
-from mnist_lab.submission.handle import Submission
+from mnist_lab.submission.client import Submission
 from mnist_lab.submission.server import Server
 
 pytestmark = pytest.mark.skipif(

@@ -21,7 +21,7 @@ from mnist_lab.diagnosis.faults import training as faults
 from mnist_lab.diagnosis.loops import Call, Impossible, Loop, Moment, Seen, replay, results
 from mnist_lab.diagnosis.optimizers import Optimizer
 from mnist_lab.submission.answers import Facts, OptimizerUsed, Score, Trained, Watched
-from mnist_lab.submission.handle import Batches, Recipe
+from mnist_lab.submission.client import Batches, Recipe
 
 CHECKS = ("test_steps", "test_results", "test_train")
 

@@ -23,10 +23,10 @@ import pytest
 import torch
 
 from mnist_lab.submission import caller
-from mnist_lab.submission.handle import Submission
+from mnist_lab.submission.client import Submission
+from mnist_lab.submission.sandbox.walls import WALLS
 from mnist_lab.submission.server import Server
 from mnist_lab.submission.source import SourceError
-from mnist_lab.submission.walls import WALLS
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 HOSTILE = tomllib.loads((Path(__file__).parent / "redteam/hostile.toml").read_text("utf-8"))

@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab.submission import caller, enclosure, landlock, seccomp
-from mnist_lab.submission.handle import (
+from mnist_lab.submission import caller
+from mnist_lab.submission.client import (
     Batches,
     ExerciseHandle,
     Recipe,
     Submission,
     SubmissionFailure,
 )
+from mnist_lab.submission.protocol import Message, encode
+from mnist_lab.submission.sandbox import enclosure, landlock, seccomp
 from mnist_lab.submission.server import Server
-from mnist_lab.submission.wire import Message, encode
 
 WORKING = """
 import torch
@@ -447,7 +448,7 @@ def test_a_learner_may_load_with_processes_of_their_own(hand_in, servers, walls)
 
 ELSEWHERE = """
 import json, sys, torch
-from mnist_lab.submission.handle import Submission
+from mnist_lab.submission.client import Submission
 with Submission(sys.argv[1]) as submission:
     model = submission.exercise("fnn").build("FNN")
     print(json.dumps([sys.prefix, dict(submission.walls), model(torch.ones(1)).tolist()]))
@@ -511,7 +512,7 @@ def test_landlock_keeps_files_and_processes_where_there_are_no_namespaces(
     server = servers("no-namespaces")
     secret = tmp_path / "secret"
     secret.write_text("secret")
-    kit = Path(enclosure.__file__).parents[1]
+    kit = Path(enclosure.__file__).parents[2]
     hidden = enclosure.hidden()
     mine = [torch.__file__, os.__file__, "/proc/self/status"]
     theirs = [

@@ -97,8 +97,8 @@ def copy_of_the_kit() -> Path:
 
 def copy_kit(folder: Path) -> None:
     """Put the part of the kit that workers need into ``folder``."""
-    package = Path(__file__).parents[1]
-    for part, names in (("", NEEDED), ("submission", None)):
+    package = Path(__file__).parents[2]
+    for part, names in (("", NEEDED), ("submission", None), ("submission/sandbox", None)):
         target = folder / "mnist_lab" / part
         target.mkdir()
         for file in (package / part).glob("*.py"):
@@ -285,7 +285,7 @@ def _installation() -> list[str]:
 
 def _hidden(visible: list[str]) -> Iterator[str]:
     """Folders with labels, solutions or checks that lie inside of what is ``visible``."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
     around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
     around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.submission import answers, source, walls
+from mnist_lab.submission import answers, source
 from mnist_lab.submission.answers import (
     Batch,
     Batches,
@@ -37,9 +37,10 @@ from mnist_lab.submission.answers import (
 )
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.process import start
+from mnist_lab.submission.protocol import Message
 from mnist_lab.submission.remote import Model, Transform
+from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
-from mnist_lab.submission.wire import Message
 
 __all__ = [
     "Batch",

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_lab.submission import wire
-from mnist_lab.submission.wire import PREFIX, Message, WireError, decode, encode, read
+from mnist_lab.submission import protocol
+from mnist_lab.submission.protocol import PREFIX, Message, WireError, decode, encode, read
 
 DTYPES = [torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float32, torch.float64]
 
@@ -80,10 +80,14 @@ def test_a_tensor_that_is_no_dense_array_of_numbers_is_not_sent(value):
 
 def test_a_message_beyond_the_cap_is_neither_sent_nor_received():
     with pytest.raises(WireError, match="too much"):
-        encode(Message({}, {"x": torch.zeros(1).expand(wire.MAX_BODY)}))
+        encode(Message({}, {"x": torch.zeros(1).expand(protocol.MAX_BODY)}))
     with pytest.raises(WireError, match="too much"):
-        encode(Message({"x": "y" * wire.MAX_HEADER}))
-    for lengths in ((wire.MAX_HEADER + 1, 0), (0, wire.MAX_BODY + 1), (2**32 - 1, 2**64 - 1)):
+        encode(Message({"x": "y" * protocol.MAX_HEADER}))
+    for lengths in (
+        (protocol.MAX_HEADER + 1, 0),
+        (0, protocol.MAX_BODY + 1),
+        (2**32 - 1, 2**64 - 1),
+    ):
         with pytest.raises(WireError, match="too much"):
             read(io.BytesIO(PREFIX.pack(*lengths)).read)
 

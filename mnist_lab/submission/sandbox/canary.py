@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.submission import enclosure, linux, walls
+from mnist_lab.submission.sandbox import enclosure, linux, walls
 
 __all__ = ["Baits", "verdicts"]
 
@@ -53,7 +53,7 @@ class Baits:
             "hidden": [path for path in map(_first_file, enclosure.hidden()) if path],
             "pid": os.getpid(),
             "started": _started(os.getpid()),
-            "kit": str(Path(__file__).parents[2]),
+            "kit": str(Path(__file__).parents[3]),
         }
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_lab.submission import enclosure, landlock, linux, seccomp
-from mnist_lab.submission.enclosure import VARIABLES
+from mnist_lab.submission.sandbox import enclosure, landlock, linux, seccomp
+from mnist_lab.submission.sandbox.enclosure import VARIABLES
 
 if sys.platform != "win32":
     import resource
