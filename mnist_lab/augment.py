@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.chance import Purpose, uniform
+from mnist_lab.compiled import library, pool
 
 __all__ = [
     "MEAN",
@@ -195,14 +196,7 @@ def _moving(homographies: Tensor) -> Tensor:
 
 
 def compiled() -> ctypes.CDLL | None:
-    """``augment.c``, where it could be compiled and agrees with ``in_tensors``.
-
-    Not in a learner's process, which is not given what compiles.
-    """
-    try:
-        from mnist_lab.compiled import library
-    except ImportError:
-        return None
+    """``augment.c``, where it could be compiled and agrees with ``in_tensors``."""
     return library("augment.c", _agrees)
 
 
@@ -219,8 +213,6 @@ def _agrees(made: ctypes.CDLL) -> bool:
 
 
 def _in_c(made: ctypes.CDLL, images: Tensor, draws: Draws) -> Tensor:
-    from mnist_lab.compiled import pool
-
     images = images.contiguous()
     radians, moving = torch.deg2rad(draws.degrees), _moving(draws.homographies)
     warp = torch.stack([radians.cos(), -radians.sin(), moving.to(radians.dtype)], dim=1)

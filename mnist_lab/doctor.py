@@ -13,7 +13,7 @@ from typing import Literal
 
 __all__ = ["Finding", "findings"]
 
-PACKAGES = ("torch", "torchvision", "pytest", "hypothesis", "scikit-learn", "mlxtend", "matplotlib")
+PACKAGES = ("torch", "torchvision", "pytest", "scikit-learn", "mlxtend", "matplotlib")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_lab.augment import Draws, augment, draw, normalise
+from mnist_lab.augment import augment, draw, normalise
 from mnist_lab.chance import Purpose, permutation
 from mnist_lab.cuda import GraphSteps, Lane
 from mnist_lab.data import Digits, Split
@@ -30,7 +30,6 @@ __all__ = [
     "Epoch",
     "History",
     "Settings",
-    "Stream",
     "Watch",
     "evaluate",
     "predict",
@@ -42,8 +41,6 @@ __all__ = [
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 MakeOptimizer = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
-Stream = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
-"""The images, float32 (N, 1, 28, 28), and labels of an epoch, from 0, in some whole batches."""
 
 CHUNK = 1024
 """Images that are augmented, predicted and counted at a time on a CPU: they stay in its cache."""
@@ -135,19 +132,17 @@ def train(
     loss: Loss = cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
-    made: Stream | None = None,
 ) -> History:
     """Train ``model`` in place on ``digits.train`` and evaluate it on ``digits.test`` each epoch.
 
     ``model`` maps float32 (N, 1, 28, 28) to (N, 10); ``loss(logits, labels)`` is a mean over the
     batch; ``optimizer(parameters, learning_rate)`` makes the optimizer. A loss that is no longer
     finite or Ctrl-C ends the training: the model then has the weights of its last finished epoch,
-    and ``History.stopped`` says so. ``made`` is what ``stream`` gives for these digits and
-    settings, where somebody has made it before. Raises ``ValueError`` for settings that make no
-    sense and ``DeviceError`` for a GPU that is not there.
+    and ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
+    ``DeviceError`` for a GPU that is not there.
     """
     return train_together(
-        {"model": model}, digits, settings, loss=loss, optimizer=optimizer, watch=watch, made=made
+        {"model": model}, digits, settings, loss=loss, optimizer=optimizer, watch=watch
     )["model"]
 
 
@@ -159,7 +154,6 @@ def train_together(
     loss: Loss = cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
-    made: Stream | None = None,
 ) -> dict[str, History]:
     """As ``train``, for several models on one stream of digits, epoch by epoch.
 
@@ -178,7 +172,7 @@ def train_together(
     try:
         with torch.random.fork_rng():
             for epoch in range(settings.epochs):
-                chunks = made(epoch) if made else stream(digits.train, epoch, settings, device)
+                chunks = stream(digits.train, epoch, settings, device)
                 _one_epoch(runs, chunks, test, epoch, settings, watch)
     except KeyboardInterrupt:
         interrupted = True
@@ -195,14 +189,10 @@ def train_together(
 
 
 def stream(
-    train: Split,
-    epoch: int,
-    settings: Settings,
-    device: torch.device,
-    warp: Callable[[Tensor, Draws], Tensor] = augment,
+    train: Split, epoch: int, settings: Settings, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch (from 0) of training digits, shuffled and augmented, some whole batches at a time:
-    images float32 (N, 1, 28, 28) and labels (N,), on ``device``. ``warp`` augments them.
+    images float32 (N, 1, 28, 28) and labels (N,), on ``device``.
     """
     order = permutation(Purpose.ORDER, settings.seed, epoch, size=len(train))
     draws = draw(settings.seed, epoch, len(train)) if settings.augment else None
@@ -213,7 +203,7 @@ def stream(
         there = chosen.to(device)
         shown = images.index_select(0, there)
         yield (
-            warp(shown, draws[chosen]) if draws else normalise(shown),
+            augment(shown, draws[chosen]) if draws else normalise(shown),
             labels.index_select(0, there),
         )
 
@@ -444,7 +434,7 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _is_the_labs(model: nn.Module) -> bool:
-    """Whether ``model`` may be one of the lab's own: a learner's never sees their code."""
+    """Whether ``model`` may be one of the lab's own."""
     return type(model).__module__ == "mnist_lab.models"
 
 

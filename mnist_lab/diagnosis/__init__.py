@@ -6,7 +6,7 @@ from typing import Any
 
 from mnist_lab.grade import Cause
 
-__all__ = ["CheckFailure", "fail"]
+__all__ = ["CheckFailure", "Waiting", "fail"]
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - a verdict on the learner's code, no error of ours
@@ -15,6 +15,14 @@ class CheckFailure(AssertionError):  # noqa: N818 - a verdict on the learner's c
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.message)
         self.cause = cause
+
+
+class Waiting(Exception):  # noqa: N818 - an outcome
+    """The check cannot be judged before the check with the id ``needed`` passes."""
+
+    def __init__(self, needed: str) -> None:
+        super().__init__(needed)
+        self.needed = needed
 
 
 def fail(message: str, evidence: str = "", hint: str = "", **details: Any) -> CheckFailure:

@@ -6,23 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from mnist_lab.compare import TITLES, Comparison, Result, compare, result_of
+from mnist_lab.compare import TITLES, Comparison, compare, result_of
 from mnist_lab.data import Digits
 from mnist_lab.grade import Grade
-from mnist_lab.submission.client import Learned
-from mnist_lab.training import Epoch, History, Settings
+from mnist_lab.training import History, Settings
 
 __all__ = ["LearnedModel", "beside_the_kits"]
 
 
 @dataclass(frozen=True)
 class LearnedModel:
-    """A learner's model as the lab trained it: what it answered and its weights after it."""
+    """A learner's model as the lab trained it: its outputs (N, 10) for the test digits after that,
+    and its weights by the learner's names.
+    """
 
-    learned: Learned
+    history: History
+    logits: Tensor
     weights: dict[str, Tensor]
+
+    def accuracy(self, labels: Tensor) -> float:
+        """The fraction of the test digits that it reads."""
+        return (self.logits.argmax(1) == labels).double().mean().item()
 
 
 def beside_the_kits(
@@ -33,32 +38,16 @@ def beside_the_kits(
     ``grade`` says why a model is missing.
     """
     own = compare(digits, Settings(seed=seed, device="cpu"))
-    results = {name: _result(name, model, digits) for name, model in models.items()}
+    results = {
+        name: result_of(name, model.history, model.logits, digits.test.labels, model.weights)
+        for name, model in models.items()
+    }
     beside = (replace(result, title=f"{result.title} (the kit's)") for result in own.results)
     return replace(
         own,
         results=tuple(results[name] for name in TITLES if name in results),
         missing=tuple(_why_missing(name, grade) for name in TITLES if name not in results),
         beside=tuple(beside),
-    )
-
-
-def _result(name: str, model: LearnedModel, digits: Digits) -> Result:
-    history = History(
-        tuple(
-            Epoch(
-                epoch.loss,
-                epoch.accuracy,
-                F.cross_entropy(epoch.logits, digits.test.labels).item(),
-                (epoch.logits.argmax(1) == digits.test.labels).double().mean().item(),
-                epoch.seconds,
-            )
-            for epoch in model.learned.epochs
-        ),
-        model.learned.stopped,
-    )
-    return result_of(
-        name, history, model.learned.epochs[-1].logits, digits.test.labels, model.weights
     )
 
 

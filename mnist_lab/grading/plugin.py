@@ -110,20 +110,29 @@ def exercise(request: pytest.FixtureRequest) -> Iterator[ExerciseHandle]:
     check = check_of(request.node)
     if check is None:
         raise pytest.UsageError("Only a test that is marked as a check has an exercise.")
-    handle = request.config.stash[GRADING].submission().exercise(check.exercise)
-    with handle.limit(check.limit), one_thread():
+    grading = request.config.stash[GRADING]
+    handle = grading.submission().exercise(check.exercise)
+    with handle.limit(check.limit), one_thread() as grading.threads:
         yield handle
 
 
+@pytest.fixture
+def threads(request: pytest.FixtureRequest, exercise: ExerciseHandle) -> int:
+    """How many may be used where there is much to compute; one where others are graded beside."""
+    return request.config.stash[GRADING].threads
+
+
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Small tensors on one thread: several wait for one another, long where cores are busy."""
+def one_thread() -> Iterator[int]:
+    """Small tensors on one thread: several wait for one another, long where cores are busy. As many
+    as there are else.
+    """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)
 
@@ -164,10 +173,6 @@ def check_of(item: pytest.Item) -> kit.Check | None:
     return kit.load().check(marker.args[0]) if marker else None
 
 
-class Blocked(Exception):  # noqa: N818 - an outcome
-    """A check that this one needs did not pass."""
-
-
 class Grading:
     """One run: how its checks ended so far, and the grade at the end.
 
@@ -192,6 +197,7 @@ class Grading:
             config.option.dist = "loadfile"  # checks that need each other stay in one process
         self._opened: Submission | None = None
         self._server = self._begin_server()
+        self.threads = 1
 
     def _begin_server(self) -> Server | None:
         """The server that is there, or a new one, while pytest imports torch: both take seconds."""
@@ -256,7 +262,9 @@ class Grading:
             pytest.skip("needs a GPU that PyTorch can use")
         for needed in check.needs:
             if needed in self.results and self.results[needed].outcome not in ("passed", "not_run"):
-                raise Blocked(needed)
+                from mnist_lab.diagnosis import Waiting
+
+                raise Waiting(needed)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -280,11 +288,11 @@ class Grading:
     @contextmanager
     def _untraced(self, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Spare pytest the traceback, which takes longer than the check, where none is shown."""
-        from mnist_lab.diagnosis import CheckFailure
+        from mnist_lab.diagnosis import CheckFailure, Waiting
         from mnist_lab.submission.client import SubmissionFailure
 
         style, raised = self.config.option.tbstyle, call.excinfo and call.excinfo.value
-        if isinstance(raised, CheckFailure | SubmissionFailure | Blocked):
+        if isinstance(raised, CheckFailure | SubmissionFailure | Waiting):
             self.config.option.tbstyle = "no"
         try:
             yield
@@ -293,7 +301,7 @@ class Grading:
 
     def _result(self, item: pytest.Item, call: pytest.CallInfo[None], check: kit.Check) -> Result:
         """How a check ended, from what its test raised."""
-        from mnist_lab.diagnosis import CheckFailure
+        from mnist_lab.diagnosis import CheckFailure, Waiting
         from mnist_lab.submission.client import SubmissionFailure
 
         raised = call.excinfo.value if call.excinfo else None
@@ -304,8 +312,8 @@ class Grading:
                 return Result("failed", call.duration, self._complete(check, raised.cause))
             case SubmissionFailure():
                 return Result(raised.outcome, call.duration, self._complete(check, raised.cause))
-            case Blocked():
-                return Result("blocked", 0.0, Cause(f"It waits for {raised}."))
+            case Waiting():
+                return Result("blocked", 0.0, Cause(f"It waits for {raised.needed}."))
             case pytest.skip.Exception():
                 return Result("not_run", 0.0, Cause(f"It {raised.msg}."))
         cause = Cause(

@@ -28,7 +28,6 @@ IGNORED = """\
 .venv/
 __pycache__/
 .pytest_cache/
-.hypothesis/
 .mnist-lab/
 /data/
 /report/

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from torch import Tensor
 
 from mnist_lab.data import Digits
 
@@ -40,11 +39,7 @@ class Accuracies:
             self.found = {
                 "digits": digits.source,
                 "accuracy": {
-                    name: _accuracy(model.learned.epochs[-1].logits, digits.test.labels)
+                    name: model.accuracy(digits.test.labels)
                     for name, model in given["learned"].items()
                 },
             }
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
-    return (logits.argmax(1) == labels).double().mean().item()

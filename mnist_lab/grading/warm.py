@@ -40,7 +40,6 @@ __all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "Warm"]
 
 PRELOADED = (
     "torch",
-    "hypothesis.strategies",
     "mnist_lab.diagnosis.faults",
     "mnist_lab.grading.learners",
     "mnist_lab.grading.plugin",
@@ -124,7 +123,7 @@ class Jobs:
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
-    once for all, and augmented once for all with the ``seed`` of the runs.
+    once for all. ``seed`` is that of the runs.
     """
 
     def __init__(self, tier: Literal["quick", "full"] = "quick", seed: int = 0) -> None:
@@ -242,8 +241,8 @@ def main() -> None:
         _serve_many(caller, server)
     else:
         _preload(int(seed))
-        digits = _digits()
-        _serve_many(caller, Server(_augmented(digits, int(seed)), for_many=True), digits)
+        _preload_training()
+        _serve_many(caller, Server(for_many=True), _digits())
 
 
 def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -277,11 +276,7 @@ def _preload(seed: int) -> None:
 
 
 def _preload_tests(seed: int) -> None:
-    """Import the grading tests as pytest does, let them prepare, and have Hypothesis do what it
-    does only once.
-    """
-    from hypothesis import given, settings, strategies
-
+    """Import the grading tests as pytest does, and let them prepare."""
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.submission.sandbox.enclosure import may_have_gpu
 
@@ -293,29 +288,20 @@ def _preload_tests(seed: int) -> None:
         if hasattr(module, "prepare") and not may_have_gpu():
             module.prepare(Grader(seed))
 
-    # Now and then an example is one of the constants of all modules, which are then searched.
-    @settings(database=None, max_examples=200, derandomize=True)
-    @given(strategies.integers())
-    def search(number: int) -> None:
-        pass
 
-    search()
+def _preload_training() -> None:
+    """Import and compile what trains the models of the full tier."""
+    from mnist_lab import augment, fast, training
+
+    fast.compiled()
+    augment.compiled()
+    training.keep_memory()
 
 
 def _digits() -> Digits:
     from mnist_lab import data
 
     return data.load()
-
-
-def _augmented(digits: Digits, seed: int) -> int | None:
-    """What the accuracy checks train on; each run makes its own where this cannot be had."""
-    from mnist_lab.submission import augmented
-    from mnist_lab.training import Settings
-
-    with contextlib.suppress(OSError):
-        return augmented.make(digits.train, Settings(seed=seed, device="cpu"))
-    return None
 
 
 def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:

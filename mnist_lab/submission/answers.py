@@ -5,7 +5,6 @@ Nothing here trusts a reply: a field that is missing or of another type is a ``W
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,9 @@ __all__ = [
     "Batches",
     "Confusion",
     "Drawn",
-    "Epoch",
     "Evaluated",
     "Facts",
     "Gradients",
-    "Learned",
     "Loaders",
     "OptimizerUsed",
     "Output",
@@ -34,6 +31,7 @@ __all__ = [
     "Score",
     "Trained",
     "Unregistered",
+    "Value",
     "Watched",
     "text",
 ]
@@ -41,9 +39,8 @@ __all__ = [
 Batch = tuple[Tensor, Tensor]
 """Images (n, 1, 28, 28) and labels (n,)."""
 
-MAX_TEXT, MAX_INT, MAX_ITEMS, MAX_STEPS = 20_000, 1 << 63, 100_000, 100
-MAX_PARAMETERS = 64
-"""What is believed of a text, a number, a dataset and a training before it is refused or cut."""
+MAX_TEXT, MAX_INT, MAX_PARAMETERS = 20_000, 1 << 63, 64
+"""What is believed of a text, a number and a network before it is refused or cut."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,11 @@ class Batches:
 class Recipe:
     """The model, loss and optimizer that a learner's loop is run with.
 
-    ``kind`` is a key of ``recipes.MODELS``; ``weights`` its whole state, whose sizes and dtype are
+    ``kind`` is a key of ``given.MODELS``; ``weights`` its whole state, whose sizes and dtype are
     the model's; ``training`` the mode in which the learner gets it; ``loss`` a key of
-    ``recipes.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum`` and is called
+    ``given.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum`` and is called
     ``calls`` times. ``seed`` is what torch, NumPy and ``random`` are seeded with before the first.
+    ``with_gradient`` (10,) is added to the scores of a forward pass that a gradient is wished of.
     """
 
     kind: str
@@ -82,6 +80,7 @@ class Recipe:
     momentum: float = 0.0
     seed: int = 0
     calls: int = 1
+    with_gradient: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -127,18 +126,22 @@ class Gradients:
 
     parameters: dict[str, Tensor | None]
     images: Tensor | None
+    logits: Tensor
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What ``downsample`` drew: the item numbers in order, and the length that it claims.
+    """What ``downsample`` drew: the numbers of the items in order, as their images show them.
 
     ``labels_kept``: whether every item still had its own label.
     """
 
     indices: tuple[int, ...]
-    length: int
     labels_kept: bool
+
+    @property
+    def length(self) -> int:
+        return len(self.indices)
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,15 @@ class Facts:
     """What was seen while a learner's loop ran. For wording: verdicts rest on the arrays.
 
     At each forward pass: its number of examples in ``batches``, the model's mode in ``modes``,
-    whether gradients were on in ``grad_enabled``. At each backward pass ``fresh`` says whether all
-    gradients were still none or zero. ``passes`` counts how often the loader was gone through.
-    ``reseeded``: torch's global seed is another than before.
+    whether a layer was in another (``partly``), whether a gradient was wished for in
+    ``grad_enabled``. ``passes`` counts how often the loader was gone through. ``reseeded``: torch's
+    global seed is another than before.
     """
 
     batches: tuple[int, ...]
     modes: tuple[bool, ...]
+    partly: tuple[bool, ...]
     grad_enabled: tuple[bool, ...]
-    fresh: tuple[bool, ...]
     steps: int
     passes: int
     optimizers: tuple[OptimizerUsed, ...]
@@ -246,24 +249,19 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One epoch of the lab's own training of a learner's model.
-
-    The loss and accuracy are of the training; ``logits`` (N, 10) are of the test images after it.
+class Value:
+    """Something that a learner's code returned: what it ``is``, the name of its ``type``, and its
+    ``number``, ``array`` or ``parts`` if it has one of these. ``whole``: the number is of an
+    integer type; ``graph``: the array is part of a graph.
     """
 
-    loss: float
-    accuracy: float
-    seconds: float
-    logits: Tensor
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What the lab's own training of a learner's model came to; ``stopped`` says why early."""
-
-    epochs: tuple[Epoch, ...]
-    stopped: str
+    is_: str
+    type: str
+    number: float = math.nan
+    array: Tensor | None = None
+    parts: tuple[Value, ...] = ()
+    whole: bool = False
+    graph: bool = False
 
 
 def text(value: object) -> str:
@@ -357,128 +355,50 @@ def unregistered(reply: Message) -> list[Unregistered]:
     ]
 
 
-def score(value: object) -> Score:
-    """A ``(loss, accuracy)`` with its types."""
-    entry = of(value, dict, "score")
-    types = of(entry.get("types"), list, "types")
-    if len(types) != 2:
-        raise WireError("a score has two types")
-    loss, accuracy = (of(entry.get(key), float, key) for key in ("loss", "accuracy"))
-    return Score(loss, accuracy, (text(types[0]), text(types[1])))
+def optimizer(told: Message) -> OptimizerUsed:
+    """The optimizer that made a step."""
+    options = _options(told.fields.get("options"))
+    return OptimizerUsed(field(told, "name", str), options)
 
 
-def facts(reply: Message) -> Facts:
-    """What was seen while a loop ran."""
-    used = (
-        OptimizerUsed(of(entry.get("name"), str, "name"), _options(entry.get("options")))
-        for entry in many(reply, "optimizers", dict)
-    )
-    return Facts(
-        batches=many(reply, "batches", int),
-        modes=many(reply, "modes", bool),
-        grad_enabled=many(reply, "grad_enabled", bool),
-        fresh=many(reply, "fresh", bool),
-        steps=field(reply, "steps", int),
-        passes=field(reply, "passes", int),
-        optimizers=tuple(used),
-        training_after=field(reply, "training_after", bool),
-        requires_grad_after=field(reply, "requires_grad_after", bool),
-        grad_after=field(reply, "grad_after", bool),
-        default_dtype_after=field(reply, "default_dtype_after", str),
-        reseeded=field(reply, "reseeded", bool),
-    )
+def value(tree: object, arrays: Mapping[str, Tensor], prefix: str = "") -> Value:
+    """The value that the guest describes with ``tree``."""
+    entry = of(tree, dict, "a value")
+    kind, type_ = of(entry.get("is"), str, "is"), of(entry.get("type"), str, "type")
+    if kind == "number":
+        number_ = of(entry.get("value"), float, "value")
+        return Value(kind, type_, number=number_, whole=of(entry.get("whole"), bool, "whole"))
+    if kind in ("tensor", "array"):
+        name = prefix + of(entry.get("name"), str, "name")
+        if name not in arrays:
+            raise WireError(f"no array {name}")
+        graph = of(entry.get("graph", False), bool, "graph")
+        return Value(kind, type_, array=arrays[name], graph=graph)
+    if kind in ("list", "tuple", "dict"):
+        parts = of(entry.get("parts"), list, "parts")
+        return Value(kind, type_, parts=tuple(value(part, arrays, prefix) for part in parts))
+    return Value(kind, type_)
 
 
-def epochs(reply: Message, name: str, count: int) -> tuple[tuple[Batch, ...], ...]:
-    """The batches of ``count`` epochs of the loader ``name``."""
-    sizes = many(reply, f"{name}.batches", int)
-    if len(sizes) != count:
-        raise WireError("the wrong number of epochs")
-    return tuple(
-        tuple(
-            (
-                array(reply, f"{name}.{epoch}.{index}.images"),
-                array(reply, f"{name}.{epoch}.{index}.labels"),
-            )
-            for index in range(size)
-        )
-        for epoch, size in enumerate(sizes)
-    )
+def table(found: Value) -> Tensor | None:
+    """Numbers in numbers of rows as one tensor; ``None`` where ``found`` is no such thing."""
+    if found.array is not None:
+        return found.array
+    if found.is_ == "number":
+        whole = found.whole and math.isfinite(found.number)
+        return torch.tensor(int(found.number)) if whole else torch.tensor(found.number).double()
+    rows = [table(part) for part in found.parts]
+    known = [row for row in rows if row is not None]
+    if not known or len(known) < len(rows) or len({row.shape for row in known}) > 1:
+        return None
+    return torch.stack(known)
 
 
-def learned(reply: Message, test_images: int) -> Learned:
-    """The epochs of a training; its logits must be finite, (test_images, 10)."""
-    found = []
-    for index, entry in enumerate(many(reply, "epochs", dict)):
-        logits = array(reply, f"logits.{index}")
-        if logits.shape != (test_images, 10) or not bool(torch.isfinite(logits).all()):
-            raise WireError(f"logits {tuple(logits.shape)} that are not ten numbers for each image")
-        loss, accuracy, seconds = (
-            number(entry.get(key), key) for key in ("loss", "accuracy", "seconds")
-        )
-        found.append(Epoch(loss, accuracy, seconds, logits))
-    return Learned(tuple(found), field(reply, "stopped", str))
-
-
-def drawn(reply: Message) -> Drawn:
-    """The item numbers that were drawn: as many as the length says."""
-    indices, length = array(reply, "indices"), field(reply, "length", int)
-    if indices.dtype != torch.int64 or indices.shape != (length,) or length > MAX_ITEMS:
-        raise WireError("items that are not numbered")
-    kept = field(reply, "labels_kept", bool)
-    return Drawn(tuple(int(index) for index in indices), length, kept)
-
-
-def steps(reply: Message, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], ...]:
-    """The gradients at each recorded step, of the shapes of the weights."""
-    recorded = min(field(reply, "recorded", int), MAX_STEPS)
-    gradients = _by_number(reply, "gradients")
-    return tuple(_like(gradients.get(step, {}), weights) for step in range(recorded))
-
-
-def watched(reply: Message, weights: Mapping[str, Tensor]) -> Watched:
-    """How a training went; nothing where it was not recorded."""
-    known = _by_number(reply, "states")
-    states = itertools.takewhile(
-        bool, (_like(known.get(index, {}), weights) for index in range(MAX_STEPS))
-    )
-    rates = reply.fields.get("rates", [])
-    return Watched(
-        text(reply.fields.get("events", "")),
-        tuple(states),
-        _numbered(reply, "inputs"),
-        _numbered(reply, "slopes"),
-        tuple(
-            tuple(of(rate, float, "a rate") for rate in of(step, list, "rates"))
-            for step in of(rates, list, "rates")[:MAX_ITEMS]
-        ),
-    )
-
-
-def _numbered(reply: Message, name: str) -> tuple[Tensor, ...]:
-    names = itertools.takewhile(
-        reply.arrays.__contains__, (f"{name}.{index}" for index in range(MAX_STEPS))
-    )
-    return tuple(reply.arrays[each] for each in names)
-
-
-def _by_number(reply: Message, kind: str) -> dict[int, dict[str, Tensor]]:
-    """The arrays called ``kind.number.name``, by number and name."""
-    found: dict[int, dict[str, Tensor]] = {}
-    for full, value in reply.arrays.items():
-        first, _, rest = full.partition(".")
-        number, _, name = rest.partition(".")
-        if first == kind and number.isdecimal() and len(number) <= len(str(MAX_STEPS)):
-            found.setdefault(int(number), {})[text(name)] = value
-    return found
-
-
-def _like(found: dict[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The arrays ``found``, which are of some of the weights and of their shapes."""
-    known = {name: value.shape for name, value in weights.items() if name in found}
-    if known != {name: value.shape for name, value in found.items()}:
-        raise WireError("arrays of no parameters")
-    return found
+def rows(found: Value) -> Sequence[Tensor | None]:
+    """Each part as a tensor, or each row of an array; ``None`` in the place of what is none."""
+    if found.array is not None:
+        return list(found.array) if found.array.dim() else []
+    return [table(part) for part in found.parts]
 
 
 def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:
@@ -491,7 +411,7 @@ def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -
             raise WireError("a gradient of another shape than its parameter")
     if of_images is not None and of_images.shape != images.shape:
         raise WireError("a gradient of another shape than the images")
-    return Gradients(found, of_images)
+    return Gradients(found, of_images, array(reply, "logits"))
 
 
 def _options(value: object) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from mnist_lab import interface
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
+from mnist_lab.submission.given import Given
 from mnist_lab.submission.process import EndedError, StartError, Worker
 from mnist_lab.submission.protocol import Message, WireError
 
@@ -87,17 +88,19 @@ class Caller:
         finally:
             self._budget, self._left = before
 
-    def ask(self, operation: str, request: Message, doing: str) -> Message:
-        """The reply of the learner's side; ``doing`` says in their terms what is tried.
+    def ask(
+        self, operation: str, request: Message, doing: str, given: Given | None = None
+    ) -> Message:
+        """The reply of the learner's side; ``doing`` says in their terms what is tried, ``given``
+        answers what it asks meanwhile.
 
         Raises ``SubmissionFailure``, and nothing else.
         """
         worker = self._ready()
         asked = time.monotonic()
         try:
-            reply = worker.ask(
-                operation, request, self._budget if self._left is None else self._left
-            )
+            left = self._budget if self._left is None else self._left
+            reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
             raise self._lost(ended, doing, self._budget) from None
         finally:
@@ -121,6 +124,22 @@ class Caller:
             message = f"{doing} gave {wrong} of {values.numel()} values that are NaN or infinite."
             raise SubmissionFailure(Cause(message, where=self.file))
         return values
+
+    def refusal(self, sentence: str, mistake: str = "", evidence: str = "") -> SubmissionFailure:
+        """That the learner's code gave something else than what was asked for.
+
+        ``mistake`` is a key of the tables in ``mnist_lab.interface``, if it is one of those.
+        """
+        known = (interface.OF_CLASSES | interface.OF_FUNCTIONS).get(mistake)
+        cause = Cause(
+            sentence,
+            fault=f"{Path(self.file).stem}.{mistake}" if known else None,
+            evidence=evidence,
+            hint=known.hint if known else "",
+            where=self.file,
+            output=self.take_output(),
+        )
+        return SubmissionFailure(cause, raised="ReturnedError")
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""

@@ -6,12 +6,13 @@ with a sentence about the learner's code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from mnist_lab import kit
@@ -22,11 +23,9 @@ from mnist_lab.submission.answers import (
     Batches,
     Confusion,
     Drawn,
-    Epoch,
     Evaluated,
     Facts,
     Gradients,
-    Learned,
     Loaders,
     OptimizerUsed,
     Output,
@@ -34,11 +33,13 @@ from mnist_lab.submission.answers import (
     Recipe,
     Score,
     Trained,
+    Value,
 )
 from mnist_lab.submission.caller import Caller, SubmissionFailure
+from mnist_lab.submission.given import LOSSES, Given
 from mnist_lab.submission.process import start
-from mnist_lab.submission.protocol import Message
-from mnist_lab.submission.remote import Model, Transform
+from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
@@ -47,12 +48,10 @@ __all__ = [
     "Batches",
     "Confusion",
     "Drawn",
-    "Epoch",
     "Evaluated",
     "ExerciseHandle",
     "Facts",
     "Gradients",
-    "Learned",
     "Loaders",
     "Model",
     "OptimizerUsed",
@@ -65,6 +64,15 @@ __all__ = [
     "Trained",
     "Transform",
 ]
+
+
+SEED = 0x6D6E697374
+"""Added to the seeds of a recipe, so that no seed that a learner may choose is the same."""
+
+ITEM = "An item of the drawn dataset"
+
+MOST_EPOCHS = 1000
+"""Results of epochs that are read."""
 
 
 class Submission:
@@ -190,13 +198,40 @@ class ExerciseHandle:
         """What ``train_transform()`` returns."""
         return Transform(self._caller, "train_transform")
 
-    def downsample(self, items: int, size: int, seed: int | None = None) -> Drawn:
-        """``downsample`` of a dataset of ``items`` different items; without a seed if ``None``."""
-        given = {"size": size} | ({} if seed is None else {"seed": seed})
-        doing = f"downsample(dataset of {items}, {_arguments(given)})"
-        reply = self._caller.ask("downsample", Message({"items": items, "given": given}), doing)
+    def downsample(self, dataset: Batch, size: int, seed: int | None = None) -> Drawn:
+        """``downsample`` of a dataset with these images, all different, and labels; without a seed
+        if ``None``.
+        """
+        images, labels = dataset
+        options = {"size": size} | ({} if seed is None else {"seed": seed})
+        doing = f"downsample(dataset of {len(labels)}, {', '.join(_each(options))})"
+        arrays = _arrays("dataset", dataset)
+        made = called(self._caller, "downsample", doing, [_dataset("dataset")], options, arrays)
+        fields = {"id": made.kept, "name": "downsample"}
+        reply = self._caller.ask("items", Message(fields), doing)
+        numbers = {_bytes(image): number for number, image in enumerate(images)}
+        drawn, kept = list[int](), True
         with self._caller.reading(doing):
-            return answers.drawn(reply)
+            if "odd" in reply.fields:
+                self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM)
+            columns = answers.value(reply.fields.get("columns"), reply.arrays).parts
+            if len(columns) != 2:
+                raise WireError("items that are no pairs")
+            shown, digits = map(answers.rows, columns)
+            if len(shown) != len(digits):
+                raise WireError("images without labels")
+            for image, digit in zip(shown, digits, strict=True):
+                number = None if image is None else numbers.get(_bytes(image))
+                if number is None:
+                    message = f"{doing} gave an item whose image is none of the dataset's."
+                    raise self._caller.refusal(message)
+                drawn.append(number)
+                kept = (
+                    kept
+                    and digit is not None
+                    and torch.equal(digit.double(), labels[number].double())
+                )
+        return Drawn(tuple(drawn), kept)
 
     def make_loaders(
         self,
@@ -211,24 +246,36 @@ class ExerciseHandle:
 
         The datasets yield ``(images[i], int(labels[i]))``; no batch size is given if ``None``.
         """
-        given = {} if batch_size is None else {"batch_size": batch_size}
-        arrays = {
-            "train.images": train[0],
-            "train.labels": train[1],
-            "test.images": test[0],
-            "test.labels": test[1],
-        }
-        doing = f"make_loaders({', '.join(['train_set', 'test_set', *_each(given)])})"
-        fields = {"given": given, "epochs": epochs, "seed": seed}
-        reply = self._caller.ask("make_loaders", Message(fields, arrays), doing)
+        options = {} if batch_size is None else {"batch_size": batch_size}
+        doing = f"make_loaders({', '.join(['train_set', 'test_set', *_each(options)])})"
+        arguments = [_dataset("train"), _dataset("test")]
+        arrays = _arrays("train", train) | _arrays("test", test)
+        made = called(self._caller, "make_loaders", doing, arguments, options, arrays, seed=seed)
+        self._pair(made.values[-1], "make_loaders")
+        fields = {"id": made.kept, "passes": epochs}
+        reply = self._caller.ask("batches", Message(fields), doing)
         with self._caller.reading(doing):
-            return Loaders(*(answers.epochs(reply, name, epochs) for name in ("train", "test")))
+            passes = answers.value(reply.fields.get("passes"), reply.arrays).parts
+            found = [
+                tuple(self._batches(name, each.parts[place]) for each in passes)
+                for place, name in enumerate(("train", "test"))
+                if all(len(each.parts) == 2 for each in passes)
+            ]
+            if len(found) != 2 or len(passes) != epochs:
+                raise WireError("the wrong number of epochs")
+            return Loaders(*found)
 
     def train_epoch(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Trained:
         """``train_epoch`` with the recipe's model, SGD and loss, on ``batches``; as often as the
         recipe says, one call after the other.
         """
-        return self._trained("train_epoch", recipe, batches, {}, device)
+        settings = {"lr": recipe.lr, "momentum": recipe.momentum}
+        more = [
+            {"is": "optimizer", "fields": {"name": "SGD", "options": settings}},
+            {"is": "loss", "fields": {"name": "CrossEntropyLoss", "options": LOSSES[recipe.loss]}},
+        ]
+        made, given = self._loop("train_epoch", recipe, batches, more, {}, device)
+        return self._trained("train_epoch", recipe, made, given, made.values)
 
     def train(
         self,
@@ -239,47 +286,89 @@ class ExerciseHandle:
         device: str = "cpu",
     ) -> Trained:
         """``train`` on ``batches``; ``epochs`` and ``lr`` are not given where ``None``."""
-        given = {"epochs": epochs, "lr": lr}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        return self._trained("train", recipe, batches, chosen, device)
+        options = {"epochs": epochs, "lr": lr}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        made, given = self._loop("train", recipe, batches, [], chosen, device)
+        (history,) = made.values
+        if history.is_ not in ("list", "tuple"):
+            raise self._caller.refusal(
+                f"train gave a {history.type}, not a list of one (loss, accuracy) an epoch."
+            )
+        # One pair of numbers in the place of the list: the learner's answer for one epoch.
+        alone = len(history.parts) == 2 and all(part.is_ == "number" for part in history.parts)
+        scores = (history,) if alone else history.parts
+        return self._trained("train", recipe, made, given, scores)
 
     def evaluate(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Evaluated:
         """``evaluate`` with the recipe's model on ``batches``."""
-        reply = self._loop("evaluate", recipe, batches, {}, device)
+        made, given = self._loop("evaluate", recipe, batches, [], {}, device)
         with self._caller.reading("evaluate"):
             return Evaluated(
-                answers.score(reply.fields.get("score")),
-                self._state(reply, recipe, "evaluate"),
-                answers.facts(reply),
+                self._score(made.values[0], "evaluate"),
+                self._state(made.left, recipe, "evaluate"),
+                given.facts(made.left),
             )
 
     def confusion_matrix(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Confusion:
         """``confusion_matrix`` with the recipe's model on ``batches``."""
-        reply = self._loop("confusion_matrix", recipe, batches, {}, device)
+        made, given = self._loop("confusion_matrix", recipe, batches, [], {}, device)
         with self._caller.reading("confusion_matrix"):
+            (returned,) = made.values
+            matrix = answers.table(returned)
+            if matrix is None:
+                raise self._caller.refusal(
+                    f"confusion_matrix gave a {returned.type} that is no table of numbers."
+                )
             return Confusion(
-                self._caller.finite(answers.array(reply, "matrix"), "confusion_matrix"),
-                answers.field(reply, "type", str),
-                self._state(reply, recipe, "confusion_matrix"),
-                answers.facts(reply),
+                self._caller.finite(matrix, "confusion_matrix"),
+                returned.type,
+                self._state(made.left, recipe, "confusion_matrix"),
+                given.facts(made.left),
             )
+
+    def _loop(
+        self,
+        name: str,
+        recipe: Recipe,
+        batches: Batches,
+        more: list[Any],
+        options: Mapping[str, Any],
+        device: str,
+    ) -> tuple[Called, Given]:
+        """A call with the recipe's model, the loader and ``more``; the device is left to its
+        default on a CPU.
+        """
+        given = Given(recipe, batches)
+        model, loader, arrays = given.described(device)
+        chosen = {**options, **({} if device == "cpu" else {"device": device})}
+        made = called(
+            self._caller,
+            name,
+            name,
+            [model, loader, *more],
+            chosen,
+            arrays,
+            seed=SEED + recipe.seed,
+            calls=recipe.calls if name == "train_epoch" else 1,
+            given=given,
+        )
+        return made, given
 
     def _trained(
-        self, name: str, recipe: Recipe, batches: Batches, given: Mapping[str, Any], device: str
+        self, name: str, recipe: Recipe, made: Called, given: Given, scores: Sequence[Value]
     ) -> Trained:
-        reply = self._loop(name, recipe, batches, given, device)
         with self._caller.reading(name):
             return Trained(
-                tuple(map(answers.score, answers.field(reply, "history", list))),
-                self._state(reply, recipe, name),
-                answers.steps(reply, recipe.weights),
-                answers.facts(reply),
-                answers.watched(reply, recipe.weights),
+                tuple(self._score(score, name) for score in scores[:MOST_EPOCHS]),
+                self._state(made.left, recipe, name),
+                given.gradients(),
+                given.facts(made.left),
+                given.watched(),
             )
 
-    def _state(self, reply: Message, recipe: Recipe, name: str) -> dict[str, Tensor]:
+    def _state(self, left: Message, recipe: Recipe, name: str) -> dict[str, Tensor]:
         """The weights after a loop, of the shapes and dtypes that they had before."""
-        state = answers.under(reply, "weights.")
+        state = answers.under(left, "weights.")
         for key, before in recipe.weights.items():
             after = state.get(key)
             if after is None or (after.shape, after.dtype) != (before.shape, before.dtype):
@@ -287,28 +376,54 @@ class ExerciseHandle:
                 raise SubmissionFailure(Cause(message, where=self.file))
         return state
 
-    def _loop(
-        self, name: str, recipe: Recipe, batches: Batches, given: Mapping[str, Any], device: str
-    ) -> Message:
-        fields = {
-            "given": dict(given),
-            "device": device,
-            "kind": recipe.kind,
-            "training": recipe.training,
-            "loss": recipe.loss,
-            "lr": recipe.lr,
-            "momentum": recipe.momentum,
-            "calls": recipe.calls,
-            "seed": recipe.seed,
-            "batch_size": batches.batch_size,
-        }
-        arrays = {f"weights.{key}": value for key, value in recipe.weights.items()}
-        arrays |= {"images": batches.images, "labels": batches.labels}
-        return self._caller.ask(name, Message(fields, arrays), name)
+    def _batches(self, name: str, found: Value) -> tuple[Batch, ...]:
+        pairs = [self._pair(batch, f"The {name} loader") for batch in found.parts]
+        tables = [(answers.table(images), answers.table(labels)) for images, labels in pairs]
+        known = [
+            (a, b) for a, b in tables if a is not None and b is not None and a.dim() and b.dim()
+        ]
+        if len(known) < len(tables):
+            raise self._caller.refusal(f"The {name} loader gave batches that are no numbers.")
+        return tuple(known)
+
+    def _pair(self, found: Value, what: str) -> tuple[Value, Value]:
+        if found.is_ not in ("tuple", "list"):
+            raise self._caller.refusal(f"{what} gave a {found.type}, not a pair.")
+        if len(found.parts) != 2:
+            count = len(found.parts)
+            raise self._caller.refusal(f"{what} gave a {found.type} of {count}, not a pair.")
+        return found.parts[0], found.parts[1]
+
+    def _score(self, found: Value, name: str) -> Score:
+        loss, accuracy = self._pair(found, name)
+        return Score(
+            self._number(loss, f"The loss that {name} gave"),
+            self._number(accuracy, f"The accuracy that {name} gave"),
+            (_kind(loss), _kind(accuracy)),
+        )
+
+    def _number(self, found: Value, what: str) -> float:
+        if found.is_ == "number":
+            return found.number
+        if found.array is not None and found.array.numel() == 1:
+            return found.array.item()
+        raise self._caller.refusal(f"{what} is a {found.type}, not a number.")
 
 
-def _arguments(given: Mapping[str, Any]) -> str:
-    return ", ".join(_each(given))
+def _kind(found: Value) -> str:
+    return f"{found.type} with a graph" if found.graph else found.type
+
+
+def _dataset(name: str) -> dict[str, Any]:
+    return {"is": "dataset", "fields": {"name": name}}
+
+
+def _arrays(name: str, dataset: Batch) -> dict[str, Tensor]:
+    return {f"{name}.images": dataset[0], f"{name}.labels": dataset[1]}
+
+
+def _bytes(image: Tensor) -> bytes:
+    return image.contiguous().numpy().tobytes()
 
 
 def _each(given: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import torch
 
 from mnist_lab.submission import source
+from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import Printed
 from mnist_lab.submission.protocol import Message, WireError, encode, read
 from mnist_lab.submission.sandbox import enclosure
@@ -81,8 +82,12 @@ class Worker(Protocol):
     def alive(self) -> bool:
         """Whether it can be asked."""
 
-    def ask(self, operation: str, request: Message, seconds: float) -> Message:
-        """Its answer. Raises ``EndedError``, after stopping it, where there is none in time."""
+    def ask(
+        self, operation: str, request: Message, seconds: float, given: Given | None = None
+    ) -> Message:
+        """Its answer; ``given`` answers what it asks meanwhile. Raises ``EndedError``, after
+        stopping it, where there is none in time.
+        """
 
     def take_output(self) -> str:
         """What was printed since this was last asked."""
@@ -149,7 +154,7 @@ class _Spawned:
         self.kit = enclosure.copy_of_the_kit()
         self.scratch = tempfile.mkdtemp(prefix="mnist-lab-")
         self.process = subprocess.Popen(
-            [*command("mnist_lab.submission.worker"), str(channel), self.scratch],
+            [*command("mnist_lab.submission.spawned"), str(channel), self.scratch],
             pass_fds=[channel],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -190,25 +195,34 @@ class _Remote:
         self._channel.setblocking(False)
         self.alive = True
         try:
-            ready = self._exchange(b"", START_LIMIT)
+            ready = self._exchange(b"", time.monotonic() + START_LIMIT)
         except EndedError as ended:
             said = ended.printed.strip().rpartition("\n")[2]
             raise StartError(f"{ended.kind} {ended.status} {said}".strip()) from ended
         self._inside = f"{ready.fields['folder']}/{FOLDER}"
         self._outside = ""
 
-    def ask(self, operation: str, request: Message, seconds: float) -> Message:
+    def ask(
+        self, operation: str, request: Message, seconds: float, given: Given | None = None
+    ) -> Message:
         if operation == "load":
             request = self._with_files(Path(request.fields["path"]))
         turn = secrets.token_hex(8)
         fields = {**request.fields, "operation": operation, "turn": turn}
-        reply = self._exchange(encode(Message(fields, request.arrays)), seconds)
-        if reply.fields.get("turn") != turn:
-            self.stop()
-            raise EndedError(
-                "garbage", detail="it answers another question", printed=self.take_output()
-            )
-        return reply
+        deadline = time.monotonic() + seconds
+        message: Message | None = Message(fields, request.arrays)
+        while True:
+            reply = self._exchange(encode(message) if message else b"", deadline)
+            if reply.fields.get("turn") != turn:
+                raise self._garbage("it answers another question")
+            if "asks" not in reply.fields:
+                return reply
+            try:
+                if given is None:
+                    raise WireError("it asks for something that was not given")
+                message = given.answer(reply)
+            except WireError as error:
+                raise self._garbage(str(error)) from None
 
     def take_output(self) -> str:
         return self._printed.take()
@@ -228,8 +242,11 @@ class _Remote:
         if self.alive:
             self._end(grace=0.0)
 
-    def _exchange(self, request: bytes, seconds: float) -> Message:
-        deadline = time.monotonic() + seconds
+    def _garbage(self, detail: str) -> EndedError:
+        self.stop()
+        return EndedError("garbage", detail=detail, printed=self.take_output())
+
+    def _exchange(self, request: bytes, deadline: float) -> Message:
         try:
             if request:
                 self._send(request, deadline)
@@ -242,8 +259,7 @@ class _Remote:
             status = self._end(GRACE)
             raise EndedError("status", status=status, printed=self.take_output()) from None
         except WireError as error:
-            self.stop()
-            raise EndedError("garbage", detail=str(error), printed=self.take_output()) from None
+            raise self._garbage(str(error)) from None
 
     def _send(self, request: bytes, deadline: float) -> None:
         if self._is_ready(select.POLLIN):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,23 +11,68 @@ from torch import Tensor
 
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
-from mnist_lab.submission.answers import Gradients, Learned, Output
+from mnist_lab.submission.answers import Gradients, Output, Value
 from mnist_lab.submission.caller import Caller, SubmissionFailure
+from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["Model", "Transform"]
+__all__ = ["Called", "Model", "Transform", "called"]
+
+
+@dataclass(frozen=True)
+class Called:
+    """What calls of a learner's function gave: a value each, the number under which the last is
+    ``kept``, and how they ``left`` what they were given.
+    """
+
+    values: tuple[Value, ...]
+    kept: int
+    callable: bool
+    left: Message
+
+
+def called(
+    caller: Caller,
+    name: str,
+    doing: str,
+    arguments: Sequence[Any] = (),
+    options: Mapping[str, Any] = {},
+    arrays: Mapping[str, Tensor] = {},
+    *,
+    seed: int | None = None,
+    calls: int = 1,
+    given: Given | None = None,
+) -> Called:
+    """Call the learner's function ``name``, ``calls`` times with the same arguments.
+
+    Arguments are plain, or describe what the guest makes of the ``arrays``.
+    """
+    fields = {
+        "name": name,
+        "arguments": list(arguments),
+        "options": dict(options),
+        "seed": seed,
+        "calls": calls,
+    }
+    reply = caller.ask("call", Message(fields, arrays), doing, given)
+    with caller.reading(doing):
+        trees = answers.field(reply, "returned", list)
+        if len(trees) != calls:
+            raise WireError("the wrong number of results")
+        return Called(
+            tuple(answers.value(t, reply.arrays, f"{n}.") for n, t in enumerate(trees)),
+            answers.field(reply, "kept", int),
+            answers.field(reply, "callable", bool),
+            reply,
+        )
 
 
 class _Remote:
-    """An object on the learner's side, made by ``operation``."""
+    """An object on the learner's side, which holds it under a number."""
 
-    def __init__(self, caller: Caller, operation: str, fields: Mapping[str, Any]) -> None:
-        self._caller, self.name = caller, str(fields["name"])
-        doing = f"{self.name}()"
-        self._made = caller.ask(operation, Message(fields), doing)
+    def __init__(self, caller: Caller, name: str, kept: int) -> None:
+        self._caller, self.name, self._id = caller, name, kept
         self._generation = caller.generation
-        with caller.reading(doing):
-            self._id = answers.field(self._made, "id", int)
 
     def _ask(
         self,
@@ -48,7 +93,11 @@ class Transform(_Remote):
     """A transform that the learner's code made."""
 
     def __init__(self, caller: Caller, name: str) -> None:
-        super().__init__(caller, "make_transform", {"name": name})
+        made = called(caller, name, f"{name}()")
+        if not made.callable:
+            kind = made.values[0].type
+            raise caller.refusal(f"{name}() is a {kind}, which can't be called with an image.")
+        super().__init__(caller, name, made.kept)
 
     def __call__(self, images: Sequence[Tensor], repeats: int = 1, seed: int = 0) -> Tensor:
         """Each of ``images``, uint8 (H, W), transformed ``repeats`` times after seeding once.
@@ -69,7 +118,7 @@ class Transform(_Remote):
         arrays = {f"images.{index}": image for index, image in enumerate(images)}
         doing = f"{self.name}()(image)"
         fields = {"images": len(images), "repeats": repeats, "seed": seed}
-        reply = self._ask("transform", doing, fields, arrays)
+        reply = self._ask("apply", doing, fields, arrays)
         with self._caller.reading(doing):
             result = self._caller.finite(answers.array(reply, "images"), doing)
             if result.dim() == 0 or len(result) != len(images) * repeats:
@@ -81,17 +130,24 @@ class Transform(_Remote):
 
         Those whose global state is the same after calls that began with different ones.
         """
-        doing = f"{self.name}()(image)"
-        reply = self._ask("reseeds", doing, {}, {"image": image})
-        with self._caller.reading(doing):
-            return answers.many(reply, "reseeds", str)
+        return self._same_after(lambda seed: self.of_any_kind([image], seed=seed))
 
     def reseeds_when_made(self) -> tuple[str, ...]:
         """As ``reseeds``, of the call that makes the transform."""
         doing = f"{self.name}()"
-        reply = self._ask("reseeds_when_made", doing, {"name": self.name})
-        with self._caller.reading(doing):
-            return answers.many(reply, "reseeds", str)
+        return self._same_after(lambda seed: called(self._caller, self.name, doing, seed=seed))
+
+    def _same_after(self, do: Callable[[int], Any]) -> tuple[str, ...]:
+        states = []
+        for seed in (1, 2):
+            do(seed)
+            states.append(self._ask("random_states", f"{self.name}()").arrays)
+        first, second = states
+        return tuple(
+            name
+            for name in ("torch", "numpy", "random")
+            if name in first and name in second and torch.equal(first[name], second[name])
+        )
 
 
 class Model(_Remote):
@@ -102,12 +158,14 @@ class Model(_Remote):
     """
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
-        super().__init__(caller, "build", {"name": name, "seed": seed})
-        with caller.reading(f"{name}()"):
-            self.parameters = answers.parameters(self._made, "parameters")
-            self.buffers = answers.parameters(self._made, "buffers")
-            self.modules = list(answers.many(self._made, "modules", str))
-            self.unregistered = answers.unregistered(self._made)
+        doing = f"{name}()"
+        made = caller.ask("build", Message({"name": name, "seed": seed}), doing)
+        with caller.reading(doing):
+            super().__init__(caller, name, answers.field(made, "id", int))
+            self.parameters = answers.parameters(made, "parameters")
+            self.buffers = answers.parameters(made, "buffers")
+            self.modules = list(answers.many(made, "modules", str))
+            self.unregistered = answers.unregistered(made)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits of ``images`` in eval mode, without gradients: of any shape, finite."""
@@ -137,10 +195,18 @@ class Model(_Remote):
         training: bool = False,
         grad: bool = False,
         device: str = "cpu",
+        images_after: bool = False,
     ) -> Output:
-        """The model's output for ``images``, in train mode and with gradients if asked."""
+        """The model's output for ``images``, in train mode and with gradients if asked; with
+        ``images_after`` also the images, as the model has left them.
+        """
         doing = self._on(images)
-        fields = {"training": training, "grad": grad, "device": device}
+        fields = {
+            "training": training,
+            "grad": grad,
+            "device": device,
+            "images_after": images_after,
+        }
         reply = self._ask("forward", doing, fields, {"images": images})
         with self._caller.reading(doing):
             logits = answers.array(reply, "logits")
@@ -164,53 +230,6 @@ class Model(_Remote):
         reply = self._ask("gradients", doing, fields, arrays)
         with self._caller.reading(doing):
             return answers.gradients(reply, self.parameters, images)
-
-    def fit(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        steps: int,
-        lr: builtins.float = 1e-3,
-        device: str = "cpu",
-        *,
-        until: builtins.float = 0.0,
-    ) -> list[builtins.float]:
-        """The cross-entropy before each of ``steps`` steps of Adam on this one batch.
-
-        The last is the first that is below ``until``, if one is.
-        """
-        doing = f"Training {self.name} on one batch"
-        fields = {"steps": steps, "lr": lr, "device": device, "until": until}
-        reply = self._ask("fit", doing, fields, {"images": images, "labels": labels})
-        with self._caller.reading(doing):
-            losses = [
-                answers.number(value, "a loss") for value in answers.field(reply, "losses", list)
-            ]
-            done = bool(losses) and (len(losses) == steps or losses[-1] < until)
-            if not done or len(losses) > steps:
-                raise WireError("the wrong number of losses")
-            return losses
-
-    def learn(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        test_images: Tensor,
-        *,
-        epochs: int = 10,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> Learned:
-        """The lab's own training on uint8 ``images`` (N, 28, 28), in place.
-
-        After each epoch the logits of ``test_images``, whose labels never get there.
-        """
-        doing = f"Training {self.name} for {epochs} epochs"
-        arrays = {"images": images, "labels": labels, "test_images": test_images}
-        fields = {"epochs": epochs, "seed": seed, "device": device}
-        reply = self._ask("learn", doing, fields, arrays)
-        with self._caller.reading(doing):
-            return answers.learned(reply, len(test_images))
 
     def on_fake_device(self, size: int = 3) -> tuple[tuple[int, ...], str]:
         """The shape and device of the output, on a device that has shapes and no numbers.

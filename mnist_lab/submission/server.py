@@ -59,8 +59,7 @@ PRELOADED = (
     "torch.utils.data",
     "torchvision.transforms.v2",
     "mnist_lab.submission.sandbox.canary",
-    "mnist_lab.submission.worker",
-    "mnist_lab.training",
+    "mnist_lab.submission.guest.serve",
 )
 
 IMPORTED_BY_SOME = ("sklearn.metrics", "matplotlib.pyplot")
@@ -76,13 +75,12 @@ class Server:
 
     A fork of the grader may go on using it, one at a time. It ends with the thread that made it.
     ``walls`` are known once it was waited for: of each of ``walls.WALLS`` whether it is
-    ``enforced``, ``degraded`` or ``unavailable``. ``augmented`` is a descriptor that
-    ``augmented.make`` gave, for its workers to train on. One ``for_many`` submissions takes some
-    seconds longer to begin and then less for each.
+    ``enforced``, ``degraded`` or ``unavailable``. One ``for_many`` submissions takes some seconds
+    longer to begin and then less for each.
     """
 
-    def __init__(self, augmented: int | None = None, *, for_many: bool = False) -> None:
-        self._augmented, self._for_many = augmented, for_many
+    def __init__(self, *, for_many: bool = False) -> None:
+        self._for_many = for_many
         self._snapshot = snapshot.code() if for_many else None
         self.walls: Mapping[str, str] = walls.UNTRIED
         self._level, self._ready = enclosure.level(), False
@@ -134,7 +132,7 @@ class Server:
 
     def another(self) -> Server:
         """A new one of its kind."""
-        return Server(self._augmented, for_many=self._for_many)
+        return Server(for_many=self._for_many)
 
     def branch(self, channel: int) -> None:
         """Have it fork a server for this channel, which then ends by itself. Raises
@@ -172,7 +170,7 @@ class Server:
             run = [*command("mnist_lab.submission.server"), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*(enclosed or ()), *run],
-                pass_fds=[theirs.fileno(), *self._given()],
+                pass_fds=[theirs.fileno(), *([] if self._snapshot is None else [self._snapshot])],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -186,14 +184,10 @@ class Server:
             "namespaces": self._level in ("all", "no-bubblewrap"),
             "refusals": self._level != "process",
             "hidden": enclosure.hidden(),
-            "augmented": self._augmented,
             "for_many": self._for_many,
             "snapshot": self._snapshot,
         }
         self._socket.sendall(json.dumps(settings).encode())
-
-    def _given(self) -> list[int]:
-        return [each for each in (self._augmented, self._snapshot) if each is not None]
 
     def _tidy(self) -> None:
         """Remove what nobody needs to find once all of it is imported."""
@@ -323,43 +317,35 @@ def main() -> None:
     enclosure.only_what_is_needed()
     settings = json.loads(grader.recv(SETTINGS_SIZE))
     _preload(for_many=settings.pop("for_many"))
-    if (descriptor := settings.pop("augmented")) is not None:
-        from mnist_lab.submission import augmented
-
-        augmented.attach(descriptor)
     if (code := settings.pop("snapshot")) is not None:
         snapshot.take(code)
         os.close(code)
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-    nursery = _Nursery(grader, settings)
-    nursery.try_walls(settings.pop("baits"))
-    nursery.tell_walls()
-    while (request := nursery.next_request()) is not None:
+    workers = _Workers(grader, settings)
+    workers.try_walls(settings.pop("baits"))
+    workers.tell_walls()
+    while (request := workers.next_request()) is not None:
         asked, descriptors = request
         if "branch" in asked:
-            nursery.branch(descriptors[0])
+            workers.branch(descriptors[0])
         elif "stop" in asked:
-            nursery.answer(nursery.stop(asked["stop"], asked["grace"]))
+            workers.answer(workers.stop(asked["stop"], asked["grace"]))
         elif "interrupt" in asked:
-            nursery.answer(nursery.interrupt(asked["interrupt"]))
+            workers.answer(workers.interrupt(asked["interrupt"]))
         else:
-            nursery.answer(nursery.fork(descriptors[0], descriptors[1]))
-    nursery.close()
+            workers.answer(workers.fork(descriptors[0], descriptors[1]))
+    workers.close()
     os._exit(0)  # What Python does at its end takes most of a second.
 
 
 def _preload(*, for_many: bool) -> None:
     import torch
 
-    from mnist_lab.submission.rehearsal import rehearse
-    from mnist_lab.training import keep_memory
-
     torch.set_num_threads(1)
-    keep_memory()
     for name in PRELOADED:
         importlib.import_module(name)
-    rehearse(backwards=not enclosure.may_have_gpu())
+    _warm_up(backwards=not enclosure.may_have_gpu())
     if for_many:
         for name in IMPORTED_BY_SOME:
             with contextlib.suppress(Exception):  # Whoever imports it, is told.
@@ -369,7 +355,33 @@ def _preload(*, for_many: bool) -> None:
     gc.set_threshold(10_000)  # A worker makes little, and ends soon.
 
 
-class _Nursery:
+def _warm_up(*, backwards: bool) -> None:
+    """Have PyTorch do, on next to nothing, what it does only once in a process and takes time for.
+
+    ``backwards`` only where there is no GPU: the threads of its backward pass do not outlive a
+    fork. Needs PyTorch to have one thread, for the same reason.
+    """
+    import torch
+    from PIL import Image
+    from torch.nn import functional as F
+    from torch.utils.data import DataLoader
+    from torchvision.transforms import functional as pictures
+
+    list(DataLoader([(torch.zeros(1), 0)], shuffle=True))  # type: ignore[arg-type]
+    pictures.pil_to_tensor(pictures.rotate(Image.new("L", (2, 2)), 1.0))
+    for dtype in (torch.float32, torch.float64):
+        for kind in (torch.optim.Adam, torch.optim.SGD):
+            weight = torch.zeros(2, 1, 3, 3, dtype=dtype, requires_grad=True)
+            maps = F.max_pool2d(F.conv2d(torch.zeros(2, 1, 8, 8, dtype=dtype), weight).relu(), 2)
+            outputs = F.linear(maps.flatten(1), torch.zeros(2, 18, dtype=dtype))
+            loss = F.cross_entropy(outputs, torch.tensor([0, 1]))
+            if backwards:
+                optimizer = kind([weight], lr=0.1)
+                loss.backward()
+                optimizer.step()
+
+
+class _Workers:
     """The server's workers: how they are made, and that nothing of them stays."""
 
     def __init__(self, grader: socket.socket, settings: Mapping[str, Any]) -> None:
@@ -552,7 +564,7 @@ class _Nursery:
 
 
 def _serve(channel: int) -> None:
-    from mnist_lab.submission.worker import serve
+    from mnist_lab.submission.guest.serve import serve
 
     serve(socket.socket(fileno=channel))
 

@@ -76,7 +76,7 @@ def told(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailur
 
 def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     """In eval mode the outputs are not those asked for."""
-    again = seen.model.forward(seen.images)
+    again = seen.model.forward(seen.images, images_after=True)
     if not layouts.equal(again.logits, seen.outputs):
         return _random(seen, again.logits, again.made, generator)
     finding = probes.explain(
@@ -540,7 +540,7 @@ def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFai
 
 def check_function(exercise: str, model: Model, images: Tensor, outputs: Tensor) -> None:
     """The same image gets the same output, and neither it nor others are changed by that."""
-    again = model.forward(images)
+    again = model.forward(images, images_after=True)
     if not layouts.equal(again.logits, outputs):
         raise told(
             exercise,
@@ -593,12 +593,16 @@ def fails_in_float64(
 def cannot_be_trained(
     exercise: str, model: Model, failure: SubmissionFailure
 ) -> CheckFailure | SubmissionFailure:
-    """A step of training raised something."""
-    if failure.raised != "RuntimeError" or "does not require grad" not in failure.cause.message:
+    """A backward pass raised something."""
+    if "does not require grad" not in failure.cause.message and not _has_no_gradient(failure):
         return failure
     if not any(each.requires_grad for each in model.parameters):
         return told(exercise, "frozen", "requires_grad is False for all of its parameters.")
     return told(exercise, "detached", f"No gradient at all arrives. {failure.cause.message}")
+
+
+def _has_no_gradient(failure: SubmissionFailure) -> bool:
+    return failure.raised == "ReturnedError" and "no gradient flows" in failure.cause.message
 
 
 def learns_too_little(

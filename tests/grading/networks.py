@@ -6,16 +6,21 @@ not pass is handed to ``network_faults.py``, which says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import network_faults as faults
 import torch
-from hypothesis import Phase, example, given, settings
-from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
+from mnist_lab import augment, models, training
 from mnist_lab.data import Digits
-from mnist_lab.diagnosis import CheckFailure, draws, fail, layouts, match, reference
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, layouts, match, reference
+from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.layouts import Layout, Named
 from mnist_lab.grading.learners import LearnedModel
 from mnist_lab.submission.client import Model, SubmissionFailure
 
@@ -47,41 +52,97 @@ The lab's own models reach, on average and with a standard deviation over 20 see
 
 
 def check_parameters(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """One parameter for each weight of the reference, in any layout, and no others."""
+    """One parameter for each weight of the reference, in any layout, and no others; the outputs
+    react to each.
+    """
     try:
-        layouts.match(reference.NETWORKS[exercise], model.parameters)
+        matched = layouts.match(reference.NETWORKS[exercise], model.parameters)
     except layouts.Unmatched as unmatched:
         raise faults.other_parameters(exercise, model, unmatched, generator) from None
+    network = reference.NETWORKS[exercise]
+    weights = layouts.draw_weights(network, matched, generator)
+    images = draws.images(generator, 2).float()
+    outputs = _first_outputs(exercise, model, weights, images)
+    compared = layouts.compare(network, matched, weights, images, outputs)
+    if layouts.equal(outputs, compared.outputs):
+        return  # As those of the network do.
+    idle = _without_effect(model, weights, images, outputs, generator)
+    if idle:
+        check_network(exercise, model, generator)
+        raise fail(f"The outputs of {model.name} do not depend on {', '.join(idle)}.")
+
+
+def _first_outputs(
+    exercise: str, model: Model, weights: Mapping[str, Tensor], images: Tensor
+) -> Tensor:
+    """Raises ``Waiting`` where there are none to judge by."""
+    model.set_weights(weights)
+    try:
+        outputs = model(images)
+    except SubmissionFailure as failure:
+        if failure.outcome != "failed" or not failure.raised:
+            raise
+        raise Waiting(f"{exercise}.shapes") from None
+    if outputs.shape != (len(images), 10):
+        raise Waiting(f"{exercise}.shapes")
+    return outputs
+
+
+def _without_effect(
+    model: Model,
+    weights: Mapping[str, Tensor],
+    images: Tensor,
+    outputs: Tensor,
+    generator: torch.Generator,
+) -> list[str]:
+    """The parameters without which the outputs are the same. All of them where the same weights
+    give other outputs when asked again.
+    """
+    if not torch.equal(model(images), outputs):
+        return list(weights)
+    found, restored = [], dict[str, Tensor]()
+    for name, value in weights.items():
+        other = torch.randn(value.shape, generator=generator) * value.std(correction=0)
+        model.set_weights({**restored, name: other})
+        restored = {name: value}
+        if torch.equal(model(images), outputs):
+            found.append(name)
+    return found
 
 
 def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> None:
     """For any number of images, and images of any brightness."""
-    caught: list[CheckFailure | SubmissionFailure] = []
-
-    @settings(
-        max_examples=4,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        phases=[Phase.explicit, Phase.generate],
-    )
-    @given(size=st.integers(1, 40), brightness=st.sampled_from([0.0, 1.0, 30.0]))
-    @example(size=1, brightness=1.0)
-    @example(size=2, brightness=1.0)
-    @example(size=10, brightness=1.0)
-    def any_batch(size: int, brightness: float) -> None:
-        if caught:
-            return
+    drawn = [int(torch.randint(low, high, (), generator=generator)) for low, high in DRAWN_SIZES]
+    for size, brightness in zip([1, 2, 10, *drawn], (1.0, 1.0, 1.0, 0.0, 30.0), strict=True):
+        images = brightness * draws.images(generator, size).float()
         try:
-            images = brightness * draws.images(generator, size).float()
             _expect_shape(model, model(images), size)
         except (CheckFailure, SubmissionFailure) as failure:
-            # Kept from Hypothesis, which would run the learner's code again to confirm it.
-            caught.append(failure)
+            raise faults.other_shapes(exercise, model, failure) from None
+    _expect_answers(exercise, model, generator)
 
-    any_batch()
-    if caught:
-        raise faults.other_shapes(exercise, model, caught[0])
+
+DRAWN_SIZES = ((3, 10), (11, 41))
+"""Batches besides those of 1, 2 and 10 images: from one number up to another."""
+
+
+def _expect_answers(exercise: str, model: Model, generator: torch.Generator) -> None:
+    """Other outputs for other images, with weights of the grader's own: else it is no network."""
+    weights = {
+        each.name: torch.randn(each.shape, generator=generator)
+        / max(1, math.prod(each.shape[1:])) ** 0.5
+        for each in model.parameters
+    }
+    model.set_weights(weights)
+    outputs = model(draws.images(generator, 6).float())
+    if (outputs == outputs[:1]).all():
+        with suppress(layouts.Unmatched):
+            check_network(exercise, model, generator)
+        raise fail(
+            f"{model.name} gives the same outputs for all images.",
+            f"For 6 random images, with random weights: {_numbers(outputs[0])}.",
+            "forward should compute its outputs from the images that it gets.",
+        )
 
 
 def check_network(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -97,6 +158,24 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
     in_training = model.forward(images, training=True).logits
     if not layouts.equal(in_training, compared.outputs):
         raise faults.another_in_training(seen, in_training, generator)
+    _expect_the_same_of_digits(network, seen, generator)
+
+
+def _expect_the_same_of_digits(
+    network: reference.Network, seen: faults.Seen, generator: torch.Generator
+) -> None:
+    """Of images as they are in use: digits, in float32."""
+    model, images = seen.model, draws.digits(generator, 8)[0]
+    model.float().set_weights(seen.weights)
+    outputs = model(images)
+    asked = layouts.compare(network, seen.matched, seen.weights, images, outputs)
+    if not layouts.equal(outputs, asked.outputs):
+        raise fail(
+            f"{model.name} computes something else from digits in float32 than from other images.",
+            f"From random images in {str(seen.images.dtype).removeprefix('torch.')} its outputs "
+            f"are as asked; from 8 digits they are up to {asked.difference:.3g} away.",
+            "forward should do the same whatever the images are, and in any dtype.",
+        )
 
 
 def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -117,49 +196,144 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
         raise faults.wrong_dtype(exercise, model, torch.float64, outputs.dtype)
 
 
+@dataclass(frozen=True)
+class Proven:
+    """A learner's network that computes what the reference does: where its parameters are in it."""
+
+    exercise: str
+    model: Model
+    matched: Mapping[str, Named]
+    layout: Mapping[str, Layout]
+
+    def to_reference(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights, or gradients, with the reference's axes."""
+        return {w: self.layout[w].to_reference(stored[p.name]) for w, p in self.matched.items()}
+
+    def from_reference(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same as the learner stores them."""
+        return {p.name: self.layout[w].from_reference(weights[w]) for w, p in self.matched.items()}
+
+    def reference(
+        self, stored: Mapping[str, Tensor], images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """The reference's logits, their cross-entropy, its slope by the logits and its gradients by
+        the learner's names, in the dtype of the images.
+        """
+        leaves = {
+            name: value.to(images.dtype).requires_grad_()
+            for name, value in self.to_reference(stored).items()
+        }
+        logits = reference.NETWORKS[self.exercise].forward(leaves, images)
+        loss = F.cross_entropy(logits, labels)
+        slope, *found = torch.autograd.grad(loss, [logits, *leaves.values()])
+        gradients = self.from_reference(dict(zip(leaves, found, strict=True)))
+        return logits.detach(), loss, slope, gradients
+
+    def expect_gradients(
+        self, stored: Mapping[str, Tensor], images: Tensor, labels: Tensor, *, training: bool
+    ) -> None:
+        """The gradients that the learner's network computes are the reference's."""
+        logits, _, slope, asked = self.reference(stored, images.double(), labels)
+        self.model.set_weights(stored)
+        seen = self.model.gradients(images, slope, training=training)
+        exact = seen.logits.dtype == torch.float64
+        for name, value in asked.items():
+            actual = seen.parameters[name]
+            if actual is None or (value.any() and not actual.any()):
+                raise _detached(self, name, actual)
+            if not _equal_gradients(actual, value, exact=exact):
+                raise _other_gradients(self, name, actual, value)
+        if not layouts.equal(seen.logits, logits):
+            raise fail(
+                f"{self.model.name} gives other outputs where gradients are asked for.",
+                f"They differ by up to {match.difference(seen.logits, logits):.3g}.",
+            )
+
+
+def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
+    """Where the learner's parameters are in the reference; the weights are random afterwards."""
+    network = reference.NETWORKS[exercise]
+    matched = layouts.match(network, model.parameters)
+    weights = layouts.draw_weights(network, matched, generator)
+    images, outputs = _run(model, weights, draws.images(generator, 4))
+    compared = layouts.compare(network, matched, weights, images, outputs)
+    if not layouts.equal(outputs, compared.outputs):
+        raise fail(
+            f"{model.name} does not always compute the same.",
+            f"Its outputs are up to {compared.difference:.3g} from those that it was seen to give.",
+        )
+    return Proven(exercise, model, matched, compared.layout)
+
+
 def check_learns(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """It starts near guessing, gradients reach all parameters, and it learns one batch."""
+    """It starts near guessing, its gradients are the reference's, and it learns one batch.
+
+    The steps are the grader's: with the same gradients they are those of the learner's network.
+    """
     size, steps, reached = OVERFIT[exercise]
     images, labels = draws.digits(generator, size)
     first_weights = model.weights()
-    try:
-        losses = model.fit(images, labels, steps + 1, until=reached)
-    except SubmissionFailure as failure:
-        raise faults.cannot_be_trained(exercise, model, failure) from None
+    proven = _proven(exercise, model, generator)
+    dtype = torch.float64 if _works_in_float64(model) else torch.float32
+    weights = {each.name: first_weights[each.name].float() for each in proven.matched.values()}
+    _, loss, _, gradients = proven.reference(weights, images, labels)
+    started = loss.item()
     low, high = NO_BETTER_THAN_GUESSING
-    if not low < losses[0] < high:
+    if not low < started < high:
         raise fail(
-            f"Before any training the loss of {model.name} is {losses[0]:.2f}; guessing gives "
-            "2.30.",
+            f"Before any training the loss of {model.name} is {started:.2f}; guessing gives 2.30.",
             f"The mean cross-entropy on {size} digits, with its own first weights.",
             "Leave the layers' own initialisation alone.",
             expected=2.30,
-            actual=losses[0],
+            actual=started,
         )
-    _check_gradients(exercise, model, generator)
-    if losses[-1] >= reached:
+    _check_gradients(proven, generator, dtype)
+    step, done = reference.adam(lr=1e-3), 0
+    while loss.item() >= reached and done < steps:
+        weights = step(weights, gradients)
+        _, loss, _, gradients = proven.reference(weights, images, labels)
+        done += 1
+    proven.expect_gradients(weights, images[:8].to(dtype), labels[:8], training=True)
+    if loss.item() >= reached:
         raise faults.learns_too_little(
             exercise,
             model,
             first_weights,
             f"{steps} steps of Adam on one batch bring the loss of {model.name} to "
-            f"{losses[-1]:.3f} only.",
-            f"Below {reached:.2f} is asked for; the loss began at {losses[0]:.2f}. With random "
+            f"{loss.item():.3f} only.",
+            f"Below {reached:.2f} is asked for; the loss began at {started:.2f}. With random "
             "weights of ours every parameter gets a gradient.",
             expected=reached,
-            actual=losses[-1],
+            actual=loss.item(),
         )
 
 
-def check_accuracy(exercise: str, model: Model, digits: Digits, seed: int) -> LearnedModel:
-    """The lab trains it, and the labels of the test digits stay here. What it learned."""
-    learned = model.learn(
-        digits.train.images, digits.train.labels, digits.test.images, epochs=10, seed=seed
-    )
-    if learned.stopped:
-        raise fail(f"The training of {model.name} ended early.", learned.stopped)
+def check_accuracy(
+    exercise: str, model: Model, digits: Digits, grader: Grader, threads: int
+) -> LearnedModel:
+    """The lab trains a network that is equal to the learner's, from the learner's own weights. With
+    what it has learned, the learner's reads digits as it does. What it learned.
+    """
+    generator = grader.generator(f"{exercise}.accuracy")
+    first_weights = model.weights()
+    proven = _proven(exercise, model, generator)
+    own = models.MODELS[exercise]()
+    started = proven.to_reference({n: value.float() for n, value in first_weights.items()})
+    shapes = {name: value.shape for name, value in own.state_dict().items()}
+    own.load_state_dict({name: started[name].reshape(shape) for name, shape in shapes.items()})
+    with _using(threads):
+        settings = training.Settings(epochs=10, seed=grader.seed, device="cpu")
+        history = training.train(own, digits, settings)
+    if history.stopped:
+        raise fail(f"The training of {model.name} ended early.", history.stopped)
+    learned = {
+        name: value.reshape(reference.NETWORKS[exercise].axes[name])
+        for name, value in own.state_dict().items()
+    }
+    _expect_the_same_answers(proven, learned, digits, generator)
+    logits = training.predict(own, digits.test, "cpu")
     asked = ACCURACY[digits.source][exercise]
-    reached = reference.accuracy(learned.epochs[-1].logits, digits.test.labels)
+    reached = reference.accuracy(logits, digits.test.labels)
     if reached < asked:
         raise fail(
             f"{model.name} reads {reached:.1%} of the test digits after ten epochs; {asked:.1%} "
@@ -169,7 +343,30 @@ def check_accuracy(exercise: str, model: Model, digits: Digits, seed: int) -> Le
             expected=asked,
             actual=reached,
         )
-    return LearnedModel(learned, model.weights())
+    return LearnedModel(history, logits, model.weights())
+
+
+def _expect_the_same_answers(
+    proven: Proven, learned: Mapping[str, Tensor], digits: Digits, generator: torch.Generator
+) -> None:
+    """On test digits that are slightly warped by fresh draws, so that no answer is known before."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    shown = augment.augment(digits.test.images, augment.draw(seed, 0, len(digits.test)))
+    proven.model.float().set_weights(proven.from_reference(learned))
+    weights = {name: value.float() for name, value in learned.items()}
+    for images in shown.split(MOST_AT_A_TIME):
+        outputs = proven.model(images)
+        asked = reference.NETWORKS[proven.exercise].forward(weights, images)
+        if not layouts.equal(outputs, asked):
+            raise fail(
+                f"With trained weights {proven.model.name} computes something else than before.",
+                f"On {len(shown):,} test digits, each slightly turned or distorted, its outputs "
+                f"are up to {match.difference(outputs, asked):.3g} from those of such a network.",
+            )
+
+
+MOST_AT_A_TIME = 1000
+"""Digits in a batch that a trained network reads."""
 
 
 def check_gpu(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -233,24 +430,68 @@ def _check_device(exercise: str, model: Model) -> None:
         raise faults.told(exercise, "back-to-cpu", f"They came back on {device}.")
 
 
-def _check_gradients(exercise: str, model: Model, generator: torch.Generator) -> None:
+def _check_gradients(proven: Proven, generator: torch.Generator, dtype: torch.dtype) -> None:
     """Under weights of the grader's own, with which no gradient is zero by chance."""
-    model.set_weights(_weights(exercise, model, generator))
-    images = draws.images(generator, 16).float()
-    cotangent = torch.randn(16, 10, generator=generator)
-    gradients = model.gradients(images, cotangent, training=True).parameters
+    exercise, model = proven.exercise, proven.model
+    weights = layouts.draw_weights(reference.NETWORKS[exercise], proven.matched, generator)
+    images, labels = draws.images(generator, 8).to(dtype), torch.arange(8)
+    stored = {name: value.to(dtype) for name, value in weights.items()}
     frozen = [each.name for each in model.parameters if not each.requires_grad]
-    if frozen:
-        raise faults.told(exercise, "frozen", f"requires_grad is False for {', '.join(frozen)}.")
-    without = [name for name, value in gradients.items() if value is None or not value.any()]
-    if without:
-        raise faults.told(
-            exercise,
-            "detached",
-            f"After backward() the gradient of {', '.join(without)} is "
-            + ("missing." if gradients[without[0]] is None else "zero.")
-            + " The outputs depend on it all the same.",
-        )
+    try:
+        for training_ in (True, False):
+            proven.expect_gradients(stored, images, labels, training=training_)
+    except SubmissionFailure as failure:
+        raise faults.cannot_be_trained(exercise, model, failure) from None
+    except CheckFailure:
+        if frozen:
+            said = f"requires_grad is False for {', '.join(frozen)}."
+            raise faults.told(exercise, "frozen", said) from None
+        raise
+
+
+def _detached(proven: Proven, name: str, actual: Tensor | None) -> CheckFailure:
+    return faults.told(
+        proven.exercise,
+        "detached",
+        f"After backward() the gradient of {name} is "
+        + ("missing." if actual is None else "zero.")
+        + " The outputs depend on it all the same.",
+    )
+
+
+def _other_gradients(proven: Proven, name: str, actual: Tensor, asked: Tensor) -> CheckFailure:
+    return fail(
+        f"The gradients of {proven.model.name} are not those of its outputs.",
+        f"Its outputs are as asked; the gradient of {name} is off by up to "
+        f"{match.difference(actual, asked):.3g}.",
+        "Leave hooks, .data and torch.no_grad() out: autograd finds the gradients by itself.",
+    )
+
+
+def _equal_gradients(actual: Tensor, asked: Tensor, *, exact: bool) -> bool:
+    """``exact`` in float64; in float32 a unit near 0 may be on the other side of a ReLU."""
+    if exact:
+        return match.difference(actual, asked) < match.EQUAL * max(1.0, asked.abs().max().item())
+    return (actual.double() - asked).norm().item() < 1e-2 * asked.norm().item() + 1e-6
+
+
+def _works_in_float64(model: Model) -> bool:
+    """Whether the model, which has been run, is of float64 now."""
+    return any(value.dtype == torch.float64 for value in model.weights().values())
+
+
+@contextmanager
+def _using(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _numbers(values: Tensor) -> str:
+    return f"{', '.join(f'{value:.3g}' for value in values[:3].tolist())} and so on"
 
 
 def _shape(shape: Sequence[int]) -> str:

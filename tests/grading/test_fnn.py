@@ -40,9 +40,13 @@ def test_learns(model: Model, grader: Grader) -> None:
 
 @pytest.mark.check("fnn.accuracy")
 def test_accuracy(
-    model: Model, mnist: Digits, grader: Grader, learned: dict[str, LearnedModel]
+    model: Model,
+    mnist: Digits,
+    grader: Grader,
+    threads: int,
+    learned: dict[str, LearnedModel],
 ) -> None:
-    learned[ID] = networks.check_accuracy(ID, model, mnist, grader.seed)
+    learned[ID] = networks.check_accuracy(ID, model, mnist, grader, threads)
 
 
 @pytest.mark.gpu

@@ -121,10 +121,10 @@ def test_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
     items = 500 + int(torch.randint(100, (), generator=generator))
     size = items // 3
     seed = 1 + int(torch.randint(1000, (), generator=generator))
-    found = Findings(NAMES)
-    first = _drawn(exercise, items, size, seed, found)
+    dataset, found = _items(generator, items), Findings(NAMES)
+    first = _drawn(exercise, dataset, size, seed, found)
     _expect_random(first, items, found)
-    again = _drawn(exercise, items, size, seed, found)
+    again = _drawn(exercise, dataset, size, seed, found)
     if set(again) != set(first):
         found.add(
             "not-reproducible",
@@ -132,24 +132,26 @@ def test_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
             f"{len(set(first) & set(again))} items were drawn both times.",
         )
     elif not found.has(*PATTERNS):
-        _expect_seeded(exercise, items, size, seed, first, found)
-    _expect_all_drawn(exercise, items, seed, found)
-    _expect_value_error(exercise, items, found)
+        _expect_seeded(exercise, dataset, size, seed, first, found)
+    _expect_all_drawn(exercise, dataset, seed, found)
+    _expect_value_error(exercise, dataset, found)
     found.expect_none()
 
 
+def _items(generator: torch.Generator, count: int) -> Batch:
+    """Small images, each filled with a number that nobody can know; item i has the label i % 10."""
+    marks = torch.randperm(1 << 20, generator=generator)[:count].float().view(-1, 1, 1, 1)
+    return marks.expand(-1, 1, 4, 4), torch.arange(count) % 10
+
+
 def _drawn(
-    exercise: ExerciseHandle, items: int, size: int, seed: int | None, found: Findings
+    exercise: ExerciseHandle, dataset: Batch, size: int, seed: int | None, found: Findings
 ) -> tuple[int, ...]:
     """The items drawn; it is told if their number, their labels or repeats are wrong."""
-    drawn = exercise.downsample(items, size, seed)
-    what = f"downsample of {items} items, size={size}, seed={seed}"
-    if drawn.length != size or len(drawn.indices) != size:
-        found.add(
-            "wrong-number-of-items",
-            f"{what}: it gives a dataset of {drawn.length} items, {len(drawn.indices)} of which "
-            "can be read.",
-        )
+    drawn = exercise.downsample(dataset, size, seed)
+    what = f"downsample of {len(dataset[1])} items, size={size}, seed={seed}"
+    if drawn.length != size:
+        found.add("wrong-number-of-items", f"{what}: it gives a dataset of {drawn.length} items.")
     different = len(set(drawn.indices))
     if different != len(drawn.indices):
         found.add("repeated-items", f"{what}: only {different} of them are different.")
@@ -194,17 +196,17 @@ def _even(places: list[int]) -> bool:
 
 def _expect_seeded(
     exercise: ExerciseHandle,
-    items: int,
+    dataset: Batch,
     size: int,
     seed: int,
     first: tuple[int, ...],
     found: Findings,
 ) -> None:
     for other in (seed + 1, seed + 2):
-        if set(_drawn(exercise, items, size, other, found)) == set(first):
+        if set(_drawn(exercise, dataset, size, other, found)) == set(first):
             found.add("seed-ignored", f"With seed={seed} and with seed={other}.")
             return
-    default, zero = (_drawn(exercise, items, size, each, found) for each in (None, 0))
+    default, zero = (_drawn(exercise, dataset, size, each, found) for each in (None, 0))
     if set(default) != set(zero):
         found.add(
             "other-default-seed",
@@ -212,19 +214,21 @@ def _expect_seeded(
         )
 
 
-def _expect_all_drawn(exercise: ExerciseHandle, items: int, seed: int, found: Findings) -> None:
+def _expect_all_drawn(exercise: ExerciseHandle, dataset: Batch, seed: int, found: Findings) -> None:
+    items = len(dataset[1])
     try:
-        _drawn(exercise, items, items, seed, found)
+        _drawn(exercise, dataset, items, seed, found)
     except SubmissionFailure as failure:
         if failure.raised != "ValueError":
             raise
         found.add("refuses-all-items", f"downsample of {items} items with size={items} raises it.")
 
 
-def _expect_value_error(exercise: ExerciseHandle, items: int, found: Findings) -> None:
+def _expect_value_error(exercise: ExerciseHandle, dataset: Batch, found: Findings) -> None:
+    items = len(dataset[1])
     what = f"downsample of {items} items, size={items + 1}"
     try:
-        drawn = exercise.downsample(items, items + 1)
+        drawn = exercise.downsample(dataset, items + 1)
     except SubmissionFailure as failure:
         if failure.raised == "ValueError":
             return

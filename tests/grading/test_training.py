@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import CheckFailure, draws, fail, match, reference, trainings
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference, trainings
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import Call, Loop, Score, Seen
@@ -64,9 +64,10 @@ def test_train(exercise: ExerciseHandle, grader: Grader) -> None:
 
 @pytest.mark.check("training.state")
 def test_state(exercise: ExerciseHandle, grader: Grader) -> None:
+    """By the weights after training a model whose gradients in eval mode are others."""
     generator = grader.generator("training.state")
-    recipe = Recipe("normed", draws.normed_weights(generator), training=False, lr=LR)
-    batches = _batches(generator)
+    weights, batches = draws.normed_weights(generator), _batches(generator)
+    recipe = Recipe("normed", weights, training=False, lr=LR)
     found, seen = [], []
     for name, given in (("train_epoch", {}), ("train", {"epochs": 2, "lr": LR})):
         call = getattr(exercise, name)
@@ -76,7 +77,7 @@ def test_state(exercise: ExerciseHandle, grader: Grader) -> None:
             found += wrong
             seen.append(f"{name}: {_what_was_seen(trained)}")
         else:
-            _expect_moved_averages(name, recipe, trained)
+            _expect_train_mode(name, call, recipe, batches, given, trained)
     if found:
         raise _named([tuple(dict.fromkeys(found))], " ".join(seen))
 
@@ -568,14 +569,25 @@ def _what_was_seen(trained: Trained) -> str:
     return "; ".join(seen) + "."
 
 
-def _expect_moved_averages(what: str, recipe: Recipe, trained: Trained) -> None:
-    """Batch normalisation moves its running averages in train mode only."""
-    came = "The model came in eval mode, as from an evaluation."
+def _expect_train_mode(
+    what: str,
+    call: Callable[..., Trained],
+    recipe: Recipe,
+    batches: Batches,
+    given: dict[str, float],
+    trained: Trained,
+) -> None:
+    """In train mode batch normalisation gives other gradients, and moves its running averages.
+
+    Raises ``Waiting`` where a model that is the same in both modes is not trained as asked either.
+    """
+    asked = _trained_by_the_reference(what, reference.normed_fnn, recipe.weights, batches)
     if loops.furthest(trained.weights, recipe.weights) == 0:
         raise fail(
             f"{what} does not train the model that it is given.",
             "Neither its weights nor the running averages of its batch normalisation changed.",
         )
+    came = "The model has batch normalisation and came in eval mode, as from an evaluation."
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     if loops.furthest(trained.weights, averages) == 0:
         raise fail(
@@ -583,3 +595,29 @@ def _expect_moved_averages(what: str, recipe: Recipe, trained: Trained) -> None:
             f"{came} The running averages of its batch normalisation are still the same.",
             "model.train() belongs at the start of every epoch.",
         )
+    if _agree(trained, asked):
+        return
+    weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
+    plain = loops.in_float64(call, replace(recipe, kind="mlp", weights=weights), batches, **given)
+    if not _agree(plain, _trained_by_the_reference(what, reference.fnn, weights, batches)):
+        raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what])
+    raise fail(
+        f"{what} leaves other weights than training in train mode does.",
+        f"{came}" + " A part of it was in eval mode." * any(trained.facts.partly),
+        "model.train() puts all layers into train mode; leave them in it until the end.",
+    )
+
+
+def _trained_by_the_reference(
+    what: str, forward: reference.Forward, weights: Mapping[str, Tensor], batches: Batches
+) -> dict[str, Tensor]:
+    if what == "train_epoch":
+        step = reference.sgd(LR)
+        return reference.train_epoch(forward, weights, batches.split(), step).weights
+    return reference.train(forward, weights, batches.split(), 2, LR)[-1].weights
+
+
+def _agree(trained: Trained, asked: Mapping[str, Tensor]) -> bool:
+    """A bias before batch normalisation has no effect, and gradients that are rounding."""
+    told = {n: v for n, v in asked.items() if n != "hidden.bias" and "running" not in n}
+    return loops.same({name: trained.weights[name] for name in told}, told)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from mnist_lab import data, kit
-from mnist_lab.diagnosis import CheckFailure
+from mnist_lab.diagnosis import CheckFailure, Waiting
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.grade import Cause, Result
 from mnist_lab.submission.client import ExerciseHandle, Submission, SubmissionFailure
@@ -41,7 +41,7 @@ def first_failure(path: Path, exercise: str, seed: int, server: Server) -> tuple
     """The first quick check of ``exercise`` that does not pass, and how it ends."""
     with Submission(path, server=server) as submission:
         for check, result in _results(submission, exercise, seed):
-            if result.outcome != "passed":
+            if result.outcome not in ("passed", "blocked"):
                 return check, result
     return "", Result("passed")
 
@@ -69,12 +69,14 @@ def _result(
             if "model" in asked:
                 given["model"] = handle.build(kit.load().exercise(check.exercise).names[0])
             if "mnist" in asked:
-                given |= {"mnist": data.load("sample"), "learned": {}}
+                given |= {"mnist": data.load("sample"), "learned": {}, "threads": 1}
             test(**{name: given[name] for name in asked})
     except CheckFailure as failure:
         return Result("failed", 0, failure.cause)
     except SubmissionFailure as failure:
         return Result(failure.outcome, 0, failure.cause)
+    except Waiting as waiting:
+        return Result("blocked", 0, Cause(f"It waits for {waiting.needed}."))
     return Result("passed")
 
 

@@ -400,7 +400,7 @@ def _measures_only(function: Callable, expected: nn.Module):
     """What ``function`` returns; it may not change the model, which arrives in train mode."""
     model = _probe_model().train()
     with_gradients = []
-    model[1].register_forward_hook(lambda *_: with_gradients.append(torch.is_grad_enabled()))
+    model[1].register_forward_hook(lambda *given: with_gradients.append(given[2].requires_grad))
     result = function(model, _loader())
     assert with_gradients
     assert not any(with_gradients)

@@ -11,36 +11,61 @@ from hypothesis import strategies as st
 from mnist_lab.submission import answers
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.client import Batches, ExerciseHandle, Recipe
-from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.given import Given
+from mnist_lab.submission.protocol import Message, WireError, encode
 
-IMAGES = torch.zeros(4, 1, 28, 28)
+IMAGES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 28, 28)
 LABELS = torch.zeros(4, dtype=torch.int64)
 RECIPE = Recipe("linear", {"linear.weight": torch.zeros(10, 784), "linear.bias": torch.zeros(10)})
 BATCHES = Batches(IMAGES, LABELS)
+
+DATASET = (IMAGES, LABELS)
 
 OPERATIONS = {
     "build": lambda exercise: exercise.build("FNN"),
     "forward": lambda exercise: exercise.build("FNN")(IMAGES),
     "gradients": lambda exercise: exercise.build("FNN").gradients(IMAGES, torch.zeros(4, 10)),
     "weights": lambda exercise: exercise.build("FNN").weights(),
-    "fit": lambda exercise: exercise.build("FNN").fit(IMAGES, LABELS, 2),
-    "learn": lambda exercise: exercise.build("FNN").learn(IMAGES, LABELS, IMAGES),
     "on_fake_device": lambda exercise: exercise.build("FNN").on_fake_device(),
     "transform": lambda exercise: exercise.test_transform()([IMAGES[0, 0]]),
     "reseeds": lambda exercise: exercise.test_transform().reseeds(IMAGES[0, 0]),
-    "downsample": lambda exercise: exercise.downsample(4, 2),
-    "make_loaders": lambda exercise: exercise.make_loaders((IMAGES, LABELS), (IMAGES, LABELS)),
+    "downsample": lambda exercise: exercise.downsample(DATASET, 2),
+    "make_loaders": lambda exercise: exercise.make_loaders(DATASET, DATASET),
     "train_epoch": lambda exercise: exercise.train_epoch(RECIPE, BATCHES),
     "train": lambda exercise: exercise.train(RECIPE, BATCHES),
     "evaluate": lambda exercise: exercise.evaluate(RECIPE, BATCHES),
     "confusion_matrix": lambda exercise: exercise.confusion_matrix(RECIPE, BATCHES),
 }
 
-SCORE = {"loss": 1.0, "accuracy": 0.5, "types": ["float", "float"]}
+
+def number(value: float) -> dict:
+    return {"is": "number", "type": "float", "value": value, "whole": False}
+
+
+def tensor(name: str) -> dict:
+    return {"is": "tensor", "type": "Tensor", "name": name, "graph": False, "dtype": "float32"}
+
+
+def parts(*values: dict) -> dict:
+    return {"is": "tuple", "type": "tuple", "parts": list(values)}
+
+
 PARAMETER = {"name": "w", "shape": [2], "dtype": "float32", "requires_grad": True}
+PAIR, BATCH = parts(number(1.0), number(0.5)), parts(tensor("images"), tensor("labels"))
+RETURNED = {
+    "train_epoch": PAIR,
+    "train": parts(PAIR, PAIR, PAIR),
+    "evaluate": PAIR,
+    "confusion_matrix": tensor("matrix"),
+    "make_loaders": parts({"is": "object", "type": "DataLoader"}, {"is": "object", "type": "x"}),
+}
+"""What a right function returns, as a guest describes it; anything will do for the others."""
+
 ANSWER = Message(
     {
         "id": 0,
+        "kept": 0,
+        "callable": True,
         "parameters": [PARAMETER],
         "buffers": [],
         "modules": ["FNN"],
@@ -48,48 +73,29 @@ ANSWER = Message(
         "made": 0,
         "requires_grad": False,
         "training_after": False,
-        "losses": [2.0, 1.0],
-        "epochs": [{"loss": 1.0, "accuracy": 0.5, "seconds": 1.0}],
-        "stopped": "",
         "shape": [4, 10],
         "device": "meta",
-        "reseeds": [],
-        "length": 2,
-        "labels_kept": True,
-        "train.batches": [1, 1],
-        "test.batches": [1, 1],
-        "batches": [4],
-        "modes": [True],
-        "grad_enabled": [True],
-        "fresh": [True],
-        "steps": 1,
-        "passes": 1,
-        "optimizers": [{"name": "SGD", "options": {"lr": 0.1, "betas": [0.9, 0.99]}}],
+        "columns": parts(tensor("items"), parts(number(0), number(0))),
+        "passes": parts(*[parts(parts(BATCH), parts(BATCH))] * 2),
         "requires_grad_after": True,
         "grad_after": True,
         "default_dtype_after": "torch.float32",
         "reseeded": False,
-        "recorded": 1,
-        "history": [SCORE],
-        "score": SCORE,
-        "type": "list",
     },
     {
         "logits": torch.zeros(4, 10),
-        "logits.0": torch.zeros(4, 10),
         "parameters.w": torch.zeros(2),
         "weights.w": torch.zeros(2),
         "weights.linear.weight": torch.zeros(10, 784),
         "weights.linear.bias": torch.zeros(10),
-        "gradients.0.linear.bias": torch.zeros(10),
-        "matrix": torch.zeros(10, 10),
+        "0.matrix": torch.zeros(10, 10),
         "images": IMAGES[:1],
-        "indices": torch.tensor([3, 1]),
-        **{f"{side}.{n}.0.images": IMAGES for side in ("train", "test") for n in (0, 1)},
-        **{f"{side}.{n}.0.labels": LABELS for side in ("train", "test") for n in (0, 1)},
+        "labels": LABELS[:1],
+        "items": IMAGES[[3, 1]],
+        **{name: torch.zeros(3, dtype=torch.uint8) for name in ("torch", "numpy", "random")},
     },
 )
-"""An answer that is right for every operation but ``gradients``."""
+"""An answer that is right for every question but that for gradients."""
 
 
 class Answering:
@@ -100,8 +106,13 @@ class Answering:
     def __init__(self, answer: Message) -> None:
         self.answer = answer
 
-    def ask(self, operation: str, request: Message, seconds: float) -> Message:
-        return Message() if operation == "load" else self.answer
+    def ask(self, operation: str, request: Message, seconds: float, given=None) -> Message:
+        if operation == "load":
+            return Message()
+        if operation != "call":
+            return self.answer
+        returned = RETURNED.get(request.fields["name"], number(0.0))
+        return Message({"returned": [returned], **self.answer.fields}, self.answer.arrays)
 
     def take_output(self) -> str:
         return ""
@@ -138,7 +149,9 @@ ARRAYS = st.sampled_from(
 @pytest.mark.parametrize("name", OPERATIONS)
 @settings(max_examples=40, deadline=None)
 @given(
-    fields=st.dictionaries(st.sampled_from([*ANSWER.fields, "error"]), JSON, max_size=3),
+    fields=st.dictionaries(
+        st.sampled_from([*ANSWER.fields, "returned", "odd", "kind", "error"]), JSON, max_size=3
+    ),
     arrays=st.dictionaries(st.sampled_from([*ANSWER.arrays]), ARRAYS, max_size=3),
     missing=st.sets(st.sampled_from([*ANSWER.fields, *ANSWER.arrays]), max_size=1),
 )
@@ -158,19 +171,101 @@ def test_a_wrong_answer_is_the_learners_failure_and_never_ours(name, fields, arr
         ("gradients", {"images": IMAGES, "parameters.w": torch.zeros(3)}),
         ("gradients", {"images": IMAGES[:2]}),
         ("transform", {"images": IMAGES}),
-        ("learn", {"logits.0": torch.zeros(4, 9)}),
-        ("downsample", {"indices": torch.zeros(2)}),
-        ("downsample", {"indices": torch.arange(3)}),
+        ("downsample", {"items": torch.zeros(2)}),
+        ("downsample", {"items": IMAGES[:3]}),
+        ("downsample", {"items": IMAGES[:2] + 0.5}),
+        ("make_loaders", {"labels": torch.tensor(1)}),
         ("train", {"weights.linear.bias": torch.zeros(9)}),
         ("train", {"weights.linear.bias": torch.zeros(10, dtype=torch.float16)}),
-        ("train", {"gradients.0.linear.bias": torch.zeros(9)}),
-        ("train", {"gradients.0.other": torch.zeros(9)}),
-        ("confusion_matrix", {"matrix": torch.full((10, 10), torch.nan)}),
+        ("confusion_matrix", {"0.matrix": torch.full((10, 10), torch.nan)}),
     ],
 )
 def test_arrays_that_can_not_be_are_refused(name, changed):
     with pytest.raises(SubmissionFailure):
         OPERATIONS[name](exercise(Message(ANSWER.fields, ANSWER.arrays | changed)))
+
+
+TREES = st.recursive(
+    st.sampled_from([number(1.0), tensor("images"), tensor("nothing"), {"is": "nothing"}, {}, 3])
+    | st.fixed_dictionaries({"is": st.text(max_size=6), "type": st.text(max_size=3)}),
+    lambda inner: st.builds(
+        lambda each, kind: {"is": kind, "type": kind, "parts": each},
+        st.lists(inner, max_size=3),
+        st.sampled_from(["list", "tuple", "dict"]),
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@settings(max_examples=40, deadline=None)
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["returned", "columns", "passes", "odd"]), TREES | st.lists(TREES)
+    )
+)
+def test_whatever_is_said_to_be_returned_is_a_failure_at_the_most(name, fields):
+    with contextlib.suppress(SubmissionFailure):
+        OPERATIONS[name](exercise(Message(ANSWER.fields | fields, ANSWER.arrays)))
+
+
+ASKED = {
+    "asks": "forward",
+    "modes": {"": True, "linear": True},
+    "grad": True,
+    "of_images": False,
+    "is_a_copy": False,
+    "ticket": 1,
+    "indices": [0, 1],
+    "optimizer": 1,
+    "name": "SGD",
+    "options": {"lr": 0.1},
+    "rates": [0.1],
+}
+SENT = {
+    "images": IMAGES.contiguous(),
+    "weights.linear.weight": torch.zeros(10, 784),
+    "weights.linear.bias": torch.zeros(10),
+    "slope": torch.ones(4, 10),
+    "gradients.linear.bias": torch.zeros(10),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    asks=st.lists(
+        st.tuples(
+            st.sampled_from(["forward", "backward", "examples", "step", "another"]),
+            st.dictionaries(st.sampled_from([*ASKED]), JSON, max_size=2),
+            st.dictionaries(st.sampled_from([*SENT]), ARRAYS, max_size=2),
+            st.sets(st.sampled_from([*ASKED, *SENT]), max_size=1),
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_a_guest_asks_it_gets_an_answer_or_is_refused(asks):
+    given = Given(RECIPE, BATCHES)
+    for what, fields, arrays, missing in asks:
+        told = {**ASKED, "asks": what, **fields}
+        asked = Message(
+            {k: v for k, v in told.items() if k not in missing},
+            {k: v.clone() for k, v in (SENT | arrays).items() if k not in missing},
+        )
+        try:
+            answer = given.answer(asked)
+        except WireError:
+            continue
+        assert answer is None or isinstance(answer, Message)
+        if answer is not None:
+            encode(answer)
+
+
+def test_a_right_question_gets_the_numbers_of_the_model():
+    given = Given(RECIPE, BATCHES)
+    answer = given.answer(Message(ASKED, {k: v.clone() for k, v in SENT.items()}))
+    assert torch.equal(answer.arrays["outputs"], torch.zeros(4, 10))
+    back = given.answer(Message({**ASKED, "asks": "backward"}, SENT))
+    assert torch.equal(back.arrays["weights.linear.bias"], torch.full((10,), 4.0))
 
 
 def test_text_of_a_learner_can_not_steer_a_terminal():

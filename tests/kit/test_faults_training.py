@@ -180,8 +180,8 @@ class Replaying:
             Facts(
                 batches=(),
                 modes=(True,),
+                partly=(False,),
                 grad_enabled=(),
-                fresh=(),
                 steps=0,
                 passes=len(after.epochs),
                 optimizers=(OptimizerUsed(used.kind, {"lr": used.lr, **all_settings(used)}),),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import socket
 import subprocess
 import textwrap
@@ -113,9 +112,9 @@ def target(request, tmp_path_factory):
                 "{pid}": str(os.getpid()),
                 "{secret}": str(secret),
                 "{neighbour}": str(neighbour),
+                "{gradescope}": str(tmp_path_factory.mktemp("gradescope") / "autograder"),
             }
             yield Target(server, near)
-    shutil.rmtree("/tmp/redteam-autograder", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -39,9 +39,14 @@ __all__ = [
     "variables",
 ]
 
-NEEDED = ("__init__", "augment", "chance", "cuda", "data", "training", "writing")
-"""What a worker imports of the kit besides the package ``submission``. Neither ``models`` nor
-``fast``, which are the solutions in other words."""
+NEEDED = {
+    "": ("__init__",),
+    "submission": ("__init__", "protocol", "server", "snapshot", "spawned"),
+    "submission/guest": None,
+    "submission/sandbox": None,
+}
+"""What of the kit is beside a learner's code, folder by folder: these modules, or all. None of it
+solves an exercise."""
 
 IMPORTED = ("torch", "torchvision", "numpy", "PIL")
 VARIABLES = (
@@ -98,7 +103,7 @@ def copy_of_the_kit() -> Path:
 def copy_kit(folder: Path) -> None:
     """Put the part of the kit that workers need into ``folder``."""
     package = Path(__file__).parents[2]
-    for part, names in (("", NEEDED), ("submission", None), ("submission/sandbox", None)):
+    for part, names in NEEDED.items():
         target = folder / "mnist_lab" / part
         target.mkdir()
         for file in (package / part).glob("*.py"):

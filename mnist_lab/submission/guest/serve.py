@@ -1,7 +1,4 @@
-"""The process that runs one file of a learner: it answers requests with arrays.
-
-It holds no label of the test set, no expected value and no point, and imports nothing that does.
-"""
+"""The guest: one file of a learner, and a loop that answers the grader's questions about it."""
 
 from __future__ import annotations
 
@@ -10,23 +7,26 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
 
 import torch
 
-from mnist_lab.submission.operations import OPERATIONS
+from mnist_lab.submission.guest import calls, given, networks
+from mnist_lab.submission.guest.errors import report
+from mnist_lab.submission.guest.learner import Learner
 from mnist_lab.submission.protocol import Message, encode, read
-from mnist_lab.submission.reports import report
-from mnist_lab.submission.sandbox import enclosure, walls
-from mnist_lab.submission.workbench import Workbench
 
-__all__ = ["answer", "main", "serve"]
+__all__ = ["answer", "serve"]
+
+OPERATIONS: dict[str, Callable[[Learner, Message], Message]] = {
+    name: getattr(module, name) for module in (calls, networks) for name in module.__all__
+}
 
 
 def serve(channel: socket.socket) -> None:
-    """Answer requests until the other side hangs up.
+    """Answer questions until the other side hangs up.
 
     Standard output and error are the learner's. ``SIGUSR1`` writes to the latter the line that is
     running, even if that is inside a library.
@@ -37,47 +37,42 @@ def serve(channel: socket.socket) -> None:
     sys.stdout, sys.stderr = _writer(1), _writer(2)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
     channel.sendall(encode(Message({"ready": True, "folder": os.getcwd()})))
-    bench, requests = Workbench(), channel.makefile("rb")
+    learner, messages = Learner(), channel.makefile("rb")
 
     def receive(size: int) -> bytes:
-        received = requests.read(size)
+        received = messages.read(size)
         if len(received) < size:
             raise EOFError
         return received
 
+    def ask(message: Message) -> Message:
+        channel.sendall(encode(message))
+        return Message() if message.fields["asks"] == "step" else read(receive)
+
     while True:
         try:
-            request = read(receive)
+            question = read(receive)
         except EOFError:
             return
-        reply = answer(bench, request)
+        reply = answer(learner, question, ask)
         sys.stdout.flush()
         channel.sendall(reply)
 
 
-def answer(bench: Workbench, request: Message) -> bytes:
-    """The encoded answer to ``request``, whatever the learner's code raises."""
-    turn: dict[str, Any] = {"turn": request.fields["turn"]}
-    operation = request.fields["operation"]
+def answer(learner: Learner, question: Message, ask: Callable[[Message], Message]) -> bytes:
+    """The encoded answer to ``question``, whatever the learner's code raises.
+
+    ``ask`` puts a question to the grader meanwhile, for what was given to the learner's code.
+    """
+    turn: dict[str, Any] = {"turn": question.fields["turn"]}
+    operation = question.fields["operation"]
     settings = nullcontext() if operation == "load" else _same_settings()
     try:
-        with settings:
-            done = OPERATIONS[operation](bench, request)
+        with settings, given.asking(lambda m: ask(Message({**m.fields, **turn}, m.arrays))):
+            done = OPERATIONS[operation](learner, question)
         return encode(Message({**done.fields, **turn}, done.arrays))
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the learner's as well.
-        return encode(Message({**turn, "error": report(error, bench.path)}))
-
-
-def main() -> None:
-    """Serve one learner's file from a fresh process; the arguments are the channel's descriptor
-    and an empty folder.
-    """
-    enclosure.only_what_is_needed()
-    channel, scratch = int(sys.argv[1]), sys.argv[2]
-    if os.name == "posix":
-        walls.seal(scratch, channel, private=False, count_processes=False)
-    os.chdir(scratch)
-    serve(socket.socket(fileno=channel))
+        return encode(Message({**turn, "error": report(error, learner.path)}))
 
 
 @contextmanager
@@ -99,7 +94,3 @@ def _writer(descriptor: int) -> TextIO:
     return open(
         descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
     )
-
-
-if __name__ == "__main__":
-    main()

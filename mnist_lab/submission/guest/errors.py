@@ -6,8 +6,8 @@ import os
 import traceback
 from pathlib import Path
 
+from mnist_lab.submission.guest.learner import ReturnedError
 from mnist_lab.submission.protocol import WireError
-from mnist_lab.submission.workbench import ReturnedError
 
 __all__ = ["report"]
 

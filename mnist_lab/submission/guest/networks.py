@@ -1,4 +1,4 @@
-"""What is asked of a learner's model: build, describe, forward, gradients, training steps."""
+"""Questions about a learner's network: make one, set its weights, compute outputs and gradients."""
 
 from __future__ import annotations
 
@@ -13,43 +13,23 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
-from torch.nn import functional as F
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mnist_lab import training
-from mnist_lab.data import Digits, Split
-from mnist_lab.submission import augmented
+from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
+from mnist_lab.submission.guest.values import a_tensor, shape_of, type_of
 from mnist_lab.submission.protocol import DTYPES, Message
-from mnist_lab.submission.workbench import (
-    ReturnedError,
-    Workbench,
-    a_tensor,
-    seed_all,
-    shape_of,
-    type_of,
-)
 
-__all__ = [
-    "build",
-    "cast",
-    "fit",
-    "forward",
-    "gradients",
-    "learn",
-    "on_fake_device",
-    "set_weights",
-    "weights",
-]
+__all__ = ["build", "cast", "forward", "gradients", "on_fake_device", "set_weights", "weights"]
 
 
-def build(bench: Workbench, request: Message) -> Message:
+def build(learner: Learner, question: Message) -> Message:
     """An instance of a class of models; lazy layers get their sizes from two blank images."""
-    name = request.fields["name"]
-    make = bench.named(name)
-    seed_all(request.fields["seed"])
+    name = question.fields["name"]
+    make = learner.named(name)
+    seed_all(question.fields["seed"])
     model = make()
     if not isinstance(model, nn.Module):
         raise ReturnedError(
@@ -62,45 +42,47 @@ def build(bench: Workbench, request: Message) -> Message:
         with torch.no_grad():
             model.eval()(torch.zeros(2, 1, 28, 28))
         model.train(mode)
-    described = {
-        "id": bench.keep(model),
+    told = {
+        "id": learner.keep(model),
         "parameters": [_described(*named) for named in model.named_parameters()],
         "buffers": [_described(*named) for named in model.named_buffers()],
         "modules": [type_of(module) for module in model.modules()][:1000],
         "unregistered": list(_unregistered(model))[:100],
     }
-    return Message(described)
+    return Message(told)
 
 
-def weights(bench: Workbench, request: Message) -> Message:
+def weights(learner: Learner, question: Message) -> Message:
     """Parameters and buffers."""
-    model = _model(bench, request)
+    model = _model(learner, question)
     named = [*model.named_parameters(), *model.named_buffers()]
     return Message({}, {f"weights.{name}": value for name, value in named})
 
 
-def set_weights(bench: Workbench, request: Message) -> Message:
+def set_weights(learner: Learner, question: Message) -> Message:
     """Overwrite parameters and buffers."""
-    model = _model(bench, request)
+    model = _model(learner, question)
     named = dict([*model.named_parameters(), *model.named_buffers()])
     with torch.no_grad():
-        for name, value in request.arrays.items():
+        for name, value in question.arrays.items():
             named[name.removeprefix("weights.")].copy_(value)
     return Message()
 
 
-def cast(bench: Workbench, request: Message) -> Message:
+def cast(learner: Learner, question: Message) -> Message:
     """Make floating-point weights of another dtype."""
-    _model(bench, request).to(DTYPES[request.fields["dtype"]])
+    _model(learner, question).to(DTYPES[question.fields["dtype"]])
     return Message()
 
 
-def forward(bench: Workbench, request: Message) -> Message:
-    """Logits of images; where they were computed is as asked, the answer is from the CPU."""
-    model, fields = _model(bench, request), request.fields
-    sent = request.arrays["images"].clone()
+def forward(learner: Learner, question: Message) -> Message:
+    """Logits of images; where they were computed is as asked, the answer is from the CPU.
+
+    The images are sent back too where it is asked for, as the call has left them.
+    """
+    model, fields = _model(learner, question), question.fields
     with _moved(model, fields["device"]):
-        images = request.arrays["images"].to(fields["device"])
+        images = question.arrays["images"].to(fields["device"])
         model.train(fields["training"])
         with torch.set_grad_enabled(fields["grad"]), _counting() as made:
             logits = a_tensor(model(images), type(model).__name__)
@@ -109,18 +91,18 @@ def forward(bench: Workbench, request: Message) -> Message:
         "training_after": model.training,
         "made": len(made),
     }
-    changed = {} if torch.equal(images.cpu(), sent) else {"images": images}
-    return Message(found, {"logits": logits, **changed})
+    after = {"images": images} if fields["images_after"] else {}
+    return Message(found, {"logits": logits, **after})
 
 
-def gradients(bench: Workbench, request: Message) -> Message:
+def gradients(learner: Learner, question: Message) -> Message:
     """Gradients of the cotangent's product with the logits."""
-    model, fields = _model(bench, request), request.fields
+    model, fields = _model(learner, question), question.fields
     with _moved(model, fields["device"]):
-        images = request.arrays["images"].to(fields["device"]).requires_grad_()
+        images = question.arrays["images"].to(fields["device"]).requires_grad_()
         model.train(fields["training"]).zero_grad()
         logits = a_tensor(model(images), type(model).__name__)
-        cotangent = request.arrays["cotangent"].to(logits.device, logits.dtype)
+        cotangent = question.arrays["cotangent"].to(logits.device, logits.dtype)
         if logits.shape != cotangent.shape:
             raise ReturnedError(
                 f"{type(model).__name__} gave {shape_of(logits)} for images {shape_of(images)}, "
@@ -137,62 +119,18 @@ def gradients(bench: Workbench, request: Message) -> Message:
             if parameter.grad is not None
         }
         model.zero_grad()
+    found["logits"] = logits
     return Message({}, found if images.grad is None else found | {"images": images.grad})
 
 
-def fit(bench: Workbench, request: Message) -> Message:
-    """Steps of Adam on one batch, none after the loss is below ``until``; the loss before each."""
-    model, fields = _model(bench, request), request.fields
-    losses = []
-    with _moved(model, fields["device"]):
-        images, labels = (request.arrays[key].to(fields["device"]) for key in ("images", "labels"))
-        optimizer = training.adam(list(model.parameters()), fields["lr"])
-        model.train()
-        for _ in range(fields["steps"]):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(a_tensor(model(images), type(model).__name__), labels)
-            losses.append(loss.item())
-            if losses[-1] < fields["until"]:
-                break
-            loss.backward()
-            optimizer.step()
-    return Message({"losses": losses})
-
-
-def learn(bench: Workbench, request: Message) -> Message:
-    """The lab's own training, with logits of the test images after each epoch."""
-    model, fields, arrays = _model(bench, request), request.fields, request.arrays
-    unknown = torch.zeros(len(arrays["test_images"]), dtype=torch.int64)
-    test = Split(arrays["test_images"], unknown)
-    settings = training.Settings(
-        epochs=fields["epochs"], seed=fields["seed"], device=fields["device"]
-    )
-    logits: list[Tensor] = []
-
-    class Predict(training.Watch):
-        def finished(self, name: str, number: int, epoch: training.Epoch) -> None:
-            logits.append(training.predict(model, test, fields["device"]))
-
-    digits = Digits(Split(arrays["images"], arrays["labels"]), test, "mnist", fields["seed"])
-    made = augmented.made(digits.train.images, digits.train.labels, settings)
-    history = training.train(model, digits, settings, watch=Predict(), made=made)
-    model.to("cpu")
-    epochs = [
-        {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "seconds": epoch.seconds}
-        for epoch in history.epochs
-    ]
-    found = {f"logits.{index}": value for index, value in enumerate(logits)}
-    return Message({"epochs": epochs, "stopped": history.stopped}, found)
-
-
-def on_fake_device(bench: Workbench, request: Message) -> Message:
+def on_fake_device(learner: Learner, question: Message) -> Message:
     """A forward pass on a device that has shapes and no numbers; where it goes is ``unknown`` if
     the learner's code looks at numbers.
     """
-    model = _model(bench, request)
+    model = _model(learner, question)
     model.eval()
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    images = torch.zeros(request.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
+    images = torch.zeros(question.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
     state = {name: value.to("meta") for name, value in model.state_dict().items()}
     with torch.no_grad():
         try:
@@ -262,8 +200,8 @@ def _counting() -> Iterator[list[str]]:
         handle.remove()
 
 
-def _model(bench: Workbench, request: Message) -> nn.Module:
-    return bench.objects[request.fields["id"]]
+def _model(learner: Learner, question: Message) -> nn.Module:
+    return learner.objects[question.fields["id"]]
 
 
 @contextmanager

@@ -1,0 +1,330 @@
+"""The models and loaders that a learner's loop is given, on the grader's side of the wall.
+
+The guest sends what its model was called with: the mode, whether a gradient is wished for, the
+images, the present weights. What the model computes is computed here, so whoever says that it is in
+eval mode gets the numbers of eval mode. Nothing that the guest says earns a point; what it asked
+for is noted, to explain results that are wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mnist_lab.submission import answers
+from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Watched
+from mnist_lab.submission.protocol import Message, WireError
+
+__all__ = ["LOSSES", "Given"]
+
+MAX_EVENTS, MAX_STEPS, MAX_RECORDED, MAX_STATES, MAX_RATES = 10_000, 1_000, 24, 40, 100
+"""What is noted of a call: events, steps, passes and steps whose tensors are kept, weights that are
+kept, learning rates of a step."""
+
+MAX_ASKED, MAX_KEPT = 1 << 21, 1 << 25
+"""Pixels that a model is asked about at a time, and numbers that are kept of passes that wait for a
+backward pass: beyond that the oldest are forgotten."""
+
+RAISED = (IndexError, TypeError, ValueError, RuntimeError)
+"""What PyTorch raises of a model that is called with something odd."""
+
+LOSSES: dict[str, dict[str, float]] = {"cross_entropy": {}, "smoothed": {"label_smoothing": 0.1}}
+"""Settings of ``nn.CrossEntropyLoss`` by the names that recipes have for it."""
+
+
+class Linear(nn.Module):
+    """Flatten and one linear layer."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.linear = _linear(weights["linear.weight"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.flatten(1))
+
+
+class MLP(nn.Module):
+    """Flatten, a linear layer, ReLU, a linear layer."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.hidden = _linear(weights["hidden.weight"])
+        self.output = _linear(weights["output.weight"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.output(self.hidden(images.flatten(1)).relu())
+
+
+class Normed(nn.Module):
+    """As ``MLP`` with batch normalisation before the ReLU: train and eval mode differ."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.hidden = _linear(weights["hidden.weight"])
+        self.norm = nn.BatchNorm1d(len(weights["hidden.weight"]))
+        self.output = _linear(weights["output.weight"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.output(self.norm(self.hidden(images.flatten(1))).relu())
+
+
+class Scripted(nn.Module):
+    """Answers image i, whose first pixel is i, with row i of a table, plus an offset."""
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.table: Tensor
+        self.register_buffer("table", torch.empty_like(weights["table"]))
+        self.offset = nn.Parameter(torch.zeros(weights["table"].shape[1]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.table[images[:, 0, 0, 0].round().long()] + self.offset
+
+
+MODELS: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
+    "linear": Linear,
+    "mlp": MLP,
+    "normed": Normed,
+    "scripted": Scripted,
+}
+
+
+@dataclass
+class _Graph:
+    """A forward pass that a gradient was wished of."""
+
+    inputs: dict[str, Tensor]
+    outputs: Tensor
+    is_a_copys: bool
+    size: int
+
+
+class Given:
+    """What one call of a learner's code is given, and all that it asks of it.
+
+    The model is the recipe's; ``batches`` what the loader hands out.
+    """
+
+    def __init__(self, recipe: Recipe, batches: Batches) -> None:
+        self._recipe, self._batches = recipe, batches
+        self._model = MODELS[recipe.kind](recipe.weights)
+        dtype = next(v.dtype for v in recipe.weights.values() if v.is_floating_point())
+        missing, unexpected = self._model.to(dtype).load_state_dict(
+            dict(recipe.weights), strict=False
+        )
+        if unexpected or set(missing) - {"norm.num_batches_tracked", "offset"}:
+            raise ValueError(f"a {recipe.kind} model has no {unexpected}, and needs {missing}")
+        self._modules = dict(self._model.named_modules())
+        self._shapes = {name: value.shape for name, value in self._model.state_dict().items()}
+        self._graphs: dict[int, _Graph] = {}
+        self._tickets = 0
+        self._events: list[str] = []
+        self._sizes: list[int] = []
+        self._modes: list[bool] = []
+        self._partly: list[bool] = []
+        self._wishes: list[bool] = []
+        self._inputs: list[Tensor] = []
+        self._states: list[dict[str, Tensor]] = []
+        self._slopes: list[Tensor] = []
+        self._gradients: list[dict[str, Tensor]] = []
+        self._rates: list[tuple[float, ...]] = []
+        self._optimizers: dict[int, OptimizerUsed] = {}
+        self._steps = self._passes = 0
+
+    def described(self, device: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+        """The model and the loader as arguments of a call, and the arrays that they need."""
+        layers = [
+            [name, type(module).__name__, _sizes(module)]
+            for name, module in self._model.named_children()
+        ]
+        parameters = [name for name, _ in self._model.named_parameters()]
+        model = {
+            "is": "model",
+            "fields": {
+                "layers": layers,
+                "parameters": parameters,
+                "training": self._recipe.training,
+                "device": device,
+            },
+        }
+        loader = {
+            "is": "loader",
+            "fields": {"size": len(self._batches.labels), "batch_size": self._batches.batch_size},
+        }
+        state = self._model.state_dict()
+        return model, loader, {f"weights.{name}": value for name, value in state.items()}
+
+    def answer(self, asked: Message) -> Message | None:
+        """The answer to a question of the guest's, if it waits for one. What PyTorch raises is
+        raised in the guest.
+
+        Raises ``WireError`` for what is no question.
+        """
+        operations: dict[str, Callable[[Message], Message | None]] = {
+            "forward": self._forward,
+            "backward": self._backward,
+            "examples": self._examples,
+            "step": self._step,
+        }
+        operation = operations.get(answers.field(asked, "asks", str))
+        if operation is None:
+            raise WireError("it asks for something that was not given")
+        try:
+            return operation(asked)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            kind = next(known for known in RAISED if isinstance(error, known))
+            return Message({"raises": kind.__name__, "says": str(error)[:1000]})
+
+    def _forward(self, asked: Message) -> Message:
+        images, sent = answers.array(asked, "images"), answers.under(asked, "weights.")
+        modes = answers.field(asked, "modes", dict)
+        wish = answers.field(asked, "grad", bool)
+        if {name: value.shape for name, value in sent.items()} != self._shapes:
+            raise WireError("it asks about another model")
+        if images.numel() > MAX_ASKED:
+            raise WireError("it asks about too many images at once")
+        for name, module in self._modules.items():
+            module.training = answers.of(modes.get(name), bool, "a mode")
+        is_a_copys = answers.field(asked, "is_a_copy", bool)
+        if not is_a_copys:
+            self._note_pass(images, sent, modes, wish)
+        buffers = dict(self._model.named_buffers())
+        before = {name: sent[name].clone() for name in buffers}
+        inputs = {f"weights.{name}": v for name, v in sent.items() if name not in buffers}
+        if answers.field(asked, "of_images", bool):
+            inputs["images"] = images
+        with torch.set_grad_enabled(wish):
+            for value in inputs.values():
+                value.requires_grad_(wish)
+            outputs = functional_call(self._model, sent, (images,))
+            if wish and self._recipe.with_gradient is not None:
+                outputs = outputs + self._recipe.with_gradient.to(outputs.dtype)
+        self._tickets += 1
+        if wish:
+            self._keep(_Graph(inputs, outputs, is_a_copys, images.numel()))
+        moved = {
+            f"buffers.{name}": sent[name]
+            for name, value in before.items()
+            if not torch.equal(value, sent[name])
+        }
+        return Message({"ticket": self._tickets}, {"outputs": outputs, **moved})
+
+    def _keep(self, graph: _Graph) -> None:
+        self._graphs[self._tickets] = graph
+        weights = sum(value.numel() for value in self._recipe.weights.values())
+        while sum(each.size + weights for each in self._graphs.values()) > MAX_KEPT:
+            del self._graphs[next(iter(self._graphs))]
+
+    def _backward(self, asked: Message) -> Message:
+        graph = self._graphs.get(answers.field(asked, "ticket", int))
+        slope = answers.array(asked, "slope")
+        if graph is None:
+            raise RuntimeError("The graph of this forward pass is not kept any more.")
+        if slope.shape != graph.outputs.shape:
+            raise WireError("a slope of another shape than the outputs")
+        if not graph.is_a_copys:
+            self._note("b")
+            if len(self._slopes) < MAX_RECORDED:
+                self._slopes.append(slope)
+        inputs = list(graph.inputs.values())
+        # Of a number: what PyTorch does for a tensor's slope it imports SymPy for.
+        product = (graph.outputs * slope).sum()
+        found = torch.autograd.grad(product, inputs, retain_graph=True, allow_unused=True)
+        pairs = zip(graph.inputs, found, strict=True)
+        return Message({}, {name: value for name, value in pairs if value is not None})
+
+    def _examples(self, asked: Message) -> Message:
+        indices = answers.many(asked, "indices", int)
+        if len(indices) > len(self._batches.labels):
+            raise WireError("it asks for more examples than there are")
+        if not all(0 <= index < len(self._batches.labels) for index in indices):
+            raise IndexError("There is no such example.")
+        self._passes += 0 in indices
+        chosen = torch.tensor(indices, dtype=torch.int64)
+        return Message(
+            {}, {"images": self._batches.images[chosen], "labels": self._batches.labels[chosen]}
+        )
+
+    def _step(self, asked: Message) -> None:
+        number = answers.field(asked, "optimizer", int)
+        self._steps += 1
+        self._note("s")
+        if len(self._rates) < MAX_STEPS:
+            self._rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
+        if number not in self._optimizers and len(self._optimizers) < MAX_RECORDED:
+            self._optimizers[number] = answers.optimizer(asked)
+        if len(self._gradients) < MAX_RECORDED:
+            found = answers.under(asked, "gradients.")
+            if any(self._shapes.get(name) != value.shape for name, value in found.items()):
+                raise WireError("gradients of no parameters")
+            self._gradients.append({k: v for k, v in found.items() if k in self._recipe.weights})
+
+    def _note(self, event: str) -> None:
+        if len(self._events) < MAX_EVENTS:
+            self._events.append(event)
+
+    def _note_pass(
+        self, images: Tensor, sent: Mapping[str, Tensor], modes: Mapping[str, bool], wish: bool
+    ) -> None:
+        if len(self._sizes) >= MAX_EVENTS or not images.dim():
+            return
+        self._note("f")
+        self._sizes.append(len(images))
+        self._modes.append(modes[""])
+        self._partly.append(len(set(modes.values())) > 1)
+        self._wishes.append(wish)
+        if len(self._inputs) < MAX_RECORDED:
+            self._inputs.append(images.detach().clone())
+        if len(self._states) < MAX_STATES:
+            now = {name: sent[name] for name, _ in self._model.named_parameters()}
+            last = self._states[-1] if self._states else {}
+            if not last or any(not torch.equal(last[name], v) for name, v in now.items()):
+                self._states.append({name: value.detach().clone() for name, value in now.items()})
+
+    def facts(self, left: Message) -> Facts:
+        """What was seen, and what the guest says of how the call ``left`` things."""
+        return Facts(
+            batches=tuple(self._sizes),
+            modes=tuple(self._modes),
+            partly=tuple(self._partly),
+            grad_enabled=tuple(self._wishes),
+            steps=self._steps,
+            passes=self._passes,
+            optimizers=tuple(self._optimizers.values()),
+            training_after=answers.field(left, "training_after", bool),
+            requires_grad_after=answers.field(left, "requires_grad_after", bool),
+            grad_after=answers.field(left, "grad_after", bool),
+            default_dtype_after=answers.field(left, "default_dtype_after", str),
+            reseeded=answers.field(left, "reseeded", bool),
+        )
+
+    def gradients(self) -> tuple[dict[str, Tensor], ...]:
+        """Those that each of the first optimizer's steps found."""
+        return tuple(self._gradients)
+
+    def watched(self) -> Watched:
+        """How a training went."""
+        return Watched(
+            "".join(self._events),
+            tuple(self._states),
+            tuple(self._inputs),
+            tuple(self._slopes),
+            tuple(self._rates),
+        )
+
+
+def _linear(weight: Tensor) -> nn.Linear:
+    return nn.Linear(weight.shape[1], weight.shape[0])
+
+
+def _sizes(layer: nn.Module) -> list[int]:
+    """With which a layer of its class is made."""
+    if isinstance(layer, nn.Linear):
+        return [layer.in_features, layer.out_features]
+    assert isinstance(layer, nn.BatchNorm1d)
+    return [layer.num_features]

@@ -1,0 +1,177 @@
+"""Questions about a learner's functions: import their file, find a name, call it, go through what
+it returned.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mnist_lab.submission.guest import given
+from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
+from mnist_lab.submission.guest.values import Described, a_tensor, parts_of, type_of
+from mnist_lab.submission.protocol import Message
+
+__all__ = ["apply", "batches", "call", "items", "load", "locate", "random_states"]
+
+
+def load(learner: Learner, question: Message) -> Message:
+    """Import the learner's file under its plain name; helpers beside it can be imported too."""
+    sent = "folder" in question.fields
+    learner.path = _written(question) if sent else Path(question.fields["path"])
+    folder = str(learner.path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # Last, so that nothing of the learner's hides a library.
+    spec = importlib.util.spec_from_file_location(learner.path.stem, learner.path)
+    assert spec is not None
+    assert spec.loader is not None
+    learner.module = importlib.util.module_from_spec(spec)
+    sys.modules[learner.path.stem] = learner.module
+    spec.loader.exec_module(learner.module)
+    return Message()
+
+
+def locate(learner: Learner, question: Message) -> Message:
+    """The line at which a name is defined: of a class the one of its ``forward``; 0 if unknown."""
+    found = getattr(learner.module, question.fields["name"], None)
+    if isinstance(found, type):
+        found = vars(found).get("forward", vars(found).get("__init__"))
+    code = getattr(inspect.unwrap(found), "__code__", None) if callable(found) else None
+    if code is None or Path(code.co_filename) != learner.path:
+        return Message({"line": 0})
+    return Message({"line": code.co_firstlineno})
+
+
+def call(learner: Learner, question: Message) -> Message:
+    """Call a function of the learner's, ``calls`` times with the same arguments.
+
+    Without an explicit ``seed`` the random numbers go on. What each call returned is described, and
+    ``kept`` is the number under which the last is found again.
+    """
+    fields = question.fields
+    function = learner.named(fields["name"])
+    lent = given.Lent(question)
+    if fields["seed"] is not None:
+        seed_all(fields["seed"])
+    returned: list[Any] = []
+    with lent.watched():
+        returned = [function(*lent.arguments, **fields["options"]) for _ in range(fields["calls"])]
+    left = lent.left_behind()
+    told = [Described(value) for value in returned]
+    arrays = dict(left.arrays)
+    for number, one in enumerate(told):
+        arrays |= {f"{number}.{name}": value for name, value in one.arrays.items()}
+    return Message(
+        {
+            **left.fields,
+            "returned": [one.tree for one in told],
+            "callable": callable(returned[-1]),
+            "kept": learner.keep(returned[-1]),
+        },
+        arrays,
+    )
+
+
+def items(learner: Learner, question: Message) -> Message:
+    """All items of something that has a length and is indexed by position, as two columns; or the
+    first that is no pair, as ``odd``.
+    """
+    dataset = learner.objects[question.fields["id"]]
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise ReturnedError(
+            f"{question.fields['name']} gave a {type_of(dataset)}, not a dataset with a length and "
+            "items."
+        )
+    pairs = [dataset[index] for index in range(len(dataset))]
+    columns: tuple[list[Any], list[Any]] = [], []
+    for pair in pairs:
+        parts = parts_of(pair)
+        if parts is None or len(parts) != 2:
+            odd = Described(pair)
+            return Message({"odd": odd.tree}, odd.arrays)
+        for column, part in zip(columns, parts, strict=True):
+            column.append(part)
+    told = Described([_stacked(columns[0]), columns[1]])
+    return Message({"columns": told.tree}, told.arrays)
+
+
+def batches(learner: Learner, question: Message) -> Message:
+    """All batches of some passes through each of several loaders."""
+    loaders = learner.objects[question.fields["id"]]
+    told = Described(
+        [[list(loader) for loader in loaders] for _ in range(question.fields["passes"])]
+    )
+    return Message({"passes": told.tree}, told.arrays)
+
+
+def apply(learner: Learner, question: Message) -> Message:
+    """Images, each put through a transform some times after seeding once."""
+    transform, fields = learner.objects[question.fields["id"]], question.fields
+    if fields["seed"] is not None:
+        seed_all(fields["seed"])
+    pictures = [question.arrays[f"images.{index}"] for index in range(fields["images"])]
+    results = [
+        transform(Image.fromarray(picture.numpy(), mode="L"))
+        for picture in pictures
+        for _ in range(fields["repeats"])
+    ]
+    kind = next((type_of(each) for each in results if not isinstance(each, Tensor)), "")
+    made = [_pixels(each) for each in results]
+    shapes, dtypes = {tuple(one.shape) for one in made}, {one.dtype for one in made}
+    if len(shapes) > 1 or len(dtypes) > 1:
+        raise ReturnedError(
+            f"The transform gave images of different shapes or dtypes: "
+            f"{', '.join(map(str, [*shapes, *dtypes][:4]))}."
+        )
+    return Message({"kind": kind}, {"images": torch.stack(made)})
+
+
+def random_states(learner: Learner, question: Message) -> Message:
+    """The next numbers of the global generators, from which nothing is drawn."""
+    numpy_state = np.random.get_state(legacy=False)
+    states = {
+        "torch": torch.default_generator.get_state().numpy().tobytes(),
+        "numpy": repr(numpy_state["state"]["pos"]).encode() + numpy_state["state"]["key"].tobytes(),
+        "random": repr(random.getstate()).encode(),
+    }
+    return Message(
+        {}, {name: torch.frombuffer(bytearray(s), dtype=torch.uint8) for name, s in states.items()}
+    )
+
+
+def _stacked(images: list[Any]) -> Any:
+    """Images as one tensor, where they are tensors of one shape and dtype."""
+    if {type(image) for image in images} != {Tensor}:
+        return images
+    alike = len({(image.shape, image.dtype) for image in images}) == 1
+    return torch.stack(images) if alike else images
+
+
+def _pixels(result: Any) -> Tensor:
+    """A picture, an array or a tensor as a tensor."""
+    if isinstance(result, Image.Image):
+        result = np.array(result)
+    told = Described(result)
+    if told.tree["is"] not in ("tensor", "array"):
+        return a_tensor(result, "The transform")
+    (pixels,) = told.arrays.values()
+    return pixels
+
+
+def _written(question: Message) -> Path:
+    """The learner's file, after all that were sent are written."""
+    folder = Path(question.fields["folder"])
+    for name, content in question.arrays.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.numpy().tobytes())
+    return folder / str(question.fields["file"])

@@ -1,0 +1,254 @@
+"""What a learner's function is given: models, loaders, losses, optimizers and datasets.
+
+Parameters are here and are real. What a model computes from them, the batches of a loader, and
+gradients come from the grader, who is told in which mode the model is and with which weights.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mnist_lab.submission.protocol import Message
+
+__all__ = ["Lent", "asking"]
+
+_asks: list[Callable[[Message], Message]] = []
+
+
+@contextmanager
+def asking(ask: Callable[[Message], Message]) -> Iterator[None]:
+    """What was given can be used inside: ``ask`` puts its questions to the grader."""
+    _asks.append(ask)
+    try:
+        yield
+    finally:
+        _asks.pop()
+
+
+def _ask(what: str, fields: Mapping[str, Any], arrays: Mapping[str, Tensor] = {}) -> Message:
+    """The grader's answer; what PyTorch raised there is raised here. To a step there is none."""
+    if not _asks:
+        raise RuntimeError("This belongs to a call that is over.")
+    reply = _asks[-1](Message({"asks": what, **fields}, arrays))
+    if "raises" in reply.fields:
+        raise getattr(builtins, reply.fields["raises"])(reply.fields["says"])
+    return reply
+
+
+class Model(nn.Module):
+    """A model with the layers and weights that were sent. What they compute is not here."""
+
+    def __init__(self, layers: Sequence[Sequence[Any]], weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        for name, kind, sizes in layers:
+            self.add_module(name, getattr(nn, kind)(*sizes))
+        floats = [value for value in weights.values() if value.is_floating_point()]
+        self.to(floats[0].dtype)
+        with torch.no_grad():
+            for name, value in weights.items():
+                layer, _, own = name.rpartition(".")
+                if layer:
+                    getattr(self.get_submodule(layer), own).copy_(value)
+                elif value.requires_grad:
+                    self.register_parameter(own, nn.Parameter(value))
+                else:
+                    self.register_buffer(own, value)
+        self._is_a_copy = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        wish = torch.is_grad_enabled() and any(t.requires_grad for t in (images, *tensors.values()))
+        return _Forward.apply(self, list(tensors), wish, {}, images, *tensors.values())
+
+    def __deepcopy__(self, known: dict[int, Any]) -> Model:
+        twin = Model.__new__(type(self))
+        known[id(self)] = twin
+        twin.__dict__.update(copy.deepcopy(self.__dict__, known))
+        twin._is_a_copy = True
+        return twin
+
+
+class _Forward(torch.autograd.Function):
+    """The outputs of a model, and their gradients when they are asked for."""
+
+    @staticmethod
+    def forward(
+        model: Model, names: list[str], wish: bool, kept: dict[str, Any], images: Any, *tensors: Any
+    ) -> Tensor:
+        if len({tensor.device for tensor in (images, *tensors)}) > 1:
+            raise RuntimeError("Expected all tensors to be on the same device.")
+        fields = {
+            "modes": {name: module.training for name, module in model.named_modules()},
+            "grad": wish,
+            "of_images": images.requires_grad,
+            "is_a_copy": model._is_a_copy,
+        }
+        sent = {f"weights.{name}": value for name, value in zip(names, tensors, strict=True)}
+        reply = _ask("forward", fields, {"images": images, **sent})
+        for name, value in zip(names, tensors, strict=True):
+            if (moved := reply.arrays.get(f"buffers.{name}")) is not None:
+                value.copy_(moved)
+        kept["ticket"] = reply.fields["ticket"]
+        outputs: Tensor = reply.arrays["outputs"].to(images.device)
+        return outputs
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        model, names, _, ctx.kept, images, *tensors = inputs
+        ctx.model, ctx.names = model, names
+        buffers = dict(model.named_buffers())
+        # Nothing of these is used: as in any model, what is needed for gradients may not change.
+        ctx.save_for_backward(
+            images, *(t for n, t in zip(names, tensors, strict=True) if n not in buffers)
+        )
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        (images, *_), ticket = ctx.saved_tensors, ctx.kept["ticket"]
+        reply = _ask("backward", {"ticket": ticket}, {"slope": slope})
+        found = [
+            reply.arrays.get(name) for name in ("images", *(f"weights.{n}" for n in ctx.names))
+        ]
+        return (None,) * 4 + tuple(g if g is None else g.to(images.device) for g in found)
+
+
+class Examples(Dataset[tuple[Tensor, Tensor]]):
+    """Images and labels that the grader hands out when they are asked for."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.__getitems__([range(self.size)[index]])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
+        arrays = _ask("examples", {"indices": indices}).arrays
+        return list(zip(arrays["images"], arrays["labels"], strict=True))
+
+
+LOSSES = {"CrossEntropyLoss": nn.CrossEntropyLoss}
+OPTIMIZERS = {"SGD": torch.optim.SGD}
+
+
+class Lent:
+    """The arguments of a call as the question describes them, and what is seen of them."""
+
+    def __init__(self, question: Message) -> None:
+        self._arrays = question.arrays
+        self._model: Model | None = None
+        self._seed = torch.initial_seed()
+        self.arguments = [self._made(each) for each in question.fields["arguments"]]
+
+    def _made(self, said: Any) -> Any:
+        if not isinstance(said, dict):
+            return said
+        kind, fields = said["is"], said.get("fields", {})
+        if kind == "model":
+            weights = {
+                name.removeprefix("weights."): value.requires_grad_(
+                    name.removeprefix("weights.") in fields["parameters"]
+                )
+                for name, value in self._arrays.items()
+                if name.startswith("weights.")
+            }
+            self._model = Model(fields["layers"], weights).to(fields["device"])
+            return self._model.train(fields["training"])
+        if kind == "loader":
+            return DataLoader(Examples(fields["size"]), batch_size=fields["batch_size"])
+        if kind == "optimizer":
+            assert self._model is not None
+            return OPTIMIZERS[fields["name"]](self._model.parameters(), **fields["options"])
+        if kind == "loss":
+            return LOSSES[fields["name"]](**fields["options"])
+        assert kind == "dataset"
+        images, labels = (self._arrays[f"{fields['name']}.{part}"] for part in ("images", "labels"))
+        pairs = list(zip(images, labels.tolist(), strict=True))
+        return Subset(pairs, range(len(pairs)))  # type: ignore[arg-type]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Tell the grader of every optimizer's step inside."""
+        self._seed = torch.initial_seed()
+        with ExitStack() as hooks:
+            if self._model is not None:
+                for register, told in (
+                    (register_optimizer_step_pre_hook, self._before_step),
+                    (register_optimizer_step_post_hook, self._after_step),
+                ):
+                    hooks.callback(register(told).remove)
+            yield
+
+    def _before_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
+        if not _has_closure(given, named):
+            self._tell_step(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
+        if _has_closure(given, named):  # A closure computes the gradients inside of the step.
+            self._tell_step(optimizer)
+
+    def _tell_step(self, optimizer: Optimizer) -> None:
+        assert self._model is not None
+        rates = [group.get("lr") for group in optimizer.param_groups]
+        fields = {
+            "optimizer": id(optimizer),
+            "name": type(optimizer).__name__,
+            "options": _plain(optimizer.param_groups[0]),
+            "rates": [float(rate) for rate in rates if isinstance(rate, numbers.Real | Tensor)],
+        }
+        parameters = self._model.named_parameters()
+        gradients = {f"gradients.{name}": p.grad for name, p in parameters if p.grad is not None}
+        _ask("step", fields, gradients)
+
+    def left_behind(self) -> Message:
+        """What is as the call left it: the model, and PyTorch's settings."""
+        found = {
+            "grad_after": torch.is_grad_enabled(),
+            "default_dtype_after": str(torch.get_default_dtype()),
+            "reseeded": torch.initial_seed() != self._seed,
+        }
+        if self._model is None:
+            return Message(found)
+        found["training_after"] = self._model.training
+        found["requires_grad_after"] = all(p.requires_grad for p in self._model.parameters())
+        state = self._model.state_dict()
+        return Message(found, {f"weights.{name}": value.clone() for name, value in state.items()})
+
+
+def _has_closure(given: Any, named: Mapping[str, Any]) -> bool:
+    return any(callable(value) for value in [*given[1:], *named.values()])
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of an optimizer that JSON can take."""
+
+    def plain(value: object) -> Any:
+        if isinstance(value, bool | str | type(None)):
+            return value
+        if isinstance(value, numbers.Real):
+            return float(value)
+        return str(value)[:100]
+
+    return {
+        name: [plain(item) for item in value] if isinstance(value, tuple) else plain(value)
+        for name, value in options.items()
+        if name != "params"
+    }
