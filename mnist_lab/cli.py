@@ -121,9 +121,10 @@ def compare(
     click.get_current_context().call_on_close(gc.enable)
     from rich.console import Console
 
-    from mnist_lab import report
+    from mnist_lab import first_use, report
 
     artists = click.get_current_context().with_resource(report.Artists())
+    gpu = first_use.begin(device)
     from mnist_lab import data, training
     from mnist_lab.compare import TITLES
     from mnist_lab.compare import compare as compare_models
@@ -144,6 +145,8 @@ def compare(
             )
             _say_digits(console, digits)
             titles = {name: TITLES[name] for name in models}
+            if gpu is not None:
+                gpu.join()
             with watching(console, titles, epochs, len(digits.train)) as watch:
                 comparison = compare_models(digits, settings, models, watch)
             if not comparison.results:

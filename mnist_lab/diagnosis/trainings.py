@@ -201,15 +201,18 @@ def explain_steps(
     singles = [*_singles(asked, STEPS), *_by_the_hook(calls, asked)]
     reached = [(each, attempt(each.loop, calls, first.departs)) for each in singles]
     matches = _matching(calls, reached)
-    if not matches and pairs and not any(map(_came_from_elsewhere, calls)):
+    if not matches and pairs and not any(map(_was_not_asked, calls)):
         both = _pairs(calls, asked, reached, first.departs, origin.value)
         matches = _matching(calls, both)
     return None if not matches else ([candidate for candidate, _ in matches], matches[0][1])
 
 
-def _came_from_elsewhere(call: Call) -> bool:
-    """Whether weights have changed though the model was never asked: no two mistakes do that."""
-    return "f" not in call.seen.events and not torch.equal(call.seen.weights.double(), call.start)
+def _was_not_asked(call: Call) -> bool:
+    """Whether there was no pass and no step, or weights that come from neither: pairs of mistakes
+    have nothing there to be compared with.
+    """
+    events, moved = call.seen.events, not torch.equal(call.seen.weights.double(), call.start)
+    return "f" not in events and (moved or "s" not in events)
 
 
 def as_asked(calls: Sequence[Call], asked: Loop) -> tuple[list[Candidate], Attempt]:

@@ -111,7 +111,7 @@ def exercise(request: pytest.FixtureRequest) -> Iterator[ExerciseHandle]:
     if check is None:
         raise pytest.UsageError("Only a test that is marked as a check has an exercise.")
     grading = request.config.stash[GRADING]
-    handle = grading.submission().exercise(check.exercise)
+    handle = grading.submission().exercise(check.exercise, gpu=check.tier == "gpu")
     with handle.limit(check.limit), one_thread() as grading.threads:
         yield handle
 
@@ -193,6 +193,8 @@ class Grading:
         self.alone = _asks_for_grading_alone(config)
         if self.alone:
             config.option.verbose = -2  # pytest's own lines give way to the grade
+            # Hypothesis's plugin imports all of it at the end, a second for nothing to be said.
+            config.pluginmanager.unregister(name="hypothesispytest")
         if getattr(config.option, "dist", "no") == "load":
             config.option.dist = "loadfile"  # checks that need each other stay in one process
         self._opened: Submission | None = None
@@ -260,6 +262,8 @@ class Grading:
             pytest.skip("needs --full")
         if check.tier == "gpu" and not _there_is_a_gpu():
             pytest.skip("needs a GPU that PyTorch can use")
+        if check.tier == "gpu" and (reason := self.submission().no_gpu):
+            pytest.skip(f"needs a GPU that a submission's process can use, and here: {reason}")
         for needed in check.needs:
             if needed in self.results and self.results[needed].outcome not in ("passed", "not_run"):
                 from mnist_lab.diagnosis import Waiting

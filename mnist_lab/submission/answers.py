@@ -394,13 +394,6 @@ def table(found: Value) -> Tensor | None:
     return torch.stack(known)
 
 
-def rows(found: Value) -> Sequence[Tensor | None]:
-    """Each part as a tensor, or each row of an array; ``None`` in the place of what is none."""
-    if found.array is not None:
-        return list(found.array) if found.array.dim() else []
-    return [table(part) for part in found.parts]
-
-
 def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:
     """The gradients of a model's parameters and of its input, of their shapes."""
     found = {known.name: reply.arrays.get(f"parameters.{known.name}") for known in parameters}

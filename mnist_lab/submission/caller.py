@@ -125,20 +125,9 @@ class Caller:
             raise SubmissionFailure(Cause(message, where=self.file))
         return values
 
-    def refusal(self, sentence: str, mistake: str = "", evidence: str = "") -> SubmissionFailure:
-        """That the learner's code gave something else than what was asked for.
-
-        ``mistake`` is a key of the tables in ``mnist_lab.interface``, if it is one of those.
-        """
-        known = (interface.OF_CLASSES | interface.OF_FUNCTIONS).get(mistake)
-        cause = Cause(
-            sentence,
-            fault=f"{Path(self.file).stem}.{mistake}" if known else None,
-            evidence=evidence,
-            hint=known.hint if known else "",
-            where=self.file,
-            output=self.take_output(),
-        )
+    def refusal(self, sentence: str) -> SubmissionFailure:
+        """That the learner's code gave something else than what was asked for."""
+        cause = Cause(sentence, where=self.file, output=self.take_output())
         return SubmissionFailure(cause, raised="ReturnedError")
 
     def take_output(self) -> str:

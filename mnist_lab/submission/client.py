@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,7 +38,7 @@ from mnist_lab.submission.answers import (
 )
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import LOSSES, Given
-from mnist_lab.submission.process import start
+from mnist_lab.submission.process import EndedError, StartError, start
 from mnist_lab.submission.protocol import Message, WireError
 from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
@@ -71,6 +72,9 @@ SEED = 0x6D6E697374
 
 ITEM = "An item of the drawn dataset"
 
+GPU_LIMIT = 60.0
+"""Seconds for the first use of CUDA in a process."""
+
 MOST_EPOCHS = 1000
 """Results of epochs that are read."""
 
@@ -99,21 +103,41 @@ class Submission:
         self.isolation: Isolation = isolation or default_isolation()
         self._own = Server() if self.isolation == "fork" and server is None else None
         self._server = server or self._own
-        self._handles: dict[str, ExerciseHandle] = {}
+        self._handles: dict[tuple[str, bool], ExerciseHandle] = {}
 
-    def exercise(self, name: str) -> ExerciseHandle:
-        """The learner's file for the exercise with the id ``name``; always the same handle."""
-        if name not in self._handles:
+    def exercise(self, name: str, *, gpu: bool = False) -> ExerciseHandle:
+        """The learner's file for the exercise with the id ``name``; always the same handle, and
+        another that may use a ``gpu``.
+        """
+        if (name, gpu) not in self._handles:
             asked = kit.load().exercise(name)
             lacking = f"There is no {asked.file} in what was handed in."
             caller = Caller(
                 asked.file,
                 self.files.get(name),
-                lambda: start(self.isolation, self._server),
+                lambda: start(self.isolation, self._server, gpu=gpu),
                 lacking=self._notebook.lacks(asked) if self._notebook else lacking,
             )
-            self._handles[name] = ExerciseHandle(caller)
-        return self._handles[name]
+            self._handles[name, gpu] = ExerciseHandle(caller)
+        return self._handles[name, gpu]
+
+    @cached_property
+    def no_gpu(self) -> str:
+        """Why a submission's processes cannot use a GPU, as one of them has found; empty if they
+        can.
+        """
+        try:
+            worker = start(self.isolation, self._server, gpu=True)
+        except StartError as error:
+            return f"none could be started ({error})"
+        try:
+            reply = worker.ask("try_gpu", Message(), GPU_LIMIT)
+        except EndedError as ended:
+            return f"it ended ({ended.kind} {ended.status})"
+        finally:
+            worker.stop()
+        raised = reply.fields.get("error")
+        return answers.text(raised.get("message")) if isinstance(raised, dict) else ""
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in the terms of what was handed in: of a notebook these are its cells."""
@@ -199,8 +223,8 @@ class ExerciseHandle:
         return Transform(self._caller, "train_transform")
 
     def downsample(self, dataset: Batch, size: int, seed: int | None = None) -> Drawn:
-        """``downsample`` of a dataset with these images, all different, and labels; without a seed
-        if ``None``.
+        """``downsample`` of a dataset with these images, which differ in their first pixels, and
+        labels; without a seed if ``None``.
         """
         images, labels = dataset
         options = {"size": size} | ({} if seed is None else {"seed": seed})
@@ -209,29 +233,23 @@ class ExerciseHandle:
         made = called(self._caller, "downsample", doing, [_dataset("dataset")], options, arrays)
         fields = {"id": made.kept, "name": "downsample"}
         reply = self._caller.ask("items", Message(fields), doing)
-        numbers = {_bytes(image): number for number, image in enumerate(images)}
-        drawn, kept = list[int](), True
         with self._caller.reading(doing):
             if "odd" in reply.fields:
                 self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM)
             columns = answers.value(reply.fields.get("columns"), reply.arrays).parts
             if len(columns) != 2:
                 raise WireError("items that are no pairs")
-            shown, digits = map(answers.rows, columns)
-            if len(shown) != len(digits):
-                raise WireError("images without labels")
-            for image, digit in zip(shown, digits, strict=True):
-                number = None if image is None else numbers.get(_bytes(image))
-                if number is None:
-                    message = f"{doing} gave an item whose image is none of the dataset's."
-                    raise self._caller.refusal(message)
-                drawn.append(number)
-                kept = (
-                    kept
-                    and digit is not None
-                    and torch.equal(digit.double(), labels[number].double())
-                )
-        return Drawn(tuple(drawn), kept)
+            shown, digits = map(answers.table, columns)
+            if columns[0].is_ == "list" and not columns[0].parts:
+                return Drawn((), labels_kept=True)
+        numbers = {pixel: number for number, pixel in enumerate(_first_pixels(images))}
+        drawn = [] if shown is None else [numbers.get(pixel) for pixel in _first_pixels(shown)]
+        known = [number for number in drawn if number is not None]
+        if shown is None or None in drawn or not torch.equal(shown, images[known]):
+            message = f"{doing} gave an item whose image is none of the dataset's."
+            raise self._caller.refusal(message)
+        own = labels[known].double()
+        return Drawn(tuple(known), digits is not None and torch.equal(digits.double(), own))
 
     def make_loaders(
         self,
@@ -422,8 +440,10 @@ def _arrays(name: str, dataset: Batch) -> dict[str, Tensor]:
     return {f"{name}.images": dataset[0], f"{name}.labels": dataset[1]}
 
 
-def _bytes(image: Tensor) -> bytes:
-    return image.contiguous().numpy().tobytes()
+def _first_pixels(images: Tensor) -> list[float]:
+    return (
+        [image.flatten()[0].item() for image in images] if images.dim() and images.numel() else []
+    )
 
 
 def _each(given: Mapping[str, Any]) -> list[str]:

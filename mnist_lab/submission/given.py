@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
+from torch.nn import functional as F
 
 from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Watched
@@ -37,60 +37,57 @@ LOSSES: dict[str, dict[str, float]] = {"cross_entropy": {}, "smoothed": {"label_
 """Settings of ``nn.CrossEntropyLoss`` by the names that recipes have for it."""
 
 
-class Linear(nn.Module):
-    """Flatten and one linear layer."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.linear = _linear(weights["linear.weight"])
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.linear(images.flatten(1))
+Weights = Mapping[str, Tensor]
+Modes = Mapping[str, bool]
 
 
-class MLP(nn.Module):
+def _mlp(w: Weights, modes: Modes, images: Tensor) -> Tensor:
     """Flatten, a linear layer, ReLU, a linear layer."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.hidden = _linear(weights["hidden.weight"])
-        self.output = _linear(weights["output.weight"])
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.output(self.hidden(images.flatten(1)).relu())
+    hidden = F.linear(images.flatten(1), w["hidden.weight"], w["hidden.bias"])
+    return F.linear(hidden.relu(), w["output.weight"], w["output.bias"])
 
 
-class Normed(nn.Module):
-    """As ``MLP`` with batch normalisation before the ReLU: train and eval mode differ."""
+def _normed(w: Weights, modes: Modes, images: Tensor) -> Tensor:
+    """As ``_mlp`` with batch normalisation before the ReLU: train and eval mode differ."""
+    hidden = F.linear(images.flatten(1), w["hidden.weight"], w["hidden.bias"])
+    averages = w["norm.running_mean"], w["norm.running_var"]
+    if modes["norm"]:
+        w["norm.num_batches_tracked"].add_(1)
+    normed = F.batch_norm(
+        hidden, *averages, w["norm.weight"], w["norm.bias"], training=modes["norm"]
+    )
+    return F.linear(normed.relu(), w["output.weight"], w["output.bias"])
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.hidden = _linear(weights["hidden.weight"])
-        self.norm = nn.BatchNorm1d(len(weights["hidden.weight"]))
-        self.output = _linear(weights["output.weight"])
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.output(self.norm(self.hidden(images.flatten(1))).relu())
-
-
-class Scripted(nn.Module):
+def _scripted(w: Weights, modes: Modes, images: Tensor) -> Tensor:
     """Answers image i, whose first pixel is i, with row i of a table, plus an offset."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.table: Tensor
-        self.register_buffer("table", torch.empty_like(weights["table"]))
-        self.offset = nn.Parameter(torch.zeros(weights["table"].shape[1]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.table[images[:, 0, 0, 0].round().long()] + self.offset
+    return w["table"][images[:, 0, 0, 0].round().long()] + w["offset"]
 
 
-MODELS: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
-    "linear": Linear,
-    "mlp": MLP,
-    "normed": Normed,
-    "scripted": Scripted,
+@dataclass(frozen=True)
+class _Kind:
+    """A model: what it computes, its layers by name, and which of its weights are buffers."""
+
+    forward: Callable[[Weights, Modes, Tensor], Tensor]
+    layers: Mapping[str, str]
+    buffers: frozenset[str] = frozenset()
+
+    def described(self, state: Weights) -> list[list[Any]]:
+        """Each layer with its class and what that is made with."""
+        sizes = {"Linear": lambda w: [w.shape[1], w.shape[0]], "BatchNorm1d": lambda w: [len(w)]}
+        return [
+            [name, kind, sizes[kind](state[f"{name}.weight"])] for name, kind in self.layers.items()
+        ]
+
+
+AVERAGES = frozenset(f"norm.{n}" for n in ("running_mean", "running_var", "num_batches_tracked"))
+
+MODELS = {
+    "mlp": _Kind(_mlp, {"hidden": "Linear", "output": "Linear"}),
+    "normed": _Kind(
+        _normed, {"hidden": "Linear", "norm": "BatchNorm1d", "output": "Linear"}, AVERAGES
+    ),
+    "scripted": _Kind(_scripted, {}, frozenset(["table"])),
 }
 
 
@@ -112,15 +109,13 @@ class Given:
 
     def __init__(self, recipe: Recipe, batches: Batches) -> None:
         self._recipe, self._batches = recipe, batches
-        self._model = MODELS[recipe.kind](recipe.weights)
-        dtype = next(v.dtype for v in recipe.weights.values() if v.is_floating_point())
-        missing, unexpected = self._model.to(dtype).load_state_dict(
-            dict(recipe.weights), strict=False
-        )
-        if unexpected or set(missing) - {"norm.num_batches_tracked", "offset"}:
-            raise ValueError(f"a {recipe.kind} model has no {unexpected}, and needs {missing}")
-        self._modules = dict(self._model.named_modules())
-        self._shapes = {name: value.shape for name, value in self._model.state_dict().items()}
+        self._kind = MODELS[recipe.kind]
+        self._state = dict(recipe.weights)
+        if recipe.kind == "normed":
+            self._state["norm.num_batches_tracked"] = torch.tensor(0)
+        if recipe.kind == "scripted":
+            self._state["offset"] = torch.zeros_like(recipe.weights["table"][0])
+        self._shapes = {name: value.shape for name, value in self._state.items()}
         self._graphs: dict[int, _Graph] = {}
         self._tickets = 0
         self._events: list[str] = []
@@ -138,16 +133,11 @@ class Given:
 
     def described(self, device: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
         """The model and the loader as arguments of a call, and the arrays that they need."""
-        layers = [
-            [name, type(module).__name__, _sizes(module)]
-            for name, module in self._model.named_children()
-        ]
-        parameters = [name for name, _ in self._model.named_parameters()]
         model = {
             "is": "model",
             "fields": {
-                "layers": layers,
-                "parameters": parameters,
+                "layers": self._kind.described(self._state),
+                "parameters": [name for name in self._state if name not in self._kind.buffers],
                 "training": self._recipe.training,
                 "device": device,
             },
@@ -156,8 +146,7 @@ class Given:
             "is": "loader",
             "fields": {"size": len(self._batches.labels), "batch_size": self._batches.batch_size},
         }
-        state = self._model.state_dict()
-        return model, loader, {f"weights.{name}": value for name, value in state.items()}
+        return model, loader, {f"weights.{name}": value for name, value in self._state.items()}
 
     def answer(self, asked: Message) -> Message | None:
         """The answer to a question of the guest's, if it waits for one. What PyTorch raises is
@@ -171,7 +160,7 @@ class Given:
             "examples": self._examples,
             "step": self._step,
         }
-        operation = operations.get(answers.field(asked, "asks", str))
+        operation = operations.get(str(asked.fields.get("asks")))
         if operation is None:
             raise WireError("it asks for something that was not given")
         try:
@@ -181,27 +170,27 @@ class Given:
             return Message({"raises": kind.__name__, "says": str(error)[:1000]})
 
     def _forward(self, asked: Message) -> Message:
-        images, sent = answers.array(asked, "images"), answers.under(asked, "weights.")
+        images = answers.array(asked, "images")
+        sent = {n.removeprefix("weights."): v for n, v in asked.arrays.items() if n != "images"}
         modes = answers.field(asked, "modes", dict)
         wish = answers.field(asked, "grad", bool)
         if {name: value.shape for name, value in sent.items()} != self._shapes:
             raise WireError("it asks about another model")
         if images.numel() > MAX_ASKED:
             raise WireError("it asks about too many images at once")
-        for name, module in self._modules.items():
-            module.training = answers.of(modes.get(name), bool, "a mode")
+        for name in ("", *self._kind.layers):
+            answers.of(modes.get(name), bool, "a mode")
         is_a_copys = answers.field(asked, "is_a_copy", bool)
         if not is_a_copys:
             self._note_pass(images, sent, modes, wish)
-        buffers = dict(self._model.named_buffers())
-        before = {name: sent[name].clone() for name in buffers}
-        inputs = {f"weights.{name}": v for name, v in sent.items() if name not in buffers}
+        before = {name: sent[name].clone() for name in self._kind.buffers - {"table"}}
+        inputs = {f"weights.{n}": v for n, v in sent.items() if n not in self._kind.buffers}
         if answers.field(asked, "of_images", bool):
             inputs["images"] = images
         with torch.set_grad_enabled(wish):
             for value in inputs.values():
                 value.requires_grad_(wish)
-            outputs = functional_call(self._model, sent, (images,))
+            outputs = self._kind.forward(sent, modes, images)
             if wish and self._recipe.with_gradient is not None:
                 outputs = outputs + self._recipe.with_gradient.to(outputs.dtype)
         self._tickets += 1
@@ -212,7 +201,8 @@ class Given:
             for name, value in before.items()
             if not torch.equal(value, sent[name])
         }
-        return Message({"ticket": self._tickets}, {"outputs": outputs, **moved})
+        enough = len(self._gradients) >= MAX_RECORDED
+        return Message({"ticket": self._tickets, "enough": enough}, {"outputs": outputs, **moved})
 
     def _keep(self, graph: _Graph) -> None:
         self._graphs[self._tickets] = graph
@@ -233,7 +223,8 @@ class Given:
                 self._slopes.append(slope)
         inputs = list(graph.inputs.values())
         # Of a number: what PyTorch does for a tensor's slope it imports SymPy for.
-        product = (graph.outputs * slope).sum()
+        with torch.enable_grad():
+            product = (graph.outputs * slope).sum()
         found = torch.autograd.grad(product, inputs, retain_graph=True, allow_unused=True)
         pairs = zip(graph.inputs, found, strict=True)
         return Message({}, {name: value for name, value in pairs if value is not None})
@@ -256,7 +247,7 @@ class Given:
         self._note("s")
         if len(self._rates) < MAX_STEPS:
             self._rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
-        if number not in self._optimizers and len(self._optimizers) < MAX_RECORDED:
+        if "name" in asked.fields and len(self._optimizers) < MAX_RECORDED:
             self._optimizers[number] = answers.optimizer(asked)
         if len(self._gradients) < MAX_RECORDED:
             found = answers.under(asked, "gradients.")
@@ -281,7 +272,7 @@ class Given:
         if len(self._inputs) < MAX_RECORDED:
             self._inputs.append(images.detach().clone())
         if len(self._states) < MAX_STATES:
-            now = {name: sent[name] for name, _ in self._model.named_parameters()}
+            now = {n: v for n, v in sent.items() if n not in self._kind.buffers}
             last = self._states[-1] if self._states else {}
             if not last or any(not torch.equal(last[name], v) for name, v in now.items()):
                 self._states.append({name: value.detach().clone() for name, value in now.items()})
@@ -316,15 +307,3 @@ class Given:
             tuple(self._slopes),
             tuple(self._rates),
         )
-
-
-def _linear(weight: Tensor) -> nn.Linear:
-    return nn.Linear(weight.shape[1], weight.shape[0])
-
-
-def _sizes(layer: nn.Module) -> list[int]:
-    """With which a layer of its class is made."""
-    if isinstance(layer, nn.Linear):
-        return [layer.in_features, layer.out_features]
-    assert isinstance(layer, nn.BatchNorm1d)
-    return [layer.num_features]

@@ -96,8 +96,8 @@ class Worker(Protocol):
         """End it and all that it started."""
 
 
-def start(isolation: Isolation, server: Server | None = None) -> Worker:
-    """A new worker. Raises ``StartError``."""
+def start(isolation: Isolation, server: Server | None = None, *, gpu: bool = False) -> Worker:
+    """A new worker, which may use a ``gpu``. Raises ``StartError``."""
     if isolation == "none":
         # Imported here, since nobody else in the grader's process needs what a worker needs.
         from mnist_lab.submission.local import Local
@@ -107,8 +107,8 @@ def start(isolation: Isolation, server: Server | None = None) -> Worker:
         if isolation == "fork":
             if server is None:
                 raise StartError("a fork needs a server")
-            return _Remote(_Forked(server))
-        return _Remote(_Spawned())
+            return _Remote(_Forked(server, gpu))
+        return _Remote(_Spawned(gpu))
     except (ServerError, OSError) as error:
         raise StartError(str(error)) from error
 
@@ -129,11 +129,11 @@ class _Forked:
 
     pid = 0
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, gpu: bool) -> None:
+        self.server, self.gpu = server, gpu
 
     def begin(self, channel: int, output: int) -> None:
-        self.pid = self.server.fork(channel, output)
+        self.pid = self.server.fork(channel, output, gpu=self.gpu)
 
     def interrupt(self) -> None:
         with contextlib.suppress(ServerError):
@@ -150,11 +150,19 @@ class _Forked:
 class _Spawned:
     """A worker that imports everything itself. What leaves its process group outlives it."""
 
+    def __init__(self, gpu: bool) -> None:
+        self.gpu = gpu
+
     def begin(self, channel: int, output: int) -> None:
         self.kit = enclosure.copy_of_the_kit()
         self.scratch = tempfile.mkdtemp(prefix="mnist-lab-")
         self.process = subprocess.Popen(
-            [*command("mnist_lab.submission.spawned"), str(channel), self.scratch],
+            [
+                *command("mnist_lab.submission.spawned"),
+                str(channel),
+                self.scratch,
+                *(["gpu"] if self.gpu else []),
+            ],
             pass_fds=[channel],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -262,25 +270,30 @@ class _Remote:
             raise self._garbage(str(error)) from None
 
     def _send(self, request: bytes, deadline: float) -> None:
-        if self._is_ready(select.POLLIN):
+        with contextlib.suppress(BlockingIOError):
             if not self._channel.recv(1, socket.MSG_PEEK):
                 raise EOFError
             raise WireError("it came before the question")
         rest = memoryview(request)
         while rest:
-            self._wait(select.POLLOUT, deadline)
-            with contextlib.suppress(BlockingIOError):
+            try:
                 rest = rest[self._channel.send(rest) :]
+            except BlockingIOError:
+                self._wait(select.POLLOUT, deadline)
 
     def _receive(self, size: int, deadline: float) -> bytearray:
         received, filled = bytearray(size), 0
         while filled < size:
-            self._wait(select.POLLIN, deadline)
-            with contextlib.suppress(BlockingIOError):
+            try:
                 count = self._channel.recv_into(memoryview(received)[filled:])
-                if not count:
-                    raise EOFError
-                filled += count
+            except BlockingIOError:
+                self._wait(select.POLLIN, deadline)
+                continue
+            if not count:
+                raise EOFError
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            filled += count
         return received
 
     def _wait(self, event: int, deadline: float) -> None:

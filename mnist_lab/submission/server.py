@@ -99,13 +99,12 @@ class Server:
             if self.walls["pids"] != "enforced":
                 linux.not_dumpable()  # The learner's code could else read this process's memory.
 
-    def fork(self, channel: int, output: int) -> int:
-        """The process id of a new worker with these descriptors, as the server knows it.
-
-        Raises ``ServerError``.
+    def fork(self, channel: int, output: int, *, gpu: bool = False) -> int:
+        """The process id of a new worker with these descriptors, as the server knows it; it may
+        use a ``gpu``. Raises ``ServerError``.
         """
         self.wait()
-        return self._ask({"fork": True}, [channel, output])
+        return self._ask({"fork": True, "gpu": gpu}, [channel, output])
 
     def interrupt(self, pid: int) -> None:
         """Have a worker say where it is. Raises ``ServerError``."""
@@ -334,7 +333,7 @@ def main() -> None:
         elif "interrupt" in asked:
             workers.answer(workers.interrupt(asked["interrupt"]))
         else:
-            workers.answer(workers.fork(descriptors[0], descriptors[1]))
+            workers.answer(workers.fork(descriptors[0], descriptors[1], gpu=asked["gpu"]))
     workers.close()
     os._exit(0)  # What Python does at its end takes most of a second.
 
@@ -365,10 +364,22 @@ def _warm_up(*, backwards: bool) -> None:
     from PIL import Image
     from torch.nn import functional as F
     from torch.utils.data import DataLoader
-    from torchvision.transforms import functional as pictures
+    from torchvision.transforms.v2 import functional as pictures
+
+    from mnist_lab.submission.guest import given, networks
+    from mnist_lab.submission.guest.learner import Learner
+    from mnist_lab.submission.protocol import Message
 
     list(DataLoader([(torch.zeros(1), 0)], shuffle=True))  # type: ignore[arg-type]
-    pictures.pil_to_tensor(pictures.rotate(Image.new("L", (2, 2)), 1.0))
+    picture = pictures.resize(pictures.rotate(Image.new("L", (2, 2)), 1.0), [2, 2])
+    corners = [[0, 0], [1, 0], [1, 1], [0, 1]]
+    pictures.to_dtype(pictures.pil_to_tensor(pictures.perspective(picture, corners, corners)))
+    learner = Learner()
+    asked = {"id": learner.keep(torch.nn.Flatten()), "size": 1}
+    networks.on_fake_device(learner, Message(asked))
+    answered = Message({"ticket": 0, "enough": True}, {"outputs": torch.zeros(1, 1)})
+    with given.asking(lambda message: answered):
+        given.Model([["a", "Linear", [1, 1]]], {"a.weight": torch.zeros(1, 1)})(torch.zeros(1, 1))
     for dtype in (torch.float32, torch.float64):
         for kind in (torch.optim.Adam, torch.optim.SGD):
             weight = torch.zeros(2, 1, 3, 3, dtype=dtype, requires_grad=True)
@@ -461,13 +472,20 @@ class _Workers:
         found: dict[str, str] | None = json.loads(told or b"null")
         return found
 
-    def fork(self, channel: int, output: int, run: Callable[[int], None] | None = None) -> int:
+    def fork(
+        self,
+        channel: int,
+        output: int,
+        run: Callable[[int], None] | None = None,
+        *,
+        gpu: bool = False,
+    ) -> int:
         """A new worker, which runs a learner's code, or ``run`` with the channel."""
         reading, writing = os.pipe()
         scratch = tempfile.mkdtemp(prefix="mnist-lab-")
         pid = os.fork()
         if not pid:
-            self._be_a_worker(channel, output, writing, scratch, run or _serve)
+            self._be_a_worker(channel, output, writing, scratch, run or _serve, gpu=gpu)
         for descriptor in (channel, output, writing):
             os.close(descriptor)
         with open(reading, "rb") as told:
@@ -502,7 +520,14 @@ class _Workers:
             os.waitpid(pid, 0)
 
     def _be_a_worker(
-        self, channel: int, output: int, tell: int, scratch: str, run: Callable[[int], None]
+        self,
+        channel: int,
+        output: int,
+        tell: int,
+        scratch: str,
+        run: Callable[[int], None],
+        *,
+        gpu: bool,
     ) -> None:
         status, server = 1, os.getppid()
         try:
@@ -511,7 +536,9 @@ class _Workers:
             if self.change_user:
                 os.chown(scratch, user := walls.new_user(), user)
                 walls.become(user)
-            private = self.namespaces and walls.enter(tell)
+            # CUDA looks for its threads in /proc: bubblewrap's own, which can't be made once more.
+            apart = self.namespaces and not (gpu and enclosure.is_enclosed())
+            private = apart and walls.enter(tell)
             os.setsid()
             if not private:
                 linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -523,6 +550,7 @@ class _Workers:
                 private=private,
                 count_processes=private or self.change_user or enclosure.is_enclosed(),
                 refusals=self.refusals,
+                gpu=gpu,
             )
             run(channel)
             status = 0

@@ -13,11 +13,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Serve one learner's file; the arguments are the channel's descriptor and an empty folder."""
+    """Serve one learner's file; the arguments are the channel's descriptor, an empty folder, and
+    ``gpu`` if it may use one.
+    """
     enclosure.only_what_is_needed()
-    channel, scratch = int(sys.argv[1]), sys.argv[2]
+    channel, scratch, gpu = int(sys.argv[1]), sys.argv[2], "gpu" in sys.argv[3:]
     if os.name == "posix":
-        walls.seal(scratch, channel, private=False, count_processes=False)
+        walls.seal(scratch, channel, private=False, count_processes=False, gpu=gpu)
     os.chdir(scratch)
     serve(socket.socket(fileno=channel))
 

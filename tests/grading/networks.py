@@ -7,8 +7,8 @@ not pass is handed to ``network_faults.py``, which says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import network_faults as faults
@@ -22,7 +22,7 @@ from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, layouts, mat
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.layouts import Layout, Named
 from mnist_lab.grading.learners import LearnedModel
-from mnist_lab.submission.client import Model, SubmissionFailure
+from mnist_lab.submission.client import Gradients, Model, SubmissionFailure
 
 OVERFIT = {
     "logistic_regression": (64, 100, 1.60),
@@ -111,38 +111,45 @@ def _without_effect(
 
 
 def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """For any number of images, and images of any brightness."""
+    """For any number of images, and images of any brightness; other outputs for other images."""
+    model.set_weights(
+        {
+            each.name: torch.randn(each.shape, generator=generator)
+            / max(1, math.prod(each.shape[1:])) ** 0.5
+            for each in model.parameters
+        }
+    )
     drawn = [int(torch.randint(low, high, (), generator=generator)) for low, high in DRAWN_SIZES]
     for size, brightness in zip([1, 2, 10, *drawn], (1.0, 1.0, 1.0, 0.0, 30.0), strict=True):
         images = brightness * draws.images(generator, size).float()
         try:
-            _expect_shape(model, model(images), size)
+            outputs = model(images)
+            _expect_shape(model, outputs, size)
         except (CheckFailure, SubmissionFailure) as failure:
             raise faults.other_shapes(exercise, model, failure) from None
-    _expect_answers(exercise, model, generator)
+        if size == 10 and (outputs == outputs[:1]).all():
+            raise _constant(exercise, model, outputs, generator)
+
+
+def _constant(
+    exercise: str, model: Model, outputs: Tensor, generator: torch.Generator
+) -> CheckFailure:
+    """It is no network whose outputs are the same for all images; perhaps it is known why."""
+    try:
+        check_network(exercise, model, generator)
+    except CheckFailure as failure:
+        return failure
+    except layouts.Unmatched:
+        pass
+    return fail(
+        f"{model.name} gives the same outputs for all images.",
+        f"For {len(outputs)} random images, with random weights: {_numbers(outputs[0])}.",
+        "forward should compute its outputs from the images that it gets.",
+    )
 
 
 DRAWN_SIZES = ((3, 10), (11, 41))
 """Batches besides those of 1, 2 and 10 images: from one number up to another."""
-
-
-def _expect_answers(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """Other outputs for other images, with weights of the grader's own: else it is no network."""
-    weights = {
-        each.name: torch.randn(each.shape, generator=generator)
-        / max(1, math.prod(each.shape[1:])) ** 0.5
-        for each in model.parameters
-    }
-    model.set_weights(weights)
-    outputs = model(draws.images(generator, 6).float())
-    if (outputs == outputs[:1]).all():
-        with suppress(layouts.Unmatched):
-            check_network(exercise, model, generator)
-        raise fail(
-            f"{model.name} gives the same outputs for all images.",
-            f"For 6 random images, with random weights: {_numbers(outputs[0])}.",
-            "forward should compute its outputs from the images that it gets.",
-        )
 
 
 def check_network(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -201,7 +208,6 @@ class Proven:
     """A learner's network that computes what the reference does: where its parameters are in it."""
 
     exercise: str
-    model: Model
     matched: Mapping[str, Named]
     layout: Mapping[str, Layout]
 
@@ -213,56 +219,92 @@ class Proven:
         """The same as the learner stores them."""
         return {p.name: self.layout[w].from_reference(weights[w]) for w, p in self.matched.items()}
 
-    def reference(
-        self, stored: Mapping[str, Tensor], images: Tensor, labels: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """The reference's logits, their cross-entropy, its slope by the logits and its gradients by
-        the learner's names, in the dtype of the images.
-        """
+    def gradients(
+        self,
+        stored: Mapping[str, Tensor],
+        images: Tensor,
+        of: Callable[[Tensor], Tensor],
+    ) -> tuple[float, dict[str, Tensor]]:
+        """A number ``of`` the reference's logits, and its gradients by the learner's names."""
         leaves = {
             name: value.to(images.dtype).requires_grad_()
             for name, value in self.to_reference(stored).items()
         }
-        logits = reference.NETWORKS[self.exercise].forward(leaves, images)
-        loss = F.cross_entropy(logits, labels)
-        slope, *found = torch.autograd.grad(loss, [logits, *leaves.values()])
-        gradients = self.from_reference(dict(zip(leaves, found, strict=True)))
-        return logits.detach(), loss, slope, gradients
-
-    def expect_gradients(
-        self, stored: Mapping[str, Tensor], images: Tensor, labels: Tensor, *, training: bool
-    ) -> None:
-        """The gradients that the learner's network computes are the reference's."""
-        logits, _, slope, asked = self.reference(stored, images.double(), labels)
-        self.model.set_weights(stored)
-        seen = self.model.gradients(images, slope, training=training)
-        exact = seen.logits.dtype == torch.float64
-        for name, value in asked.items():
-            actual = seen.parameters[name]
-            if actual is None or (value.any() and not actual.any()):
-                raise _detached(self, name, actual)
-            if not _equal_gradients(actual, value, exact=exact):
-                raise _other_gradients(self, name, actual, value)
-        if not layouts.equal(seen.logits, logits):
-            raise fail(
-                f"{self.model.name} gives other outputs where gradients are asked for.",
-                f"They differ by up to {match.difference(seen.logits, logits):.3g}.",
-            )
+        number = of(reference.NETWORKS[self.exercise].forward(leaves, images))
+        found = torch.autograd.grad(number, list(leaves.values()))
+        return number.item(), self.from_reference(dict(zip(leaves, found, strict=True)))
 
 
 def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
-    """Where the learner's parameters are in the reference; the weights are random afterwards."""
+    """Its outputs and gradients are the reference's, in both modes, from noise and from digits,
+    with weights of the grader's own, with which no gradient is zero by chance.
+    """
     network = reference.NETWORKS[exercise]
     matched = layouts.match(network, model.parameters)
     weights = layouts.draw_weights(network, matched, generator)
-    images, outputs = _run(model, weights, draws.images(generator, 4))
-    compared = layouts.compare(network, matched, weights, images, outputs)
-    if not layouts.equal(outputs, compared.outputs):
-        raise fail(
-            f"{model.name} does not always compute the same.",
-            f"Its outputs are up to {compared.difference:.3g} from those that it was seen to give.",
-        )
-    return Proven(exercise, model, matched, compared.layout)
+    cotangent = torch.randn(8, 10, generator=generator, dtype=torch.float64)
+    proven: Proven | None = None
+    for training_, images in (
+        (True, draws.digits(generator, 8)[0].double()),
+        (False, draws.images(generator, 8)),
+    ):
+        images, seen = _with_gradients(model, weights, images, cotangent, training=training_)
+        compared = layouts.compare(network, matched, weights, images, seen.logits)
+        if not layouts.equal(seen.logits, compared.outputs):
+            raise fail(
+                f"{model.name} gives other outputs where gradients are asked for.",
+                f"They are up to {compared.difference:.3g} from those that it gives else.",
+            )
+        proven = proven or Proven(exercise, matched, compared.layout)
+        _, asked = proven.gradients(weights, images.double(), lambda out: (out * cotangent).sum())
+        _expect_gradients(exercise, model, seen, asked)
+    assert proven is not None
+    return proven
+
+
+def _with_gradients(
+    model: Model,
+    weights: Mapping[str, Tensor],
+    images: Tensor,
+    cotangent: Tensor,
+    *,
+    training: bool,
+) -> tuple[Tensor, Gradients]:
+    """The images and the gradients, in float64; in float32 where that does not work."""
+    try:
+        model.double().set_weights(weights)
+        return images, model.gradients(images, cotangent, training=training)
+    except SubmissionFailure as failure:
+        if not failure.raised or failure.raised == "ReturnedError":
+            raise
+    model.float().set_weights(weights)
+    return images.float(), model.gradients(images.float(), cotangent, training=training)
+
+
+def _expect_gradients(
+    exercise: str, model: Model, seen: Gradients, asked: Mapping[str, Tensor]
+) -> None:
+    """Those of the reference. In float32 a unit near 0 may be on the other side of a ReLU."""
+    exact = seen.logits.dtype == torch.float64
+    for name, value in asked.items():
+        actual = seen.parameters[name]
+        if actual is None or not actual.any():
+            raise faults.told(
+                exercise,
+                "detached",
+                f"After backward() the gradient of {name} is "
+                + ("missing." if actual is None else "zero.")
+                + " The outputs depend on it all the same.",
+            )
+        off = match.difference(actual, value)
+        apart = (actual.double() - value).norm().item()
+        near = apart < 1e-2 * value.norm().item() + 1e-6
+        if not (off < match.EQUAL * max(1.0, value.abs().max().item()) if exact else near):
+            raise fail(
+                f"The gradients of {model.name} are not those of its outputs.",
+                f"Its outputs are as asked; the gradient of {name} is off by up to {off:.3g}.",
+                "Leave hooks, .data and torch.no_grad() out: autograd finds gradients by itself.",
+            )
 
 
 def check_learns(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -273,11 +315,13 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
     size, steps, reached = OVERFIT[exercise]
     images, labels = draws.digits(generator, size)
     first_weights = model.weights()
-    proven = _proven(exercise, model, generator)
-    dtype = torch.float64 if _works_in_float64(model) else torch.float32
+    proven = _known_gradients(exercise, model, generator)
     weights = {each.name: first_weights[each.name].float() for each in proven.matched.values()}
-    _, loss, _, gradients = proven.reference(weights, images, labels)
-    started = loss.item()
+
+    def loss_of(logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels)
+
+    started, gradients = proven.gradients(weights, images, loss_of)
     low, high = NO_BETTER_THAN_GUESSING
     if not low < started < high:
         raise fail(
@@ -287,25 +331,37 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
             expected=2.30,
             actual=started,
         )
-    _check_gradients(proven, generator, dtype)
-    step, done = reference.adam(lr=1e-3), 0
-    while loss.item() >= reached and done < steps:
+    loss, step, done = started, reference.adam(lr=1e-3), 0
+    while loss >= reached and done < steps:
         weights = step(weights, gradients)
-        _, loss, _, gradients = proven.reference(weights, images, labels)
+        loss, gradients = proven.gradients(weights, images, loss_of)
         done += 1
-    proven.expect_gradients(weights, images[:8].to(dtype), labels[:8], training=True)
-    if loss.item() >= reached:
+    if loss >= reached:
         raise faults.learns_too_little(
             exercise,
             model,
             first_weights,
-            f"{steps} steps of Adam on one batch bring the loss of {model.name} to "
-            f"{loss.item():.3f} only.",
+            f"{steps} steps of Adam on one batch bring the loss of {model.name} to {loss:.3f} "
+            "only.",
             f"Below {reached:.2f} is asked for; the loss began at {started:.2f}. With random "
             "weights of ours every parameter gets a gradient.",
             expected=reached,
-            actual=loss.item(),
+            actual=loss,
         )
+
+
+def _known_gradients(exercise: str, model: Model, generator: torch.Generator) -> Proven:
+    """As ``_proven``; where gradients are missing it is said why."""
+    frozen = [each.name for each in model.parameters if not each.requires_grad]
+    try:
+        return _proven(exercise, model, generator)
+    except SubmissionFailure as failure:
+        raise faults.cannot_be_trained(exercise, model, failure) from None
+    except CheckFailure:
+        if frozen:
+            said = f"requires_grad is False for {', '.join(frozen)}."
+            raise faults.told(exercise, "frozen", said) from None
+        raise
 
 
 def check_accuracy(
@@ -330,7 +386,7 @@ def check_accuracy(
         name: value.reshape(reference.NETWORKS[exercise].axes[name])
         for name, value in own.state_dict().items()
     }
-    _expect_the_same_answers(proven, learned, digits, generator)
+    _expect_the_same_answers(proven, model, learned, digits, generator)
     logits = training.predict(own, digits.test, "cpu")
     asked = ACCURACY[digits.source][exercise]
     reached = reference.accuracy(logits, digits.test.labels)
@@ -347,19 +403,23 @@ def check_accuracy(
 
 
 def _expect_the_same_answers(
-    proven: Proven, learned: Mapping[str, Tensor], digits: Digits, generator: torch.Generator
+    proven: Proven,
+    model: Model,
+    learned: Mapping[str, Tensor],
+    digits: Digits,
+    generator: torch.Generator,
 ) -> None:
     """On test digits that are slightly warped by fresh draws, so that no answer is known before."""
     seed = int(torch.randint(2**31, (), generator=generator))
     shown = augment.augment(digits.test.images, augment.draw(seed, 0, len(digits.test)))
-    proven.model.float().set_weights(proven.from_reference(learned))
+    model.float().set_weights(proven.from_reference(learned))
     weights = {name: value.float() for name, value in learned.items()}
     for images in shown.split(MOST_AT_A_TIME):
         outputs = proven.model(images)
         asked = reference.NETWORKS[proven.exercise].forward(weights, images)
         if not layouts.equal(outputs, asked):
             raise fail(
-                f"With trained weights {proven.model.name} computes something else than before.",
+                f"With trained weights {model.name} computes something else than before.",
                 f"On {len(shown):,} test digits, each slightly turned or distorted, its outputs "
                 f"are up to {match.difference(outputs, asked):.3g} from those of such a network.",
             )
@@ -428,56 +488,6 @@ def _check_device(exercise: str, model: Model) -> None:
         ) from None
     if device.startswith("cpu"):
         raise faults.told(exercise, "back-to-cpu", f"They came back on {device}.")
-
-
-def _check_gradients(proven: Proven, generator: torch.Generator, dtype: torch.dtype) -> None:
-    """Under weights of the grader's own, with which no gradient is zero by chance."""
-    exercise, model = proven.exercise, proven.model
-    weights = layouts.draw_weights(reference.NETWORKS[exercise], proven.matched, generator)
-    images, labels = draws.images(generator, 8).to(dtype), torch.arange(8)
-    stored = {name: value.to(dtype) for name, value in weights.items()}
-    frozen = [each.name for each in model.parameters if not each.requires_grad]
-    try:
-        for training_ in (True, False):
-            proven.expect_gradients(stored, images, labels, training=training_)
-    except SubmissionFailure as failure:
-        raise faults.cannot_be_trained(exercise, model, failure) from None
-    except CheckFailure:
-        if frozen:
-            said = f"requires_grad is False for {', '.join(frozen)}."
-            raise faults.told(exercise, "frozen", said) from None
-        raise
-
-
-def _detached(proven: Proven, name: str, actual: Tensor | None) -> CheckFailure:
-    return faults.told(
-        proven.exercise,
-        "detached",
-        f"After backward() the gradient of {name} is "
-        + ("missing." if actual is None else "zero.")
-        + " The outputs depend on it all the same.",
-    )
-
-
-def _other_gradients(proven: Proven, name: str, actual: Tensor, asked: Tensor) -> CheckFailure:
-    return fail(
-        f"The gradients of {proven.model.name} are not those of its outputs.",
-        f"Its outputs are as asked; the gradient of {name} is off by up to "
-        f"{match.difference(actual, asked):.3g}.",
-        "Leave hooks, .data and torch.no_grad() out: autograd finds the gradients by itself.",
-    )
-
-
-def _equal_gradients(actual: Tensor, asked: Tensor, *, exact: bool) -> bool:
-    """``exact`` in float64; in float32 a unit near 0 may be on the other side of a ReLU."""
-    if exact:
-        return match.difference(actual, asked) < match.EQUAL * max(1.0, asked.abs().max().item())
-    return (actual.double() - asked).norm().item() < 1e-2 * asked.norm().item() + 1e-6
-
-
-def _works_in_float64(model: Model) -> bool:
-    """Whether the model, which has been run, is of float64 now."""
-    return any(value.dtype == torch.float64 for value in model.weights().values())
 
 
 @contextmanager

@@ -16,7 +16,13 @@ from mnist_lab.submission.protocol import Message, WireError, encode
 
 IMAGES = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 28, 28)
 LABELS = torch.zeros(4, dtype=torch.int64)
-RECIPE = Recipe("linear", {"linear.weight": torch.zeros(10, 784), "linear.bias": torch.zeros(10)})
+WEIGHTS = {
+    "hidden.weight": torch.zeros(4, 784),
+    "hidden.bias": torch.zeros(4),
+    "output.weight": torch.zeros(10, 4),
+    "output.bias": torch.zeros(10),
+}
+RECIPE = Recipe("mlp", WEIGHTS)
 BATCHES = Batches(IMAGES, LABELS)
 
 DATASET = (IMAGES, LABELS)
@@ -86,8 +92,7 @@ ANSWER = Message(
         "logits": torch.zeros(4, 10),
         "parameters.w": torch.zeros(2),
         "weights.w": torch.zeros(2),
-        "weights.linear.weight": torch.zeros(10, 784),
-        "weights.linear.bias": torch.zeros(10),
+        **{f"weights.{name}": value for name, value in WEIGHTS.items()},
         "0.matrix": torch.zeros(10, 10),
         "images": IMAGES[:1],
         "labels": LABELS[:1],
@@ -172,11 +177,11 @@ def test_a_wrong_answer_is_the_learners_failure_and_never_ours(name, fields, arr
         ("gradients", {"images": IMAGES[:2]}),
         ("transform", {"images": IMAGES}),
         ("downsample", {"items": torch.zeros(2)}),
-        ("downsample", {"items": IMAGES[:3]}),
+        ("downsample", {"items": IMAGES[:2, 0]}),
         ("downsample", {"items": IMAGES[:2] + 0.5}),
         ("make_loaders", {"labels": torch.tensor(1)}),
-        ("train", {"weights.linear.bias": torch.zeros(9)}),
-        ("train", {"weights.linear.bias": torch.zeros(10, dtype=torch.float16)}),
+        ("train", {"weights.output.bias": torch.zeros(9)}),
+        ("train", {"weights.output.bias": torch.zeros(10, dtype=torch.float16)}),
         ("confusion_matrix", {"0.matrix": torch.full((10, 10), torch.nan)}),
     ],
 )
@@ -211,7 +216,7 @@ def test_whatever_is_said_to_be_returned_is_a_failure_at_the_most(name, fields):
 
 ASKED = {
     "asks": "forward",
-    "modes": {"": True, "linear": True},
+    "modes": {"": True, "hidden": True, "output": True},
     "grad": True,
     "of_images": False,
     "is_a_copy": False,
@@ -224,10 +229,9 @@ ASKED = {
 }
 SENT = {
     "images": IMAGES.contiguous(),
-    "weights.linear.weight": torch.zeros(10, 784),
-    "weights.linear.bias": torch.zeros(10),
+    **{f"weights.{name}": value for name, value in WEIGHTS.items()},
     "slope": torch.ones(4, 10),
-    "gradients.linear.bias": torch.zeros(10),
+    "gradients.output.bias": torch.zeros(10),
 }
 
 
@@ -260,12 +264,16 @@ def test_whatever_a_guest_asks_it_gets_an_answer_or_is_refused(asks):
             encode(answer)
 
 
+PASS = {"images", *(f"weights.{name}" for name in WEIGHTS)}
+
+
 def test_a_right_question_gets_the_numbers_of_the_model():
     given = Given(RECIPE, BATCHES)
-    answer = given.answer(Message(ASKED, {k: v.clone() for k, v in SENT.items()}))
+    asked = {name: value.clone() for name, value in SENT.items() if name in PASS}
+    answer = given.answer(Message(ASKED, asked))
     assert torch.equal(answer.arrays["outputs"], torch.zeros(4, 10))
     back = given.answer(Message({**ASKED, "asks": "backward"}, SENT))
-    assert torch.equal(back.arrays["weights.linear.bias"], torch.full((10,), 4.0))
+    assert torch.equal(back.arrays["weights.output.bias"], torch.full((10,), 4.0))
 
 
 def test_text_of_a_learner_can_not_steer_a_terminal():

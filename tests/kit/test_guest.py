@@ -704,6 +704,11 @@ def test_what_was_not_drawn_from_the_dataset_is_said(hand_in, returned, message)
     assert message in failure(lambda: exercise.downsample(items(4), 2)).cause.message
 
 
+def test_a_dataset_without_items_has_none(hand_in):
+    source = "def downsample(dataset, size, seed=0):\n    return []\n"
+    assert hand_in(source, "preprocessing.py").downsample(items(4), 2).length == 0
+
+
 @pytest.mark.parametrize("label", ["9 - label", "float(label) + 0.5", "torch.tensor([label])"])
 def test_a_label_that_is_another_is_seen(hand_in, label):
     source = (
@@ -743,7 +748,13 @@ def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
 
 
 def recipe() -> Recipe:
-    return Recipe("linear", {"linear.weight": torch.zeros(10, 784), "linear.bias": torch.zeros(10)})
+    weights = {
+        "hidden.weight": torch.zeros(4, 784),
+        "hidden.bias": torch.zeros(4),
+        "output.weight": torch.zeros(10, 4),
+        "output.bias": torch.zeros(10),
+    }
+    return Recipe("mlp", weights)
 
 
 def test_a_training_loop_is_watched(hand_in):
@@ -753,7 +764,7 @@ def test_a_training_loop_is_watched(hand_in):
     assert trained.facts.batches == (10, 10, 3)
     assert trained.facts.steps == 3
     assert [used.name for used in trained.facts.optimizers] == ["SGD"]
-    moved = trained.weights["linear.bias"] + 0.1 * sum(g["linear.bias"] for g in trained.gradients)
+    moved = trained.weights["output.bias"] + 0.1 * sum(g["output.bias"] for g in trained.gradients)
     torch.testing.assert_close(moved, torch.zeros(10))
 
 

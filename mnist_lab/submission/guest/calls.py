@@ -100,7 +100,7 @@ def items(learner: Learner, question: Message) -> Message:
             return Message({"odd": odd.tree}, odd.arrays)
         for column, part in zip(columns, parts, strict=True):
             column.append(part)
-    told = Described([_stacked(columns[0]), columns[1]])
+    told = Described(tuple(map(_packed, columns)))
     return Message({"columns": told.tree}, told.arrays)
 
 
@@ -148,12 +148,13 @@ def random_states(learner: Learner, question: Message) -> Message:
     )
 
 
-def _stacked(images: list[Any]) -> Any:
-    """Images as one tensor, where they are tensors of one shape and dtype."""
-    if {type(image) for image in images} != {Tensor}:
-        return images
-    alike = len({(image.shape, image.dtype) for image in images}) == 1
-    return torch.stack(images) if alike else images
+def _packed(column: list[Any]) -> Any:
+    """Whole numbers, or tensors of one shape and dtype, as one tensor; anything else as it is."""
+    kinds = {type(each) for each in column}
+    if kinds == {int}:
+        return torch.tensor(column)
+    alike = kinds == {Tensor} and len({(each.shape, each.dtype) for each in column}) == 1
+    return torch.stack(column) if alike else column
 
 
 def _pixels(result: Any) -> Tensor:

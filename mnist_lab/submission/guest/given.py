@@ -11,10 +11,13 @@ import copy
 import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd.function import once_differentiable
 from torch.optim.optimizer import (
     Optimizer,
@@ -68,12 +71,14 @@ class Model(nn.Module):
                     self.register_parameter(own, nn.Parameter(value))
                 else:
                     self.register_buffer(own, value)
-        self._is_a_copy = False
+        self._is_a_copy = self._is_known = False
 
     def forward(self, images: Tensor) -> Tensor:
-        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
-        wish = torch.is_grad_enabled() and any(t.requires_grad for t in (images, *tensors.values()))
-        return _Forward.apply(self, list(tensors), wish, {}, images, *tensors.values())
+        parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
+        inputs = (images, *parameters.values())
+        wish = torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+        asked = _Pass(self, list(parameters), list(buffers), wish)
+        return _Forward.apply(asked, *inputs, *buffers.values())
 
     def __deepcopy__(self, known: dict[int, Any]) -> Model:
         twin = Model.__new__(type(self))
@@ -83,49 +88,58 @@ class Model(nn.Module):
         return twin
 
 
+@dataclass(eq=False)
+class _Pass:
+    """A forward pass, and the number under which the grader knows it."""
+
+    model: Model
+    parameters: list[str]
+    buffers: list[str]
+    wish: bool
+    ticket: int = 0
+
+
 class _Forward(torch.autograd.Function):
     """The outputs of a model, and their gradients when they are asked for."""
 
     @staticmethod
-    def forward(
-        model: Model, names: list[str], wish: bool, kept: dict[str, Any], images: Any, *tensors: Any
-    ) -> Tensor:
+    def forward(asked: _Pass, images: Tensor, *tensors: Tensor) -> Tensor:
         if len({tensor.device for tensor in (images, *tensors)}) > 1:
             raise RuntimeError("Expected all tensors to be on the same device.")
         fields = {
-            "modes": {name: module.training for name, module in model.named_modules()},
-            "grad": wish,
+            "modes": {name: module.training for name, module in asked.model.named_modules()},
+            "grad": asked.wish,
             "of_images": images.requires_grad,
-            "is_a_copy": model._is_a_copy,
+            "is_a_copy": asked.model._is_a_copy,
         }
-        sent = {f"weights.{name}": value for name, value in zip(names, tensors, strict=True)}
+        named = dict(zip([*asked.parameters, *asked.buffers], tensors, strict=True))
+        sent = {f"weights.{name}": value for name, value in named.items()}
         reply = _ask("forward", fields, {"images": images, **sent})
-        for name, value in zip(names, tensors, strict=True):
+        for name in asked.buffers:
             if (moved := reply.arrays.get(f"buffers.{name}")) is not None:
-                value.copy_(moved)
-        kept["ticket"] = reply.fields["ticket"]
+                named[name].copy_(moved)
+        asked.ticket, asked.model._is_known = reply.fields["ticket"], reply.fields["enough"]
         outputs: Tensor = reply.arrays["outputs"].to(images.device)
         return outputs
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        model, names, _, ctx.kept, images, *tensors = inputs
-        ctx.model, ctx.names = model, names
-        buffers = dict(model.named_buffers())
+        ctx.asked, *tensors = inputs
         # Nothing of these is used: as in any model, what is needed for gradients may not change.
-        ctx.save_for_backward(
-            images, *(t for n, t in zip(names, tensors, strict=True) if n not in buffers)
-        )
+        ctx.save_for_backward(*tensors[: 1 + len(ctx.asked.parameters)])
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        (images, *_), ticket = ctx.saved_tensors, ctx.kept["ticket"]
-        reply = _ask("backward", {"ticket": ticket}, {"slope": slope})
-        found = [
-            reply.arrays.get(name) for name in ("images", *(f"weights.{n}" for n in ctx.names))
-        ]
-        return (None,) * 4 + tuple(g if g is None else g.to(images.device) for g in found)
+        (images, *_), asked = ctx.saved_tensors, ctx.asked
+        with temporarily_clear_interpreter_stack():  # as there is one inside of torch.func.grad
+            while is_functorch_wrapped_tensor(slope):
+                slope = get_unwrapped(slope)
+            reply = _ask("backward", {"ticket": asked.ticket}, {"slope": slope})
+        wanted = ["images", *(f"weights.{name}" for name in asked.parameters)]
+        found = [reply.arrays.get(name) for name in wanted]
+        of_buffers = [None] * len(asked.buffers)
+        return (None, *(g if g is None else g.to(images.device) for g in found), *of_buffers)
 
 
 class Examples(Dataset[tuple[Tensor, Tensor]]):
@@ -155,6 +169,7 @@ class Lent:
     def __init__(self, question: Message) -> None:
         self._arrays = question.arrays
         self._model: Model | None = None
+        self._told: set[int] = set()
         self._seed = torch.initial_seed()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
 
@@ -208,13 +223,16 @@ class Lent:
     def _tell_step(self, optimizer: Optimizer) -> None:
         assert self._model is not None
         rates = [group.get("lr") for group in optimizer.param_groups]
-        fields = {
+        fields: dict[str, Any] = {
             "optimizer": id(optimizer),
-            "name": type(optimizer).__name__,
-            "options": _plain(optimizer.param_groups[0]),
             "rates": [float(rate) for rate in rates if isinstance(rate, numbers.Real | Tensor)],
         }
-        parameters = self._model.named_parameters()
+        if id(optimizer) not in self._told:
+            self._told.add(id(optimizer))
+            fields["name"] = type(optimizer).__name__
+            fields["options"] = _plain(optimizer.param_groups[0])
+        # As many gradients as the grader wants to know of.
+        parameters = [] if self._model._is_known else self._model.named_parameters()
         gradients = {f"gradients.{name}": p.grad for name, p in parameters if p.grad is not None}
         _ask("step", fields, gradients)
 

@@ -22,7 +22,16 @@ from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
 from mnist_lab.submission.guest.values import a_tensor, shape_of, type_of
 from mnist_lab.submission.protocol import DTYPES, Message
 
-__all__ = ["build", "cast", "forward", "gradients", "on_fake_device", "set_weights", "weights"]
+__all__ = [
+    "build",
+    "cast",
+    "forward",
+    "gradients",
+    "on_fake_device",
+    "set_weights",
+    "try_gpu",
+    "weights",
+]
 
 
 def build(learner: Learner, question: Message) -> Message:
@@ -143,6 +152,12 @@ def on_fake_device(learner: Learner, question: Message) -> Message:
                 return Message({"shape": [], "device": "unknown"})
     logits = a_tensor(logits, type(model).__name__)
     return Message({"shape": list(logits.shape), "device": str(logits.device)})
+
+
+def try_gpu(learner: Learner, question: Message) -> Message:
+    """Nothing, once a GPU has computed something; what PyTorch raises where it can't."""
+    square = torch.ones(2, 2, device="cuda")
+    return Message({"sum": (square @ square).sum().item()})
 
 
 class _OneDevice(TorchDispatchMode):

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "drop_capabilities",
     "mount_private",
+    "mount_processes",
     "not_dumpable",
     "prctl",
     "unshare",
@@ -82,6 +83,15 @@ def mount_private(folder: str, size: int, keep: Iterable[str] = ()) -> None:
             bind = MS_BIND | MS_REC
             _checked(_libc().mount(bytes(source), path.encode(), None, bind, None))
         os.close(descriptor)
+
+
+def mount_processes() -> None:
+    """A /proc that knows processes by the numbers that they have in this process's own space.
+
+    Raises ``OSError`` where the machine hides a part of its own.
+    """
+    kind = MS_NOSUID | MS_NODEV
+    _checked(_libc().mount(b"proc", b"/proc", b"proc", kind, None))
 
 
 def drop_capabilities() -> None:

@@ -12,7 +12,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mnist_lab.submission.sandbox import enclosure, landlock, linux, seccomp
 from mnist_lab.submission.sandbox.enclosure import VARIABLES
@@ -117,18 +116,20 @@ class Refusals:
         paths = None
         if not enclosure.is_enclosed() and landlock.version():
             kept, listed = enclosure.readable(hidden)
-            paths = kept, listed, [*enclosure.DEVICES, *enclosure.gpus(), SHARED]
+            paths = kept, listed, [*enclosure.DEVICES, SHARED]
         return cls(paths, seccomp.prepare(network=True), seccomp.prepare(network=False))
 
-    def begin(self, scratch: str, *, own_network: bool) -> None:
-        """Refuse them to this process and what it starts; ``scratch`` stays its own.
+    def begin(self, scratch: str, *, own_network: bool, gpu: bool) -> None:
+        """Refuse them to this process and what it starts; ``scratch`` stays its own, and a ``gpu``
+        with what CUDA writes to: the names of its threads in /proc.
 
         Where the kernel can't after all, the walls that are tried later say so.
         """
         with contextlib.suppress(OSError):
             if self.paths:
                 kept, listed, written = self.paths
-                landlock.restrict([*kept, "/proc/self"], [*written, scratch], listed)
+                more = ["/proc/self", *enclosure.gpus()] if gpu else []
+                landlock.restrict([*kept, "/proc/self"], [*written, scratch, *more], listed)
         with contextlib.suppress(OSError):
             if refuse := self.calls if own_network else self.sockets:
                 refuse()
@@ -168,17 +169,21 @@ def seal(
     private: bool,
     count_processes: bool,
     refusals: Refusals = Refusals(),
+    gpu: bool = False,
 ) -> None:
     """Close what this process may do from here on.
 
     ``scratch`` becomes its home, the only descriptors left are ``keep`` and the standard ones.
     ``private``: it is in a world of its own. ``count_processes``: processes are counted for it
-    alone, so that they can be limited.
+    alone, so that they can be limited. ``gpu``: it may use one.
     """
     if private:
         for folder in (scratch, SHARED, SOCKETS):
             if os.path.isdir(folder):
                 linux.mount_private(folder, SCRATCH, enclosure.given_in(folder))
+        if gpu:  # CUDA looks for its threads there. Where it can't be, a GPU is found not to work.
+            with contextlib.suppress(OSError):
+                linux.mount_processes()
         if os.listdir(scratch):  # Python's libraries, which are not the learner's.
             scratch = tempfile.mkdtemp(dir=scratch)
     _close_all_but(keep)
@@ -187,14 +192,14 @@ def seal(
     os.environ.update(kept | {"HOME": scratch, "TMPDIR": scratch})
     tempfile.tempdir = None
     os.chdir(scratch)
-    limit(count_processes=count_processes)
+    limit(count_processes=count_processes, gpu=gpu)
     if sys.platform == "linux":
         linux.drop_capabilities()
-        refusals.begin(scratch, own_network=private or enclosure.is_enclosed())
+        refusals.begin(scratch, own_network=private or enclosure.is_enclosed(), gpu=gpu)
         linux.not_dumpable()
 
 
-def limit(*, count_processes: bool) -> None:
+def limit(*, count_processes: bool, gpu: bool) -> None:
     """Lower this process's limits, for good."""
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
@@ -202,7 +207,7 @@ def limit(*, count_processes: bool) -> None:
     if sys.platform == "linux":
         held = _held()
         _lower(resource.RLIMIT_DATA, held["VmData"] + MEMORY)
-        if not any(Path("/dev").glob("nvidia[0-9]*")):  # CUDA maps far more than it uses.
+        if not gpu:  # CUDA maps far more than it uses.
             _lower(resource.RLIMIT_AS, held["VmSize"] + MEMORY)
     if count_processes:
         _lower(resource.RLIMIT_NPROC, PROCESSES)
