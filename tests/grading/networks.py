@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import network_faults as faults
@@ -111,14 +111,10 @@ def _without_effect(
 
 
 def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """For any number of images, and images of any brightness; other outputs for other images."""
-    model.set_weights(
-        {
-            each.name: torch.randn(each.shape, generator=generator)
-            / max(1, math.prod(each.shape[1:])) ** 0.5
-            for each in model.parameters
-        }
-    )
+    """For any number of images, and images of any brightness; other outputs for other images, and
+    with other weights.
+    """
+    model.set_weights(_any_weights(model, generator))
     drawn = [int(torch.randint(low, high, (), generator=generator)) for low, high in DRAWN_SIZES]
     for size, brightness in zip([1, 2, 10, *drawn], (1.0, 1.0, 1.0, 0.0, 30.0), strict=True):
         images = brightness * draws.images(generator, size).float()
@@ -127,25 +123,37 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
             _expect_shape(model, outputs, size)
         except (CheckFailure, SubmissionFailure) as failure:
             raise faults.other_shapes(exercise, model, failure) from None
-        if size == 10 and (outputs == outputs[:1]).all():
-            raise _constant(exercise, model, outputs, generator)
+        if size == 10:
+            _expect_answers(exercise, model, images, outputs, generator)
 
 
-def _constant(
-    exercise: str, model: Model, outputs: Tensor, generator: torch.Generator
-) -> CheckFailure:
-    """It is no network whose outputs are the same for all images; perhaps it is known why."""
-    try:
-        check_network(exercise, model, generator)
-    except CheckFailure as failure:
-        return failure
-    except layouts.Unmatched:
-        pass
-    return fail(
-        f"{model.name} gives the same outputs for all images.",
-        f"For {len(outputs)} random images, with random weights: {_numbers(outputs[0])}.",
-        "forward should compute its outputs from the images that it gets.",
-    )
+def _expect_answers(
+    exercise: str, model: Model, images: Tensor, outputs: Tensor, generator: torch.Generator
+) -> None:
+    """It is no network whose outputs are the same for all images or weights; perhaps it is known
+    why.
+    """
+    what = "images" if (outputs == outputs[:1]).all() else ""
+    if not what:
+        model.set_weights(_any_weights(model, generator))
+        what = "weights" if torch.equal(model(images), outputs) else ""
+    if what:
+        with suppress(layouts.Unmatched):
+            check_network(exercise, model, generator)
+        raise fail(
+            f"{model.name} gives the same outputs for all {what}.",
+            f"For {len(outputs)} random images, with random weights: {_numbers(outputs[0])}.",
+            "forward should compute its outputs from the images, with the layers of self.",
+        )
+
+
+def _any_weights(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random ones, for a network of whatever layers."""
+    return {
+        each.name: torch.randn(each.shape, generator=generator)
+        / max(1, math.prod(each.shape[1:])) ** 0.5
+        for each in model.parameters
+    }
 
 
 DRAWN_SIZES = ((3, 10), (11, 41))
