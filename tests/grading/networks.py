@@ -148,9 +148,10 @@ def _expect_answers(
 
 
 def _any_weights(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
-    """Random ones, for a network of whatever layers."""
+    """Random ones, for a network of whatever layers; about as large as PyTorch's own."""
     return {
-        each.name: torch.randn(each.shape, generator=generator)
+        each.name: 0.5
+        * torch.randn(each.shape, generator=generator)
         / max(1, math.prod(each.shape[1:])) ** 0.5
         for each in model.parameters
     }
