@@ -424,7 +424,7 @@ def _expect_the_same_answers(
     model.float().set_weights(proven.from_reference(learned))
     weights = {name: value.float() for name, value in learned.items()}
     for images in shown.split(MOST_AT_A_TIME):
-        outputs = proven.model(images)
+        outputs = model(images)
         asked = reference.NETWORKS[proven.exercise].forward(weights, images)
         if not layouts.equal(outputs, asked):
             raise fail(

@@ -37,6 +37,22 @@ def test_a_right_way_gets_full_marks_under_every_seed(variant, tmp_path, server,
         assert not lost, f"seed {seed}"
 
 
+OTHERWISE_STORED = (
+    *("logistic-own-parameters", "logistic-column-major", "fnn-matmul", "fnn-convolution"),
+    *("cnn-channels-last-flatten", "cnn-own-kernels", "cnn-fully-convolutional"),
+)
+"""Networks whose weights lie otherwise than in the lab's, which trains in their place."""
+
+
+@pytest.mark.parametrize("name", OTHERWISE_STORED)
+def test_a_right_network_is_trained_by_the_lab_in_whatever_layout(name, tmp_path, server):
+    (variant,) = [variant for variant in RIGHT if variant.name == name]
+    path = materialise(variant, tmp_path / "submission")
+    (exercise,) = variant.exercises
+    results = grade(path, [exercise], 4, server, full=True)
+    assert results[f"{exercise}.accuracy"].outcome == "passed"
+
+
 @pytest.mark.parametrize("variant", WRONG, ids=lambda variant: variant.name)
 def test_a_wrong_way_never_gets_the_points_of_what_it_breaks(variant, tmp_path, server):
     path = materialise(variant, tmp_path / "submission")
