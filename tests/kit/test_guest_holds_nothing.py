@@ -102,6 +102,12 @@ def test_the_guest_imports_nothing_of_the_kit_but_itself_and_the_protocol():
                 assert not name.startswith("mnist_lab") or name.startswith(allowed), (file, name)
 
 
+def test_the_readme_tells_how_large_the_guest_is():
+    lines = sum(len(file.read_text("utf-8").splitlines()) for file in GUEST.glob("*.py"))
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"`mnist_lab/submission/guest`: {lines:,} lines" in readme
+
+
 def test_a_guest_is_given_no_more_of_the_kit(tmp_path):
     enclosure.copy_kit(tmp_path)
     given = {file.relative_to(tmp_path / "mnist_lab") for file in tmp_path.rglob("*.py")}
