@@ -150,6 +150,14 @@ class ExerciseGrade:
     def max_points(self) -> float:
         return math.fsum(check.max_points for check in self.checks)
 
+    def next_step(self) -> CheckGrade | None:
+        """The first check that ran, or would have, and did not pass; of those that wait for others,
+        only where there is nothing else.
+        """
+        undone = [check for check in self.checks if check.outcome not in ("passed", "not_run")]
+        first = undone[0] if undone else None
+        return next((check for check in undone if check.outcome != "blocked"), first)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
@@ -200,9 +208,9 @@ class Grade:
         return math.fsum(exercise.max_points for exercise in self.exercises)
 
     def next_step(self) -> CheckGrade | None:
-        """The first check that ran, or would have, and did not pass: what to work on now."""
-        undone = (check for check in self.checks if check.outcome not in ("passed", "not_run"))
-        return next(undone, None)
+        """What to work on now: that of the first exercise which is not done."""
+        steps = (exercise.next_step() for exercise in self.exercises)
+        return next((step for step in steps if step is not None), None)
 
     def to_json(self) -> dict[str, Any]:
         return {

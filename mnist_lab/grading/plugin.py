@@ -329,7 +329,7 @@ class Grading:
 
     def _complete(self, check: kit.Check, cause: Cause) -> Cause:
         """``cause`` with the check's hint and the place, if it has none, and what was printed."""
-        exercise = self.submission().exercise(check.exercise)
+        exercise = self.submission().exercise(check.exercise, gpu=check.tier == "gpu")
         completed = replace(
             cause,
             hint=cause.hint or check.hints[0],

@@ -78,16 +78,15 @@ def plain_exercise(exercise: ExerciseGrade) -> str:
 
 def explained(exercise: ExerciseGrade) -> CheckGrade | None:
     """The check to work on now: the first that failed, else the first that is to do."""
-    open_checks = [c for c in exercise.checks if c.outcome not in ("passed", "not_run")]
-    return _first_failed(exercise) or next(iter(open_checks), None)
+    return _first_failed(exercise) or exercise.next_step()
 
 
 def state(exercise: ExerciseGrade) -> str:
-    """The outcome of the first check that ran and did not pass, else ``passed``."""
-    ran = [check for check in exercise.checks if check.outcome != "not_run"]
-    if not ran:
+    """The outcome of the check to work on next, else ``passed``."""
+    if all(check.outcome == "not_run" for check in exercise.checks):
         return "not_run"
-    return next((check.outcome for check in ran if not check.passed), "passed")
+    step = exercise.next_step()
+    return "passed" if step is None else step.outcome
 
 
 def _line(exercise: ExerciseGrade) -> Text:

@@ -69,7 +69,10 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
     idle = _without_effect(model, weights, images, outputs, generator)
     if idle:
         check_network(exercise, model, generator)
-        raise fail(f"The outputs of {model.name} do not depend on {', '.join(idle)}.")
+        raise fail(
+            f"The outputs of {model.name} do not follow from its parameters.",
+            f"They are the same without {', '.join(idle)}, or others each time.",
+        )
 
 
 def _first_outputs(

@@ -82,6 +82,13 @@ def test_the_next_step_is_the_first_check_that_ran_and_did_not_pass():
     assert graded(results).next_step().id == "fnn.network"
 
 
+def test_a_check_that_waits_is_the_next_step_only_where_there_is_nothing_else():
+    waits = {"fnn.parameters": Result("blocked")}
+    failed = {"fnn.shapes": Result("failed", cause=Cause("Wrong."))}
+    assert graded(waits).next_step().id == "fnn.parameters"
+    assert graded(waits | failed).next_step().id == "fnn.shapes"
+
+
 def test_there_is_no_next_step_when_all_that_ran_passed():
     assert graded({"cnn.network": Result("passed")}).next_step() is None
 
