@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
 
 import platformdirs
 
-__all__ = ["ADVICE", "Pool", "compilers", "library", "opened", "pool"]
+__all__ = ["ADVICE", "Pool", "compilers", "library", "pool"]
 
 ADVICE = "install gcc or clang, or run `pip install ziglang`, for several times the speed"
 INSTRUCTIONS = {
@@ -36,7 +35,6 @@ may be shared by machines with different CPUs."""
 ZIG = {"AVX512": "x86_64_v4", "AVX2": "x86_64_v3"}
 COMPILE_SECONDS = 120
 
-Made = TypeVar("Made")
 Check = Callable[[ctypes.CDLL], bool]
 
 
@@ -61,8 +59,20 @@ def library(name: str, works: Check) -> ctypes.CDLL | None:
     What a compiler makes is kept only if it ``works``: GCC 12 drops the call of a function that
     stores through several pointers, unless it happens to be inlined.
     """
-    source = Path(__file__).with_name(name)
-    return _made(source, lambda path: ctypes.CDLL(str(path)), works, for_this_cpu=True)
+    if os.name != "posix":
+        return None
+    source, level = Path(__file__).with_name(name), _level()
+    for compiler in compilers():
+        command = [*compiler, *_instructions(compiler, level)]
+        with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
+            for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
+                try:
+                    return ctypes.CDLL(str(_compiled(source, command, folder, works)))
+                except OSError:  # The folder can't be written to, or nothing run from it.
+                    continue
+                except subprocess.SubprocessError:
+                    break
+    return None
 
 
 class Pool(ctypes.Structure):
@@ -92,40 +102,7 @@ def pool() -> Pool:
         return Pool()
 
 
-@cache
-def opened(source: Path) -> int | None:
-    """A descriptor of the compiled ``source``, from which processes that find neither it nor a
-    compiler can load it; ``None`` where it can't be compiled or loaded.
-    """
-
-    def loaded(path: Path) -> int:
-        ctypes.CDLL(str(path))
-        return os.open(path, os.O_RDONLY)
-
-    return _made(source, loaded, None, for_this_cpu=False)
-
-
-def _made(
-    source: Path, use: Callable[[Path], Made], works: Check | None, *, for_this_cpu: bool
-) -> Made | None:
-    """What ``use`` makes of the compiled ``source``."""
-    if os.name != "posix":
-        return None
-    level = _level() if for_this_cpu else ""
-    for compiler in compilers():
-        command = [*compiler, *_instructions(compiler, level)]
-        with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as scratch:
-            for folder in (platformdirs.user_cache_path("mnist-lab"), Path(scratch)):
-                try:
-                    return use(_compiled(source, command, folder, works))
-                except OSError:  # The folder can't be written to, or nothing run from it.
-                    continue
-                except subprocess.SubprocessError:
-                    break
-    return None
-
-
-def _compiled(source: Path, command: list[str], folder: Path, works: Check | None) -> Path:
+def _compiled(source: Path, command: list[str], folder: Path, works: Check) -> Path:
     """The library in ``folder``, made by ``command`` unless it is there."""
     flags = ["-O3", "-fno-math-errno", "-shared", "-fPIC", "-pthread"]
     texts = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
@@ -152,7 +129,7 @@ def _instructions(compiler: list[str], level: str) -> list[str]:
     return [f"-m{name}" for name in INSTRUCTIONS.get(level, "").split()]
 
 
-def _compile(source: Path, command: list[str], to: Path, works: Check | None) -> None:
+def _compile(source: Path, command: list[str], to: Path, works: Check) -> None:
     """Compile ``source`` into ``to``, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=to.parent) as folder:
         made = Path(folder) / to.name
@@ -163,6 +140,6 @@ def _compile(source: Path, command: list[str], to: Path, works: Check | None) ->
             stdin=subprocess.DEVNULL,
             timeout=COMPILE_SECONDS,
         )
-        if works is not None and not works(ctypes.CDLL(str(made))):
+        if not works(ctypes.CDLL(str(made))):
             raise MiscompiledError(f"What {command[0]} makes of {source.name} does not work.")
         made.replace(to)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.grading.learners import LearnedModel
-    from mnist_lab.submission.client import ExerciseHandle, Model, Submission
+    from mnist_lab.submission.client import ExerciseHandle, Submission
+    from mnist_lab.submission.remote import Model
     from mnist_lab.submission.server import Server
 
 PROPERTY = "mnist-lab"
@@ -293,7 +294,7 @@ class Grading:
     def _untraced(self, call: pytest.CallInfo[None]) -> Iterator[None]:
         """Spare pytest the traceback, which takes longer than the check, where none is shown."""
         from mnist_lab.diagnosis import CheckFailure, Waiting
-        from mnist_lab.submission.client import SubmissionFailure
+        from mnist_lab.submission.caller import SubmissionFailure
 
         style, raised = self.config.option.tbstyle, call.excinfo and call.excinfo.value
         if isinstance(raised, CheckFailure | SubmissionFailure | Waiting):
@@ -306,7 +307,7 @@ class Grading:
     def _result(self, item: pytest.Item, call: pytest.CallInfo[None], check: kit.Check) -> Result:
         """How a check ended, from what its test raised."""
         from mnist_lab.diagnosis import CheckFailure, Waiting
-        from mnist_lab.submission.client import SubmissionFailure
+        from mnist_lab.submission.caller import SubmissionFailure
 
         raised = call.excinfo.value if call.excinfo else None
         match raised:

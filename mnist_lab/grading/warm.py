@@ -28,7 +28,6 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from mnist_lab import kit, workspace
-from mnist_lab.submission import snapshot
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment
 
 if TYPE_CHECKING:
@@ -308,8 +307,6 @@ def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = N
     """Fork a process for each job until the caller hangs up. Each has a server that ``server``
     forks, or where a submission could reach others' processes, one of its own.
     """
-    if (code := snapshot.code()) is not None:
-        snapshot.take(code)
     jobs: set[int] = set()
     while True:
         request, descriptors, _, _ = socket.recv_fds(caller, 16, 1)

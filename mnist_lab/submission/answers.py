@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,7 +32,6 @@ __all__ = [
     "Trained",
     "Unregistered",
     "Value",
-    "Watched",
     "text",
 ]
 
@@ -160,28 +159,38 @@ class OptimizerUsed:
     options: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Facts:
     """What was seen while a learner's loop ran. For wording: verdicts rest on the arrays.
 
-    At each forward pass: its number of examples in ``batches``, the model's mode in ``modes``,
-    whether a layer was in another (``partly``), whether a gradient was wished for in
-    ``grad_enabled``. ``passes`` counts how often the loader was gone through. ``reseeded``: torch's
-    global seed is another than before.
+    ``events``: a letter for each forward pass, backward pass and step of an optimizer, in order. At
+    each forward pass: its number of examples in ``batches``, the model's mode in ``modes``, whether
+    a layer was in another (``partly``), whether a gradient was wished for in ``grad_enabled``.
+    ``states``: the parameters at the first forward passes, each time that they are others than
+    before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
+    to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
+    parameters, at each step. ``passes`` counts how often the loader was gone through.
+    ``optimizers``: those that made a step, by their numbers. ``reseeded``: torch's global seed is
+    another than before.
     """
 
-    batches: tuple[int, ...]
-    modes: tuple[bool, ...]
-    partly: tuple[bool, ...]
-    grad_enabled: tuple[bool, ...]
-    steps: int
-    passes: int
-    optimizers: tuple[OptimizerUsed, ...]
-    training_after: bool
-    requires_grad_after: bool
-    grad_after: bool
-    default_dtype_after: str
-    reseeded: bool
+    events: list[str] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    modes: list[bool] = field(default_factory=list)
+    partly: list[bool] = field(default_factory=list)
+    grad_enabled: list[bool] = field(default_factory=list)
+    states: list[dict[str, Tensor]] = field(default_factory=list)
+    inputs: list[Tensor] = field(default_factory=list)
+    slopes: list[Tensor] = field(default_factory=list)
+    rates: list[tuple[float, ...]] = field(default_factory=list)
+    optimizers: dict[int, OptimizerUsed] = field(default_factory=dict)
+    steps: int = 0
+    passes: int = 0
+    training_after: bool = False
+    requires_grad_after: bool = True
+    grad_after: bool = True
+    default_dtype_after: str = "torch.float32"
+    reseeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,24 +206,6 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """How a training went, as far as it was recorded.
-
-    ``events``: a letter for each forward pass, backward pass and step of an optimizer, in order.
-    ``states``: the parameters at the first forward passes, each time that they are others than
-    before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
-    to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
-    parameters, at each step.
-    """
-
-    events: str = ""
-    states: tuple[dict[str, Tensor], ...] = ()
-    inputs: tuple[Tensor, ...] = ()
-    slopes: tuple[Tensor, ...] = ()
-    rates: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True)
 class Trained:
     """What training left: ``history`` (of ``train_epoch``: one score a call), the model's whole
     state ``weights``, and the gradients by parameter that each of the first optimizer steps found.
@@ -224,7 +215,6 @@ class Trained:
     weights: dict[str, Tensor]
     gradients: tuple[dict[str, Tensor], ...]
     facts: Facts
-    watched: Watched = Watched()
 
 
 @dataclass(frozen=True)
@@ -272,7 +262,7 @@ def text(value: object) -> str:
     return "".join(c for c in known if c.isprintable() or c in "\n\t")
 
 
-def field(reply: Message, name: str, kind: type) -> Any:
+def entry(reply: Message, name: str, kind: type) -> Any:
     """The field ``name`` of ``reply``, which must be a ``kind``; an int will do for a float."""
     return of(reply.fields.get(name), kind, name)
 
@@ -292,7 +282,7 @@ def of(value: object, kind: type, name: str) -> Any:
 
 def many(reply: Message, name: str, kind: type) -> tuple[Any, ...]:
     """The field ``name`` of ``reply``, a list of ``kind``."""
-    return tuple(of(value, kind, name) for value in field(reply, name, list))
+    return tuple(of(value, kind, name) for value in entry(reply, name, list))
 
 
 def array(reply: Message, name: str) -> Tensor:
@@ -358,24 +348,24 @@ def unregistered(reply: Message) -> list[Unregistered]:
 def optimizer(told: Message) -> OptimizerUsed:
     """The optimizer that made a step."""
     options = _options(told.fields.get("options"))
-    return OptimizerUsed(field(told, "name", str), options)
+    return OptimizerUsed(entry(told, "name", str), options)
 
 
 def value(tree: object, arrays: Mapping[str, Tensor], prefix: str = "") -> Value:
     """The value that the guest describes with ``tree``."""
-    entry = of(tree, dict, "a value")
-    kind, type_ = of(entry.get("is"), str, "is"), of(entry.get("type"), str, "type")
+    told = of(tree, dict, "a value")
+    kind, type_ = of(told.get("is"), str, "is"), of(told.get("type"), str, "type")
     if kind == "number":
-        number_ = of(entry.get("value"), float, "value")
-        return Value(kind, type_, number=number_, whole=of(entry.get("whole"), bool, "whole"))
+        number_ = of(told.get("value"), float, "value")
+        return Value(kind, type_, number=number_, whole=of(told.get("whole"), bool, "whole"))
     if kind in ("tensor", "array"):
-        name = prefix + of(entry.get("name"), str, "name")
+        name = prefix + of(told.get("name"), str, "name")
         if name not in arrays:
             raise WireError(f"no array {name}")
-        graph = of(entry.get("graph", False), bool, "graph")
+        graph = of(told.get("graph", False), bool, "graph")
         return Value(kind, type_, array=arrays[name], graph=graph)
     if kind in ("list", "tuple", "dict"):
-        parts = of(entry.get("parts"), list, "parts")
+        parts = of(told.get("parts"), list, "parts")
         return Value(kind, type_, parts=tuple(value(part, arrays, prefix) for part in parts))
     return Value(kind, type_)
 

@@ -180,7 +180,7 @@ class Caller:
     def _checked(self, reply: Message, doing: str) -> Message:
         if "error" in reply.fields:
             with self.reading(doing):
-                raise self._failure(answers.field(reply, "error", dict), doing)
+                raise self._failure(answers.entry(reply, "error", dict), doing)
         return reply
 
     def _lost(self, ended: EndedError, doing: str, limit: float) -> SubmissionFailure:

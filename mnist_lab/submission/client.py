@@ -25,12 +25,7 @@ from mnist_lab.submission.answers import (
     Confusion,
     Drawn,
     Evaluated,
-    Facts,
-    Gradients,
     Loaders,
-    OptimizerUsed,
-    Output,
-    Parameter,
     Recipe,
     Score,
     Trained,
@@ -44,28 +39,7 @@ from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
-__all__ = [
-    "Batch",
-    "Batches",
-    "Confusion",
-    "Drawn",
-    "Evaluated",
-    "ExerciseHandle",
-    "Facts",
-    "Gradients",
-    "Loaders",
-    "Model",
-    "OptimizerUsed",
-    "Output",
-    "Parameter",
-    "Recipe",
-    "Score",
-    "Submission",
-    "SubmissionFailure",
-    "Trained",
-    "Transform",
-]
-
+__all__ = ["ExerciseHandle", "Submission"]
 
 SEED = 0x6D6E697374
 """Added to the seeds of a recipe, so that no seed that a learner may choose is the same."""
@@ -205,7 +179,7 @@ class ExerciseHandle:
         try:
             reply = self._caller.ask("locate", Message({"name": name}), f"Looking for {name}")
             with self._caller.reading(name):
-                line = answers.field(reply, "line", int)
+                line = answers.entry(reply, "line", int)
         except SubmissionFailure:
             line = 0
         return f"{self.file}:{line}" if 0 < line < 1_000_000 else self.file
@@ -381,7 +355,6 @@ class ExerciseHandle:
                 self._state(made.left, recipe, name),
                 given.gradients(),
                 given.facts(made.left),
-                given.watched(),
             )
 
     def _state(self, left: Message, recipe: Recipe, name: str) -> dict[str, Tensor]:

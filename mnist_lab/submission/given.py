@@ -9,7 +9,7 @@ for is noted, to explain results that are wrong.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.submission import answers
-from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Watched
+from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.protocol import Message, WireError
 
 __all__ = ["LOSSES", "Given"]
@@ -118,18 +118,8 @@ class Given:
         self._shapes = {name: value.shape for name, value in self._state.items()}
         self._graphs: dict[int, _Graph] = {}
         self._tickets = 0
-        self._events: list[str] = []
-        self._sizes: list[int] = []
-        self._modes: list[bool] = []
-        self._partly: list[bool] = []
-        self._wishes: list[bool] = []
-        self._inputs: list[Tensor] = []
-        self._states: list[dict[str, Tensor]] = []
-        self._slopes: list[Tensor] = []
         self._gradients: list[dict[str, Tensor]] = []
-        self._rates: list[tuple[float, ...]] = []
-        self._optimizers: dict[int, OptimizerUsed] = {}
-        self._steps = self._passes = 0
+        self._seen = Facts()
 
     def described(self, device: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
         """The model and the loader as arguments of a call, and the arrays that they need."""
@@ -172,20 +162,20 @@ class Given:
     def _forward(self, asked: Message) -> Message:
         images = answers.array(asked, "images")
         sent = {n.removeprefix("weights."): v for n, v in asked.arrays.items() if n != "images"}
-        modes = answers.field(asked, "modes", dict)
-        wish = answers.field(asked, "grad", bool)
+        modes = answers.entry(asked, "modes", dict)
+        wish = answers.entry(asked, "grad", bool)
         if {name: value.shape for name, value in sent.items()} != self._shapes:
             raise WireError("it asks about another model")
         if images.numel() > MAX_ASKED:
             raise WireError("it asks about too many images at once")
         for name in ("", *self._kind.layers):
             answers.of(modes.get(name), bool, "a mode")
-        is_a_copys = answers.field(asked, "is_a_copy", bool)
+        is_a_copys = answers.entry(asked, "is_a_copy", bool)
         if not is_a_copys:
             self._note_pass(images, sent, modes, wish)
         before = {name: sent[name].clone() for name in self._kind.buffers - {"table"}}
         inputs = {f"weights.{n}": v for n, v in sent.items() if n not in self._kind.buffers}
-        if answers.field(asked, "of_images", bool):
+        if answers.entry(asked, "of_images", bool):
             inputs["images"] = images
         with torch.set_grad_enabled(wish):
             for value in inputs.values():
@@ -211,7 +201,7 @@ class Given:
             del self._graphs[next(iter(self._graphs))]
 
     def _backward(self, asked: Message) -> Message:
-        graph = self._graphs.get(answers.field(asked, "ticket", int))
+        graph = self._graphs.get(answers.entry(asked, "ticket", int))
         slope = answers.array(asked, "slope")
         if graph is None:
             raise RuntimeError("The graph of this forward pass is not kept any more.")
@@ -219,8 +209,8 @@ class Given:
             raise WireError("a slope of another shape than the outputs")
         if not graph.is_a_copys:
             self._note("b")
-            if len(self._slopes) < MAX_RECORDED:
-                self._slopes.append(slope)
+            if len(self._seen.slopes) < MAX_RECORDED:
+                self._seen.slopes.append(slope)
         inputs = list(graph.inputs.values())
         # Of a number: what PyTorch does for a tensor's slope it imports SymPy for.
         with torch.enable_grad():
@@ -235,20 +225,20 @@ class Given:
             raise WireError("it asks for more examples than there are")
         if not all(0 <= index < len(self._batches.labels) for index in indices):
             raise IndexError("There is no such example.")
-        self._passes += 0 in indices
+        self._seen.passes += 0 in indices
         chosen = torch.tensor(indices, dtype=torch.int64)
         return Message(
             {}, {"images": self._batches.images[chosen], "labels": self._batches.labels[chosen]}
         )
 
     def _step(self, asked: Message) -> None:
-        number = answers.field(asked, "optimizer", int)
-        self._steps += 1
+        number = answers.entry(asked, "optimizer", int)
+        self._seen.steps += 1
         self._note("s")
-        if len(self._rates) < MAX_STEPS:
-            self._rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
-        if "name" in asked.fields and len(self._optimizers) < MAX_RECORDED:
-            self._optimizers[number] = answers.optimizer(asked)
+        if len(self._seen.rates) < MAX_STEPS:
+            self._seen.rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
+        if "name" in asked.fields and len(self._seen.optimizers) < MAX_RECORDED:
+            self._seen.optimizers[number] = answers.optimizer(asked)
         if len(self._gradients) < MAX_RECORDED:
             found = answers.under(asked, "gradients.")
             if any(self._shapes.get(name) != value.shape for name, value in found.items()):
@@ -256,54 +246,39 @@ class Given:
             self._gradients.append({k: v for k, v in found.items() if k in self._recipe.weights})
 
     def _note(self, event: str) -> None:
-        if len(self._events) < MAX_EVENTS:
-            self._events.append(event)
+        if len(self._seen.events) < MAX_EVENTS:
+            self._seen.events.append(event)
 
     def _note_pass(
         self, images: Tensor, sent: Mapping[str, Tensor], modes: Mapping[str, bool], wish: bool
     ) -> None:
-        if len(self._sizes) >= MAX_EVENTS or not images.dim():
+        seen = self._seen
+        if len(seen.batches) >= MAX_EVENTS or not images.dim():
             return
         self._note("f")
-        self._sizes.append(len(images))
-        self._modes.append(modes[""])
-        self._partly.append(len(set(modes.values())) > 1)
-        self._wishes.append(wish)
-        if len(self._inputs) < MAX_RECORDED:
-            self._inputs.append(images.detach().clone())
-        if len(self._states) < MAX_STATES:
+        seen.batches.append(len(images))
+        seen.modes.append(modes[""])
+        seen.partly.append(len(set(modes.values())) > 1)
+        seen.grad_enabled.append(wish)
+        if len(seen.inputs) < MAX_RECORDED:
+            seen.inputs.append(images.detach().clone())
+        if len(seen.states) < MAX_STATES:
             now = {n: v for n, v in sent.items() if n not in self._kind.buffers}
-            last = self._states[-1] if self._states else {}
+            last = seen.states[-1] if seen.states else {}
             if not last or any(not torch.equal(last[name], v) for name, v in now.items()):
-                self._states.append({name: value.detach().clone() for name, value in now.items()})
+                seen.states.append({name: value.detach().clone() for name, value in now.items()})
 
     def facts(self, left: Message) -> Facts:
         """What was seen, and what the guest says of how the call ``left`` things."""
-        return Facts(
-            batches=tuple(self._sizes),
-            modes=tuple(self._modes),
-            partly=tuple(self._partly),
-            grad_enabled=tuple(self._wishes),
-            steps=self._steps,
-            passes=self._passes,
-            optimizers=tuple(self._optimizers.values()),
-            training_after=answers.field(left, "training_after", bool),
-            requires_grad_after=answers.field(left, "requires_grad_after", bool),
-            grad_after=answers.field(left, "grad_after", bool),
-            default_dtype_after=answers.field(left, "default_dtype_after", str),
-            reseeded=answers.field(left, "reseeded", bool),
+        return replace(
+            self._seen,
+            training_after=answers.entry(left, "training_after", bool),
+            requires_grad_after=answers.entry(left, "requires_grad_after", bool),
+            grad_after=answers.entry(left, "grad_after", bool),
+            default_dtype_after=answers.entry(left, "default_dtype_after", str),
+            reseeded=answers.entry(left, "reseeded", bool),
         )
 
     def gradients(self) -> tuple[dict[str, Tensor], ...]:
         """Those that each of the first optimizer's steps found."""
         return tuple(self._gradients)
-
-    def watched(self) -> Watched:
-        """How a training went."""
-        return Watched(
-            "".join(self._events),
-            tuple(self._states),
-            tuple(self._inputs),
-            tuple(self._slopes),
-            tuple(self._rates),
-        )

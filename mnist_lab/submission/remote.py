@@ -56,13 +56,13 @@ def called(
     }
     reply = caller.ask("call", Message(fields, arrays), doing, given)
     with caller.reading(doing):
-        trees = answers.field(reply, "returned", list)
+        trees = answers.entry(reply, "returned", list)
         if len(trees) != calls:
             raise WireError("the wrong number of results")
         return Called(
             tuple(answers.value(t, reply.arrays, f"{n}.") for n, t in enumerate(trees)),
-            answers.field(reply, "kept", int),
-            answers.field(reply, "callable", bool),
+            answers.entry(reply, "kept", int),
+            answers.entry(reply, "callable", bool),
             reply,
         )
 
@@ -161,7 +161,7 @@ class Model(_Remote):
         doing = f"{name}()"
         made = caller.ask("build", Message({"name": name, "seed": seed}), doing)
         with caller.reading(doing):
-            super().__init__(caller, name, answers.field(made, "id", int))
+            super().__init__(caller, name, answers.entry(made, "id", int))
             self.parameters = answers.parameters(made, "parameters")
             self.buffers = answers.parameters(made, "buffers")
             self.modules = list(answers.many(made, "modules", str))
@@ -215,9 +215,9 @@ class Model(_Remote):
             return Output(
                 self._caller.finite(logits, doing),
                 reply.arrays.get("images", images),
-                answers.field(reply, "requires_grad", bool),
-                answers.field(reply, "training_after", bool),
-                answers.field(reply, "made", int),
+                answers.entry(reply, "requires_grad", bool),
+                answers.entry(reply, "training_after", bool),
+                answers.entry(reply, "made", int),
             )
 
     def gradients(
@@ -240,7 +240,7 @@ class Model(_Remote):
         doing = f"{self.name} on another device than the CPU"
         reply = self._ask("on_fake_device", doing, {"size": size})
         with self._caller.reading(doing):
-            return answers.many(reply, "shape", int), answers.field(reply, "device", str)
+            return answers.many(reply, "shape", int), answers.entry(reply, "device", str)
 
     def _cast(self, dtype: str) -> Model:
         self._ask("cast", f"{self.name}().{dtype}", {"dtype": dtype})

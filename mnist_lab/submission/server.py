@@ -25,7 +25,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mnist_lab.submission import snapshot
 from mnist_lab.submission.sandbox import enclosure, linux, walls
 from mnist_lab.submission.sandbox.canary import Baits, verdicts
 
@@ -81,7 +80,6 @@ class Server:
 
     def __init__(self, *, for_many: bool = False) -> None:
         self._for_many = for_many
-        self._snapshot = snapshot.code() if for_many else None
         self.walls: Mapping[str, str] = walls.UNTRIED
         self._level, self._ready = enclosure.level(), False
         self._start()
@@ -169,7 +167,7 @@ class Server:
             run = [*command("mnist_lab.submission.server"), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*(enclosed or ()), *run],
-                pass_fds=[theirs.fileno(), *([] if self._snapshot is None else [self._snapshot])],
+                pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -184,7 +182,6 @@ class Server:
             "refusals": self._level != "process",
             "hidden": enclosure.hidden(),
             "for_many": self._for_many,
-            "snapshot": self._snapshot,
         }
         self._socket.sendall(json.dumps(settings).encode())
 
@@ -316,9 +313,6 @@ def main() -> None:
     enclosure.only_what_is_needed()
     settings = json.loads(grader.recv(SETTINGS_SIZE))
     _preload(for_many=settings.pop("for_many"))
-    if (code := settings.pop("snapshot")) is not None:
-        snapshot.take(code)
-        os.close(code)
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     workers = _Workers(grader, settings)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import fail, match
-from mnist_lab.submission.answers import Facts, Score
-from mnist_lab.submission.client import Batches, Recipe, SubmissionFailure
+from mnist_lab.submission.answers import Batches, Facts, Recipe, Score
+from mnist_lab.submission.caller import SubmissionFailure
 
 Answer = TypeVar("Answer")
 

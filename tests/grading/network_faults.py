@@ -25,7 +25,8 @@ from mnist_lab.diagnosis import (
 )
 from mnist_lab.diagnosis.faults import networks as bank
 from mnist_lab.diagnosis.layouts import Named
-from mnist_lab.submission.client import Model, SubmissionFailure
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.remote import Model
 
 CHAIN = {
     "logistic_regression": "flatten, linear, sigmoid",

@@ -22,7 +22,9 @@ from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, layouts, mat
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.layouts import Layout, Named
 from mnist_lab.grading.learners import LearnedModel
-from mnist_lab.submission.client import Gradients, Model, SubmissionFailure
+from mnist_lab.submission.answers import Gradients
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.remote import Model
 
 OVERFIT = {
     "logistic_regression": (64, 100, 1.60),

@@ -17,7 +17,8 @@ from mnist_lab.diagnosis.faults import preprocessing
 from mnist_lab.diagnosis.faults.preprocessing import PIXELS, PLACES, VALUES, Pixels
 from mnist_lab.diagnosis.match import Explanation
 from mnist_lab.diagnosis.reference import MEAN, STD
-from mnist_lab.submission.client import SubmissionFailure, Transform
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.remote import Transform
 
 BLACK, WHITE = -MEAN / STD, (1 - MEAN) / STD
 

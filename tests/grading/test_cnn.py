@@ -8,7 +8,7 @@ import pytest
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.grading.learners import LearnedModel
-from mnist_lab.submission.client import Model
+from mnist_lab.submission.remote import Model
 
 ID = "cnn"
 

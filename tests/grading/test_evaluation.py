@@ -27,16 +27,9 @@ from mnist_lab.diagnosis.faults.evaluation import (
 )
 from mnist_lab.diagnosis.match import Explanation, Fault
 from mnist_lab.grade import Cause
-from mnist_lab.submission.answers import Facts
-from mnist_lab.submission.client import (
-    Batches,
-    Confusion,
-    Evaluated,
-    ExerciseHandle,
-    Recipe,
-    Score,
-    SubmissionFailure,
-)
+from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, Recipe, Score
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
 
 Answer = TypeVar("Answer")
 

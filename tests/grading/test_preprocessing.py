@@ -14,12 +14,10 @@ from torch import Tensor
 from mnist_lab.diagnosis import draws, fail, match
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.preprocessing import NAMES
-from mnist_lab.submission.client import (
-    Batch,
-    ExerciseHandle,
-    SubmissionFailure,
-    Transform,
-)
+from mnist_lab.submission.answers import Batch
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
+from mnist_lab.submission.remote import Transform
 
 
 @pytest.mark.check("preprocessing.test_transform")

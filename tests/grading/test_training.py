@@ -17,13 +17,9 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import Call, Loop, Score, Seen
 from mnist_lab.diagnosis.optimizers import Optimizer
-from mnist_lab.submission.client import (
-    Batches,
-    ExerciseHandle,
-    Recipe,
-    SubmissionFailure,
-    Trained,
-)
+from mnist_lab.submission.answers import Batches, Recipe, Trained
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
 
 LR = 0.05
 EPOCHS, LARGE_LR = 12, 0.1
@@ -264,18 +260,18 @@ def _call(function: str, asked: Asked, trained: Trained, epochs: int) -> Call:
             ]
         )
 
-    watched = trained.watched
+    facts = trained.facts
     seen = Seen(
         weights=vector(trained.weights),
         history=tuple((score.loss, score.accuracy) for score in trained.history),
         gradients=tuple(map(vector, trained.gradients)),
-        states=tuple(map(vector, watched.states)),
-        inputs=watched.inputs,
-        slopes=watched.slopes,
-        events=watched.events,
-        rates=_of_all_groups(watched.rates),
-        optimizers=tuple((used.name, used.options) for used in trained.facts.optimizers),
-        passes=trained.facts.passes,
+        states=tuple(map(vector, facts.states)),
+        inputs=tuple(facts.inputs),
+        slopes=tuple(facts.slopes),
+        events="".join(facts.events),
+        rates=_of_all_groups(facts.rates),
+        optimizers=tuple((used.name, used.options) for used in facts.optimizers.values()),
+        passes=facts.passes,
     )
     parts = tuple((images.double(), labels) for images, labels in asked.batches.split())
     return Call(function, recipe.weights, parts, asked.loss, asked.optimizer, epochs, seen)

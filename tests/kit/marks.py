@@ -16,7 +16,8 @@ from mnist_lab import data, kit
 from mnist_lab.diagnosis import CheckFailure, Waiting
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.grade import Cause, Result
-from mnist_lab.submission.client import ExerciseHandle, Submission, SubmissionFailure
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle, Submission
 from mnist_lab.submission.server import Server
 
 GRADING = Path(__file__).parents[1] / "grading"

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_lab.submission import answers
+from mnist_lab.submission.answers import Batches, Recipe
 from mnist_lab.submission.caller import Caller, SubmissionFailure
-from mnist_lab.submission.client import Batches, ExerciseHandle, Recipe
+from mnist_lab.submission.client import ExerciseHandle
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError, encode
 

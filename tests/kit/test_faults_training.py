@@ -20,8 +20,7 @@ from mnist_lab.diagnosis.faults import changes, findings
 from mnist_lab.diagnosis.faults import training as faults
 from mnist_lab.diagnosis.loops import Call, Impossible, Loop, Moment, Seen, replay, results
 from mnist_lab.diagnosis.optimizers import Optimizer
-from mnist_lab.submission.answers import Facts, OptimizerUsed, Score, Trained, Watched
-from mnist_lab.submission.client import Batches, Recipe
+from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
 CHECKS = ("test_steps", "test_results", "test_train")
 
@@ -178,25 +177,15 @@ class Replaying:
             call.split(after.weights),
             tuple(map(call.split, seen["gradients"][:24])),
             Facts(
-                batches=(),
-                modes=(True,),
-                partly=(False,),
-                grad_enabled=(),
-                steps=0,
+                events=list(after.events),
+                modes=[True],
+                states=[call.split(weights) for weights in seen["weights"][:40]],
+                inputs=seen["images"][:24],
+                slopes=seen["slope"][:24],
+                rates=[(rate,) for rate in after.rates],
+                optimizers={0: OptimizerUsed(used.kind, {"lr": used.lr, **all_settings(used)})},
                 passes=len(after.epochs),
-                optimizers=(OptimizerUsed(used.kind, {"lr": used.lr, **all_settings(used)}),),
                 training_after=True,
-                requires_grad_after=True,
-                grad_after=True,
-                default_dtype_after="torch.float32",
-                reseeded=False,
-            ),
-            Watched(
-                after.events,
-                tuple(map(call.split, seen["weights"][:40])),
-                tuple(seen["images"][:24]),
-                tuple(seen["slope"][:24]),
-                tuple((rate,) for rate in after.rates),
             ),
         )
 

@@ -11,7 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from mnist_lab.submission.client import Batches, Recipe, Submission, SubmissionFailure
+from mnist_lab.submission.answers import Batches, Recipe
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import Submission
 from mnist_lab.submission.server import Server
 
 GENERATOR = torch.Generator().manual_seed(3)

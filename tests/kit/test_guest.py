@@ -14,13 +14,9 @@ import pytest
 import torch
 
 from mnist_lab.submission import caller
-from mnist_lab.submission.client import (
-    Batches,
-    ExerciseHandle,
-    Recipe,
-    Submission,
-    SubmissionFailure,
-)
+from mnist_lab.submission.answers import Batches, Recipe
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle, Submission
 from mnist_lab.submission.protocol import Message, encode
 from mnist_lab.submission.sandbox import enclosure, landlock, seccomp
 from mnist_lab.submission.server import Server
@@ -761,9 +757,9 @@ def test_a_training_loop_is_watched(hand_in):
     batches = Batches(torch.rand(23, 1, 28, 28), torch.arange(23) % 10)
     trained = hand_in(LOOPS, "training.py").train_epoch(recipe(), batches)
     assert trained.history[0].types == ("Tensor with a graph", "float")
-    assert trained.facts.batches == (10, 10, 3)
+    assert trained.facts.batches == [10, 10, 3]
     assert trained.facts.steps == 3
-    assert [used.name for used in trained.facts.optimizers] == ["SGD"]
+    assert [used.name for used in trained.facts.optimizers.values()] == ["SGD"]
     moved = trained.weights["output.bias"] + 0.1 * sum(g["output.bias"] for g in trained.gradients)
     torch.testing.assert_close(moved, torch.zeros(10))
 
@@ -772,8 +768,8 @@ def test_a_whole_training_is_watched(hand_in):
     batches = Batches(torch.rand(23, 1, 28, 28), torch.arange(23) % 10)
     trained = hand_in(LOOPS, "training.py").train(recipe(), batches, epochs=2)
     assert len(trained.history) == trained.facts.passes == 2
-    assert trained.facts.optimizers[0].name == "AdamW"
-    assert trained.facts.optimizers[0].options["lr"] == 1e-3
+    (used,) = trained.facts.optimizers.values()
+    assert (used.name, used.options["lr"]) == ("AdamW", 1e-3)
     assert trained.facts.reseeded
 
 

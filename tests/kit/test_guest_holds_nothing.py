@@ -114,7 +114,7 @@ def test_a_guest_is_given_no_more_of_the_kit(tmp_path):
     folders = {str(file.parent) for file in given}
     assert folders == {".", "submission", "submission/guest", "submission/sandbox"}
     beside = {file.stem for file in given if str(file.parent) == "submission"}
-    assert beside == {"__init__", "protocol", "server", "snapshot", "spawned"}
+    assert beside == {"__init__", "protocol", "server", "spawned"}
 
 
 def test_nothing_that_a_guest_holds_passes_a_check(tmp_path, server):

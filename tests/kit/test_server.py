@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab.submission.client import Submission, SubmissionFailure
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import Submission
 from mnist_lab.submission.server import Branch, Server, ServerError, default_isolation
 
 pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="servers fork on Linux")

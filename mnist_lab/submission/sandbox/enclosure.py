@@ -41,7 +41,7 @@ __all__ = [
 
 NEEDED = {
     "": ("__init__",),
-    "submission": ("__init__", "protocol", "server", "snapshot", "spawned"),
+    "submission": ("__init__", "protocol", "server", "spawned"),
     "submission/guest": None,
     "submission/sandbox": None,
 }
