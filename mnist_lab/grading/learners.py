@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
-from torch import Tensor
+from dataclasses import replace
 
 from mnist_lab.compare import TITLES, Comparison, compare, result_of
 from mnist_lab.data import Digits
+from mnist_lab.diagnosis.networks.checks import LearnedModel
 from mnist_lab.grade import Grade
-from mnist_lab.training import History, Settings
+from mnist_lab.training import Settings
 
-__all__ = ["LearnedModel", "beside_the_kits"]
-
-
-@dataclass(frozen=True)
-class LearnedModel:
-    """A learner's model as the lab trained it: its outputs (N, 10) for the test digits after that,
-    and its weights by the learner's names.
-    """
-
-    history: History
-    logits: Tensor
-    weights: dict[str, Tensor]
-
-    def accuracy(self, labels: Tensor) -> float:
-        """The fraction of the test digits that it reads."""
-        return (self.logits.argmax(1) == labels).double().mean().item()
+__all__ = ["beside_the_kits"]
 
 
 def beside_the_kits(

@@ -26,7 +26,7 @@ from mnist_lab.submission.sandbox.walls import refusal, summary
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.diagnosis.draws import Grader
-    from mnist_lab.grading.learners import LearnedModel
+    from mnist_lab.diagnosis.networks.checks import LearnedModel
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
     from mnist_lab.submission.server import Server

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import networks
 import pytest
 
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.grading.learners import LearnedModel
+from mnist_lab.diagnosis.networks import checks
+from mnist_lab.diagnosis.networks.checks import LearnedModel
 from mnist_lab.submission.remote import Model
-
-ID = "cnn"
 
 
 @pytest.mark.check("cnn.parameters")
 def test_parameters(model: Model, grader: Grader) -> None:
-    networks.check_parameters(ID, model, grader.generator(f"{ID}.parameters"))
+    checks.check_parameters("cnn", model, grader.generator("cnn.parameters"))
 
 
 @pytest.mark.check("cnn.shapes")
 def test_shapes(model: Model, grader: Grader) -> None:
-    networks.check_shapes(ID, model, grader.generator("cnn.shapes"))
+    checks.check_shapes("cnn", model, grader.generator("cnn.shapes"))
 
 
 @pytest.mark.check("cnn.network")
 def test_network(model: Model, grader: Grader) -> None:
-    networks.check_network(ID, model, grader.generator("cnn.network"))
+    checks.check_network("cnn", model, grader.generator("cnn.network"))
 
 
 @pytest.mark.check("cnn.behaviour")
 def test_behaviour(model: Model, grader: Grader) -> None:
-    networks.check_behaviour(ID, model, grader.generator("cnn.behaviour"))
+    checks.check_behaviour("cnn", model, grader.generator("cnn.behaviour"))
 
 
 @pytest.mark.check("cnn.learns")
 def test_learns(model: Model, grader: Grader) -> None:
-    networks.check_learns(ID, model, grader.generator("cnn.learns"))
+    checks.check_learns("cnn", model, grader.generator("cnn.learns"))
 
 
 @pytest.mark.check("cnn.accuracy")
@@ -46,10 +44,10 @@ def test_accuracy(
     threads: int,
     learned: dict[str, LearnedModel],
 ) -> None:
-    learned[ID] = networks.check_accuracy(ID, model, mnist, grader, threads)
+    learned["cnn"] = checks.check_accuracy("cnn", model, mnist, grader, threads)
 
 
 @pytest.mark.gpu
 @pytest.mark.check("cnn.gpu")
 def test_gpu(model: Model, grader: Grader) -> None:
-    networks.check_gpu(ID, model, grader.generator("cnn.gpu"))
+    checks.check_gpu("cnn", model, grader.generator("cnn.gpu"))

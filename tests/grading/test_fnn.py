@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import networks
 import pytest
 
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.grading.learners import LearnedModel
+from mnist_lab.diagnosis.networks import checks
+from mnist_lab.diagnosis.networks.checks import LearnedModel
 from mnist_lab.submission.remote import Model
-
-ID = "fnn"
 
 
 @pytest.mark.check("fnn.parameters")
 def test_parameters(model: Model, grader: Grader) -> None:
-    networks.check_parameters(ID, model, grader.generator(f"{ID}.parameters"))
+    checks.check_parameters("fnn", model, grader.generator("fnn.parameters"))
 
 
 @pytest.mark.check("fnn.shapes")
 def test_shapes(model: Model, grader: Grader) -> None:
-    networks.check_shapes(ID, model, grader.generator("fnn.shapes"))
+    checks.check_shapes("fnn", model, grader.generator("fnn.shapes"))
 
 
 @pytest.mark.check("fnn.network")
 def test_network(model: Model, grader: Grader) -> None:
-    networks.check_network(ID, model, grader.generator("fnn.network"))
+    checks.check_network("fnn", model, grader.generator("fnn.network"))
 
 
 @pytest.mark.check("fnn.behaviour")
 def test_behaviour(model: Model, grader: Grader) -> None:
-    networks.check_behaviour(ID, model, grader.generator("fnn.behaviour"))
+    checks.check_behaviour("fnn", model, grader.generator("fnn.behaviour"))
 
 
 @pytest.mark.check("fnn.learns")
 def test_learns(model: Model, grader: Grader) -> None:
-    networks.check_learns(ID, model, grader.generator("fnn.learns"))
+    checks.check_learns("fnn", model, grader.generator("fnn.learns"))
 
 
 @pytest.mark.check("fnn.accuracy")
@@ -46,10 +44,10 @@ def test_accuracy(
     threads: int,
     learned: dict[str, LearnedModel],
 ) -> None:
-    learned[ID] = networks.check_accuracy(ID, model, mnist, grader, threads)
+    learned["fnn"] = checks.check_accuracy("fnn", model, mnist, grader, threads)
 
 
 @pytest.mark.gpu
 @pytest.mark.check("fnn.gpu")
 def test_gpu(model: Model, grader: Grader) -> None:
-    networks.check_gpu(ID, model, grader.generator("fnn.gpu"))
+    checks.check_gpu("fnn", model, grader.generator("fnn.gpu"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import sys
@@ -95,14 +94,7 @@ def _checks(exercise: str, tiers: Sequence[str]) -> Iterator[tuple[kit.Check, Ca
 
 @cache
 def grading_module(name: str) -> ModuleType:
-    """A module of the grading tests, which import their neighbours by name.
-
-    The tests are read from their file: others of that name may be imported already.
-    """
-    if str(GRADING) not in sys.path:
-        sys.path.insert(0, str(GRADING))
-    if not name.startswith("test_"):
-        return importlib.import_module(name)
+    """A module of the grading tests, read from its file: others may have its name."""
     spec = importlib.util.spec_from_file_location(f"grading_{name}", GRADING / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnist_lab import check_kit, grade, kit
+from mnist_lab.diagnosis.networks import checks
 from mnist_lab.grade import Cause, Result
 
 ROOT = Path(__file__).parents[2]
@@ -74,15 +75,13 @@ def test_the_worked_example_of_a_handout_is_true(file):
 
 
 @pytest.mark.parametrize("name", ["logistic_regression", "fnn", "cnn"])
-def test_a_handout_states_the_accuracy_and_the_loss_that_are_asked_for(name, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "tests" / "grading")
-    networks = importlib.import_module("networks")
+def test_a_handout_states_the_accuracy_and_the_loss_that_are_asked_for(name):
     handout = " ".join(imported(ROOT / "solutions" / f"{name}.py").__doc__.split())
-    size, steps, loss = networks.OVERFIT[name]
-    low, high = networks.NO_BETTER_THAN_GUESSING
+    size, steps, loss = checks.OVERFIT[name]
+    low, high = checks.NO_BETTER_THAN_GUESSING
 
-    assert f"at least {100 * networks.ACCURACY['mnist'][name]:g} % of the test digits" in handout
-    assert f"({100 * networks.ACCURACY['sample'][name]:g} % where MNIST" in handout
+    assert f"at least {100 * checks.ACCURACY['mnist'][name]:g} % of the test digits" in handout
+    assert f"({100 * checks.ACCURACY['sample'][name]:g} % where MNIST" in handout
     assert f"loss lies between {low:g} and {high:g}" in handout
     assert f"{steps} steps of Adam" in handout
     assert f"on one batch of {size} digits bring it below {loss:g}" in handout

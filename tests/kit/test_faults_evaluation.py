@@ -6,14 +6,13 @@ from itertools import combinations
 
 import pytest
 import torch
-from marks import grading_module
 
 from mnist_lab.diagnosis import match
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import evaluation
 from mnist_lab.diagnosis.faults.evaluation import BANK, Counting, Matrices, Scores
+from mnist_lab.diagnosis.measures import checks
 
-checks = grading_module("test_evaluation")
 SEEDS = range(5)
 
 

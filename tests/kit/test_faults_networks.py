@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnist_lab import interface
-from mnist_lab.diagnosis import draws, dropping, layouts, probes, reference, structures
+from mnist_lab.diagnosis import draws, reference
 from mnist_lab.diagnosis.faults import bank, networks
+from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 
 

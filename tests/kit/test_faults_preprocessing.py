@@ -5,16 +5,14 @@ from itertools import combinations
 
 import pytest
 import torch
-from marks import grading_module
 from torchvision.transforms import InterpolationMode, v2
 
-from mnist_lab.diagnosis import CheckFailure, match, reference, warps
+from mnist_lab.diagnosis import CheckFailure, match, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults.preprocessing import BANK, NAMES, PIXELS, PLACES, VALUES, Pixels
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures import checks, transforms, warps
 
-checks = grading_module("test_preprocessing")
-pictures = grading_module("pictures")
-findings = grading_module("findings")
 SEEDS = range(3)
 
 
@@ -24,7 +22,7 @@ def images(seed):
 
 def far(one, other):
     scale = max(1, one.abs().max().item(), other.abs().max().item())
-    return not match.difference(one, other) / scale < 3 * pictures.EXACT
+    return not match.difference(one, other) / scale < 3 * transforms.EXACT
 
 
 def made(faults, pixels):
@@ -57,7 +55,7 @@ def test_every_change_of_pixels_shows_and_looks_like_no_other(seed):
 
 
 def test_changes_of_values_show_on_pictures_of_one_colour():
-    levels = pictures.LEVELS.view(-1, 1, 1)
+    levels = transforms.LEVELS.view(-1, 1, 1)
     changed = [(name, one) for name, one in made(VALUES, levels) if not one.isnan().any()]
 
     for name, one in changed:
@@ -102,7 +100,7 @@ def test_a_shift_is_traced():
 
 def test_a_perspective_keeps_the_middle_dot_on_the_diagonals():
     assert traces(v2.RandomPerspective(0.2, p=1)).bent.max() < 0.2
-    assert traces(v2.ElasticTransform(80.0)).bent.median() > pictures.BENT
+    assert traces(v2.ElasticTransform(80.0)).bent.median() > transforms.BENT
 
 
 @pytest.mark.parametrize("mode", [InterpolationMode.NEAREST, InterpolationMode.BILINEAR])
@@ -111,12 +109,12 @@ def test_clouds_tell_an_angle_to_half_a_degree(mode):
         turned = v2.functional.rotate(warps.clouds()[None] / 255, angle, interpolation=mode)
         degrees, alike = warps.angles(turned)
         assert degrees.item() == pytest.approx(angle, abs=0.5)
-        assert alike.item() > pictures.ALIKE
+        assert alike.item() > transforms.ALIKE
 
 
 def test_clouds_with_a_perspective_are_not_taken_for_turned():
     _, alike = warps.angles(warped(v2.RandomPerspective(0.2, p=1), warps.clouds(), 100))
-    assert (alike > pictures.ALIKE).double().mean() < 0.05
+    assert (alike > transforms.ALIKE).double().mean() < 0.05
 
 
 def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
@@ -130,8 +128,8 @@ def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
         ]
     )
     torch.manual_seed(seed)
-    made = torch.stack([change(picture) for _ in range(pictures.WARPS)])
-    return [warps.measure(each.view(-1, 28, 28) / 255) for each in (made[: pictures.FEW], made)]
+    made = torch.stack([change(picture) for _ in range(transforms.WARPS)])
+    return [warps.measure(each.view(-1, 28, 28) / 255) for each in (made[: transforms.FEW], made)]
 
 
 @pytest.mark.parametrize(
@@ -150,14 +148,14 @@ def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
 )
 def test_neither_few_nor_many_warps_pass_for_others(wrong):
     few, many = measured(0, **wrong)
-    assert not pictures._beyond_doubt(few)
-    assert not pictures._right(many)
+    assert not transforms._beyond_doubt(few)
+    assert not transforms._right(many)
 
 
 def test_a_few_right_warps_mostly_pass_and_many_always():
     tried = [measured(seed) for seed in range(8)]
-    assert sum(pictures._beyond_doubt(few) for few, _ in tried) >= 5
-    assert all(pictures._right(many) for _, many in tried)
+    assert sum(transforms._beyond_doubt(few) for few, _ in tried) >= 5
+    assert all(transforms._right(many) for _, many in tried)
 
 
 class Warped:
@@ -187,15 +185,15 @@ class Warped:
 )
 def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
     for seed in range(5):
-        found = findings.Findings(NAMES)
-        tones = pictures.Tones(black=0.0, white=1.0)
-        pictures.expect_resized(Warped(resize), tones, found, 8, seed)
+        found = Findings(NAMES)
+        tones = transforms.Tones(black=0.0, white=1.0)
+        transforms.expect_resized(Warped(resize), tones, found, 8, seed)
         assert {name for name in NAMES if found.has(name)} == named
         assert bool(found) == bool(named)
 
 
 def test_all_that_is_found_is_raised_as_one_failure():
-    found = findings.Findings(NAMES)
+    found = Findings(NAMES)
     found.add("no-rotation", "No angle.")
     found.add("no-rotation", "Again.")
     found.explain([[NAMES["half-half"]], [NAMES["inverted"]]], "Two fit.")
@@ -210,4 +208,4 @@ def test_all_that_is_found_is_raised_as_one_failure():
 
 
 def test_nothing_found_is_no_failure():
-    findings.Findings(NAMES).expect_none()
+    Findings(NAMES).expect_none()

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from marks import grading_module
 from torch import Tensor
 
-from mnist_lab.diagnosis import CheckFailure, optimizers, reference
+from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import changes, findings
 from mnist_lab.diagnosis.faults import training as faults
-from mnist_lab.diagnosis.loops import Call, Impossible, Loop, Moment, Seen, replay, results
-from mnist_lab.diagnosis.optimizers import Optimizer
+from mnist_lab.diagnosis.loops import checks, optimizers
+from mnist_lab.diagnosis.loops.optimizers import Optimizer
+from mnist_lab.diagnosis.loops.replay import Call, Impossible, Loop, Moment, Seen, replay, results
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
-CHECKS = ("test_steps", "test_results", "test_train")
+CHECKS = ("check_steps", "check_results", "check_train")
 
 
 def clipped(of: Callable[[Tensor], Tensor]) -> changes.Change:
@@ -202,7 +202,7 @@ def failure(change: changes.Change, seed: int = 0) -> CheckFailure | None:
     """How the first check fails that does."""
     for name in CHECKS:
         try:
-            getattr(grading_module("test_training"), name)(Replaying(change), Grader(seed))
+            getattr(checks, name)(Replaying(change), Grader(seed))
         except CheckFailure as caught:
             return caught
     return None
@@ -289,8 +289,7 @@ def test_optimizers_are_pytorchs(kind: str, settings: dict) -> None:
 
 def test_a_loop_as_asked_is_the_references_training() -> None:
     generator = torch.Generator().manual_seed(2)
-    exercise = grading_module("test_training")
-    weights, batches = exercise._weights(generator), exercise._batches(generator)
+    weights, batches = checks._weights(generator), checks._batches(generator)
     trained = Replaying(lambda loop: loop).train(Recipe("mlp", weights), batches, 3, 0.01)
 
     history = reference.train(reference.fnn, weights, batches.split(), 3, 0.01)
@@ -304,6 +303,6 @@ def test_a_loop_as_asked_is_the_references_training() -> None:
 def test_an_impossible_loop_says_so() -> None:
     with pytest.raises(Impossible):
         Replaying(changes.altering(findings.scaled_gradients)).train_epoch(
-            Recipe("mlp", grading_module("test_training")._weights(torch.Generator())),
-            grading_module("test_training")._batches(torch.Generator()),
+            Recipe("mlp", checks._weights(torch.Generator())),
+            checks._batches(torch.Generator()),
         )

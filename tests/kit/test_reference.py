@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from mnist_lab.diagnosis import draws, layouts, match, reference, warps
+from mnist_lab.diagnosis import draws, match, reference
+from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
 MODELS = {"logistic_regression": LogisticRegression, "fnn": FNN, "cnn": CNN}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.loops import ACTIONS, Loop, Moment, Score
-from mnist_lab.diagnosis.optimizers import Optimizer
+from mnist_lab.diagnosis.loops.optimizers import Optimizer
+from mnist_lab.diagnosis.loops.replay import ACTIONS, Loop, Moment, Score
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 Change = Callable[[Loop], Loop | None]

@@ -23,8 +23,8 @@ from mnist_lab.diagnosis.faults.changes import (
     skipping,
     uniform_loss,
 )
-from mnist_lab.diagnosis.loops import ACTIONS, Call, Impossible, Loop, Moment, Never
-from mnist_lab.diagnosis.optimizers import KINDS, Optimizer
+from mnist_lab.diagnosis.loops.optimizers import KINDS, Optimizer
+from mnist_lab.diagnosis.loops.replay import ACTIONS, Call, Impossible, Loop, Moment, Never
 from mnist_lab.diagnosis.reference import Loss
 
 Found = Mapping[str, Any]

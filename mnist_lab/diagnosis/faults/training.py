@@ -95,9 +95,9 @@ from mnist_lab.diagnosis.faults.findings import (
     told_what_moved,
     usual_settings,
 )
-from mnist_lab.diagnosis.loops import Call, Loop
+from mnist_lab.diagnosis.loops.optimizers import Optimizer
+from mnist_lab.diagnosis.loops.replay import Call, Loop
 from mnist_lab.diagnosis.match import Fault
-from mnist_lab.diagnosis.optimizers import Optimizer
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = ["BANK", "LoopFault", "entry"]

@@ -13,18 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import (
-    CheckFailure,
-    dropping,
-    fail,
-    layouts,
-    match,
-    probes,
-    reference,
-    structures,
-)
+from mnist_lab.diagnosis import CheckFailure, fail, match, reference
 from mnist_lab.diagnosis.faults import networks as bank
-from mnist_lab.diagnosis.layouts import Named
+from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
+from mnist_lab.diagnosis.networks.layouts import Named
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
 
@@ -322,7 +314,7 @@ def other_parameters(
         if actual == expected
         else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."
     )
-    numbers = {"expected": expected, "actual": actual}
+    numbers: dict[str, Any] = {"expected": expected, "actual": actual}
     hidden = _not_found(exercise, model, unmatched)
     if hidden is not None:
         slug, what = hidden
@@ -485,9 +477,9 @@ def other_shapes(
     evidence = " ".join(filter(None, (failure.cause.message, failure.cause.evidence)))
     failed = isinstance(failure, SubmissionFailure)
     if failed and any(sign in evidence for sign in OTHER_TYPES):
-        kinds = sorted({str(each.dtype).removeprefix("torch.") for each in model.parameters})
-        slug = "converts-images" if kinds == ["float32"] else "other-dtype"
-        said = f"The images are float32, the weights {', '.join(kinds)}. {evidence}"
+        types = sorted({str(each.dtype).removeprefix("torch.") for each in model.parameters})
+        slug = "converts-images" if types == ["float32"] else "other-dtype"
+        said = f"The images are float32, the weights {', '.join(types)}. {evidence}"
         return told(exercise, slug, said, **details)
     other = [each for each in model.parameters if each.dtype != torch.float32]
     if other:
@@ -658,4 +650,5 @@ def _usual(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def shape_of(shape: Sequence[int]) -> str:
+    """The shape as it is written in Python."""
     return str(tuple(shape))

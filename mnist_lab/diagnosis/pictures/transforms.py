@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from findings import Findings
 from torch import Tensor
 
-from mnist_lab.diagnosis import match, warps
+from mnist_lab.diagnosis import match
 from mnist_lab.diagnosis.faults import preprocessing
 from mnist_lab.diagnosis.faults.preprocessing import PIXELS, PLACES, VALUES, Pixels
+from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.match import Explanation
+from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.diagnosis.reference import MEAN, STD
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Transform
@@ -182,7 +183,8 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
 
 def read_warped(transform: Transform, results: Look, seed: int, found: Findings) -> Tones | None:
     """As ``read_levels``, but for pictures that are normalised by themselves: one colour has no
-    standard deviation."""
+    standard deviation.
+    """
     assert results.planes is not None
     means, stds = results.planes.mean((1, 2)), results.planes.std((1, 2))
     if means.abs().max() < 1e-3 and (stds - 1).abs().max() < 1e-2:
@@ -352,7 +354,7 @@ def _other_numbers(images: Tensor, planes: Tensor, seen: Look, found: Findings) 
     """Normalised with numbers of its own; perhaps turned as well."""
     places = [
         (None, lambda each: each),
-        *((f, c(Pixels()).place) for f in PLACES for c in f.changes),
+        *((f, p.place) for f in PLACES for c in f.changes if (p := c(Pixels())) is not None),
     ]
     for fault, place in places:
         x = place(images.double() / 255).expand_as(planes).flatten()

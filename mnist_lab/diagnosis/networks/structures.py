@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis.faults.functions import ACTIVATIONS
-from mnist_lab.diagnosis.layouts import Named, possible
+from mnist_lab.diagnosis.networks.layouts import Named, possible
 from mnist_lab.diagnosis.reference import Network, Stage, Weights, max_pool, relu, sigmoid
 
 __all__ = ["Structure", "structures"]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mnist_lab.diagnosis.faults.changes import Change
 from mnist_lab.diagnosis.faults.training import BANK, LoopFault, entry
-from mnist_lab.diagnosis.loops import (
+from mnist_lab.diagnosis.loops.replay import (
     Call,
     Impossible,
     Loop,
@@ -31,7 +31,7 @@ from mnist_lab.diagnosis.loops import (
     Seen,
     replay,
 )
-from mnist_lab.diagnosis.loops import results as returned
+from mnist_lab.diagnosis.loops.replay import results as returned
 from mnist_lab.diagnosis.match import EQUAL, difference
 
 __all__ = [

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import layouts
-from mnist_lab.diagnosis.layouts import Named
-from mnist_lab.diagnosis.probes import Run, tails
+from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.networks.layouts import Named
+from mnist_lab.diagnosis.networks.probes import Run, tails
 from mnist_lab.diagnosis.reference import Network, Stage
 
 __all__ = ["Dropout", "find"]

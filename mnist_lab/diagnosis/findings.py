@@ -71,8 +71,8 @@ class Findings:
             evidence = " ".join([first.cause.evidence, *more])
             return fail(first.cause.message, evidence, first.cause.hint)
         alternatives = tuple(tuple(chain(*chosen)) for chosen in product(*self._known))
-        others = [f"{each.cause.message} {each.cause.evidence}" for each in self._unknown]
-        evidence = " ".join(filter(None, [*self._evidence, *others]))
+        rest = [f"{each.cause.message} {each.cause.evidence}" for each in self._unknown]
+        evidence = " ".join(filter(None, [*self._evidence, *rest]))
         return match.named(Explanation(alternatives, 0.0, None), evidence)
 
     def expect_none(self) -> None:

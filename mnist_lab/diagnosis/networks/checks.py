@@ -1,7 +1,7 @@
 """What is asked of all three networks; ``test_cnn.py`` and its siblings ask it.
 
 A network is compared with the reference under weights and images of the grader's own. What does
-not pass is handed to ``network_faults.py``, which says why.
+not pass is handed to ``explained.py``, which says why.
 """
 
 from __future__ import annotations
@@ -11,20 +11,37 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-import network_faults as faults
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab import augment, models, training
 from mnist_lab.data import Digits
-from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, layouts, match, reference
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.layouts import Layout, Named
-from mnist_lab.grading.learners import LearnedModel
+from mnist_lab.diagnosis.networks import explained as faults
+from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.networks.layouts import Layout, Named
 from mnist_lab.submission.answers import Gradients
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
+from mnist_lab.training import History
+
+
+@dataclass(frozen=True)
+class LearnedModel:
+    """A learner's model as the lab trained it: its outputs (N, 10) for the test digits after that,
+    and its weights by the learner's names.
+    """
+
+    history: History
+    logits: Tensor
+    weights: dict[str, Tensor]
+
+    def accuracy(self, labels: Tensor) -> float:
+        """The fraction of the test digits that it reads."""
+        return (self.logits.argmax(1) == labels).double().mean().item()
+
 
 OVERFIT = {
     "logistic_regression": (64, 100, 1.60),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.optimizers import Optimizer, Step
+from mnist_lab.diagnosis.loops.optimizers import Optimizer, Step
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = [

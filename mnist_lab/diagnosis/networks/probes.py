@@ -18,9 +18,9 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import layouts
-from mnist_lab.diagnosis.layouts import Named
 from mnist_lab.diagnosis.match import Explanation, Fault, difference
+from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.networks.layouts import Named
 from mnist_lab.diagnosis.reference import Network, Stage, Weights
 
 __all__ = ["Finding", "Observed", "Run", "explain", "tails"]

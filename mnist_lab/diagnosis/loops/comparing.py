@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import fail, match
-from mnist_lab.submission.answers import Batches, Facts, Recipe, Score
+from mnist_lab.submission.answers import Batches, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
 
 Answer = TypeVar("Answer")
@@ -54,18 +54,6 @@ def same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
     return furthest(actual, expected) < (1e-8 if exact else 5e-4)
 
 
-def expect_numbers(what: str, score: Score) -> None:
-    """Plain numbers, which keep no graph alive."""
-    for name, kind in zip(("loss", "accuracy"), score.types, strict=True):
-        if kind not in NUMBERS:
-            raise fail(
-                f"The {name} that {what} returns is a {kind}.",
-                "A plain number is asked for: a tensor may keep the graph of its batch alive.",
-                "tensor.item() gives its number.",
-                actual=kind,
-            )
-
-
 def expect_score(what: str, score: Score, loss: float, accuracy: float, batches: str) -> None:
     """The mean loss and the accuracy as a fraction."""
     if not close(score.loss, loss):
@@ -87,30 +75,5 @@ def expect_score(what: str, score: Score, loss: float, accuracy: float, batches:
 
 
 def close(actual: float, expected: float) -> bool:
+    """Whether two numbers agree as closely as sums in float32 do."""
     return abs(actual - expected) < NUMBER * max(1.0, abs(expected))
-
-
-def expect_nothing_left_behind(what: str, facts: Facts) -> None:
-    """PyTorch's settings are those of the whole program."""
-    if not facts.grad_after:
-        raise fail(
-            f"After {what} PyTorch records no gradients any more.",
-            "torch.is_grad_enabled() is False after the call and was True before.",
-            "Use `with torch.no_grad():`, which ends with its block.",
-        )
-    if facts.default_dtype_after != "torch.float32":
-        raise fail(
-            f"{what} changes PyTorch's default dtype to {facts.default_dtype_after}.",
-            "It was torch.float32 before the call.",
-        )
-    if facts.reseeded:
-        raise fail(
-            f"{what} seeds PyTorch's global random numbers.",
-            "torch.initial_seed() is another after the call than before.",
-            "Remove torch.manual_seed: whoever calls decides on the seed.",
-        )
-    if not facts.requires_grad_after:
-        raise fail(
-            f"After {what} parameters of the model cannot be trained any more.",
-            "Their requires_grad is False after the call and was True before.",
-        )

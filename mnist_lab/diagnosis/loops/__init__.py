@@ -1,0 +1,1 @@
+"""How trainings are replayed step by step, and what is wrong where they depart."""

@@ -1,0 +1,1 @@
+"""How losses, accuracies and confusion matrices are compared with what they should be."""

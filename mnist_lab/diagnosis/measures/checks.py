@@ -1,0 +1,617 @@
+"""Do ``evaluate`` and ``confusion_matrix`` measure what their handout asks for?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, product
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
+from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults import evaluation
+from mnist_lab.diagnosis.faults.evaluation import (
+    MATRIX,
+    STATE,
+    Counting,
+    Matrices,
+    Number,
+    Scores,
+)
+from mnist_lab.diagnosis.loops import comparing
+from mnist_lab.diagnosis.match import Explanation, Fault
+from mnist_lab.grade import Cause
+from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, Recipe, Score
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
+
+Answer = TypeVar("Answer")
+
+IN_FLOAT32 = 2e-6
+"""Part of a number by which float32 sums of a few hundred losses differ."""
+
+
+@dataclass(frozen=True)
+class Quiz:
+    """A model whose answers are known, and what it is asked, as ``said`` in a sentence."""
+
+    recipe: Recipe
+    batches: Batches
+    said: str
+
+    @property
+    def scored(self) -> list[reference.Batch]:
+        """The model's logits and the labels, batch by batch."""
+        logits = self.recipe.weights["table"].split(self.batches.batch_size)
+        return list(zip(logits, self.batches.labels.split(self.batches.batch_size), strict=True))
+
+    @property
+    def asked(self) -> tuple[float, float]:
+        """Loss and accuracy."""
+        logits, labels = self.recipe.weights["table"], self.batches.labels
+        return reference.cross_entropy(logits, labels).item(), reference.accuracy(logits, labels)
+
+    @property
+    def counts(self) -> Tensor:
+        """The confusion matrix."""
+        return reference.confusion_matrix(self.recipe.weights["table"], self.batches.labels)
+
+
+def check_evaluate(exercise: ExerciseHandle, grader: Grader) -> None:
+    """``evaluate`` returns the mean loss and the accuracy over all examples."""
+    quizzes = _quizzes(grader.generator("evaluation.evaluate"))
+    _expect_scores(exercise, quizzes)
+
+
+def check_confusion_matrix(exercise: ExerciseHandle, grader: Grader) -> None:
+    """``confusion_matrix`` counts each pair of true and predicted digit."""
+    quizzes = _quizzes(grader.generator("evaluation.confusion_matrix"))
+    _expect_counts(exercise, quizzes)
+
+
+def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
+    """By the numbers of a model that gives others in train mode, and others again with gradients.
+
+    In batches of one size, so that a mean over batches is no mistake of this check's.
+    """
+    generator = grader.generator("evaluation.state")
+    weights = draws.normed_weights(generator)
+    labels = torch.randint(10, (20,), generator=generator)
+    batches = Batches(draws.images(generator, 20), labels, 10)
+    moved = 4 * torch.randn(10, generator=generator, dtype=torch.float64)
+    recipe = Recipe("normed", weights, training=True, with_gradient=moved)
+    logits = reference.normed_fnn(weights, batches.images, training=False)
+    plain = Recipe("mlp", {name: v for name, v in weights.items() if "norm" not in name})
+    same_in_any_mode = reference.fnn(plain.weights, batches.images)
+
+    answers = {name: _answer(exercise, name, recipe, batches) for name in ANSWERS}
+    right = {name: _as_scored(each, logits, labels) for name, each in answers.items()}
+    for name, each in answers.items():
+        _expect_run(name, each.facts, right[name])
+    _expect_state(recipe, answers)
+    for name in (name for name in ANSWERS if not right[name]):
+        if not _as_scored(_answer(exercise, name, plain, batches), same_in_any_mode, labels):
+            raise Waiting(f"evaluation.{name}")
+        raise _other_mode(name, answers[name].facts)
+
+
+ANSWERS = ("evaluate", "confusion_matrix")
+
+
+def _answer(
+    exercise: ExerciseHandle, name: str, recipe: Recipe, batches: Batches
+) -> Evaluated | Confusion:
+    return comparing.in_float64(getattr(exercise, name), recipe, batches)
+
+
+def _as_scored(answer: Evaluated | Confusion, logits: Tensor, labels: Tensor) -> bool:
+    """Whether it is what these scores come to."""
+    if isinstance(answer, Confusion):
+        return torch.equal(answer.matrix.long(), reference.confusion_matrix(logits, labels))
+    loss, accuracy = answer.score.loss, answer.score.accuracy
+    return comparing.close(
+        loss, reference.cross_entropy(logits, labels).item()
+    ) and comparing.close(accuracy, reference.accuracy(logits, labels))
+
+
+def _other_mode(what: str, facts: Facts) -> CheckFailure:
+    partly = "A part of the model was in train mode." if any(facts.partly) else ""
+    return fail(
+        f"{what} returns something else than the model in eval mode gives.",
+        f"The model has batch normalisation and came in train mode. {partly}".strip(),
+        "Put the whole model into eval mode first, and leave it so: model.eval().",
+    )
+
+
+def check_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
+    """Both give the same on a GPU."""
+    quizzes = _quizzes(grader.generator("evaluation.gpu"))
+    _expect_scores(exercise, quizzes, "cuda")
+    _expect_counts(exercise, quizzes, "cuda")
+
+
+# What is asked: a few examples on which every mistake shows, and many
+
+
+def _quizzes(generator: torch.Generator) -> tuple[Quiz, Quiz]:
+    return _few(generator), _many(generator)
+
+
+def _few(generator: torch.Generator) -> Quiz:
+    """29 examples of all digits; right more often in the large batches than in the small one, with
+    errors that all go one way.
+    """
+    labels = torch.cat([torch.randperm(10, generator=generator) for _ in range(3)])[:29]
+    confused = int(labels[0])
+    wrong = [10, 11, 22, 25, 26, 27]
+    labels[wrong] = (confused + torch.tensor([1, 1, 1, 1, 1, 2])) % 10
+    table = _table(generator, labels, wrong, torch.full((6,), confused))
+    said = "On 29 examples in batches of 12, 12 and 5."
+    return Quiz(_recipe(table), _batches(labels, 12), said)
+
+
+def _many(generator: torch.Generator) -> Quiz:
+    """700 examples, so many of two pairs of digits that no byte can count them; 9 and another
+    digit neither occur nor are answered.
+    """
+    absent, often, taken, *others = torch.randperm(9, generator=generator).tolist()
+    labels = torch.tensor([often] * 280 + [taken] * 270 + others * 25)
+    read = labels.clone()
+    read[280:550] = often
+    read[600:] = torch.tensor(others)[torch.randint(6, (100,), generator=generator)]
+    order = torch.randperm(700, generator=generator)
+    labels, read = labels[order], read[order]
+    wrong = (labels != read).nonzero().flatten()
+    table = _table(generator, labels, wrong.tolist(), read[wrong])
+    table[:, [absent, 9]] -= 40
+    said = f"On 700 examples in batches of 128, the last of 60; {absent} and 9 do not occur."
+    return Quiz(_recipe(table), _batches(labels, 128), said)
+
+
+def _further() -> list[Quiz]:
+    """Two more, on which a mistake that was recognised by chance is not recognised again."""
+    generator = torch.Generator().manual_seed(5)
+    return [_random(generator, size, batch_size) for size, batch_size in ((211, 24), (75, 16))]
+
+
+def _in_tens() -> list[list[Quiz]]:
+    """As many examples in a batch as there are digits, so that a mix-up of the two is no error:
+    some batches a call, and only one.
+    """
+    generator = torch.Generator().manual_seed(6)
+    return [
+        [_random(generator, size, 10) for size in sizes] for sizes in ((30, 70, 110), (10,) * 6)
+    ]
+
+
+def _random(generator: torch.Generator, size: int, batch_size: int) -> Quiz:
+    """All of the second batch are right."""
+    labels = torch.randint(10, (size,), generator=generator)
+    wrong = [image for image in range(1, size, 3) if not batch_size <= image < 2 * batch_size]
+    read = (labels[wrong] + torch.randint(1, 9, (len(wrong),), generator=generator)) % 10
+    table = _table(generator, labels, wrong, read)
+    table[0] += 30  # The best score of all is that of the first image.
+    said = f"On {size} examples in batches of {batch_size}."
+    return Quiz(_recipe(table), _batches(labels, batch_size), said)
+
+
+def _table(
+    generator: torch.Generator, labels: Tensor, wrong: Sequence[int], read: Tensor
+) -> Tensor:
+    """Logits that read each image as its label, and the ``wrong`` ones as what they are ``read``.
+
+    The best score of every third image equals its label's number, and that of every other third
+    lies a little above it: who compares values and not positions is told apart.
+    """
+    size = len(labels)
+    table = 2 * torch.randn(size, 10, generator=generator, dtype=torch.float64)
+    answers = labels.clone()
+    answers[wrong] = read
+    margin = 0.2 + 2 * torch.rand(size, generator=generator, dtype=torch.float64)
+    margin[wrong] += 3
+    table[torch.arange(size), answers] = table.amax(1) + margin
+    near = torch.arange(size) % 3
+    above = torch.where(near == 0, 0.0, 0.3)
+    moved = labels + above - table.amax(1)
+    return torch.where((near < 2).unsqueeze(1), table + moved.unsqueeze(1), table)
+
+
+def _recipe(table: Tensor) -> Recipe:
+    return Recipe("scripted", {"table": table})
+
+
+def _batches(labels: Tensor, batch_size: int) -> Batches:
+    """Image i is filled with i, by which the model knows what to answer."""
+    numbers = torch.arange(len(labels), dtype=torch.float32).view(-1, 1, 1, 1)
+    return Batches(numbers.expand(-1, 1, 28, 28), labels, batch_size)
+
+
+# What evaluate returns
+
+
+def _expect_scores(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: str = "cpu") -> None:
+    changes: dict[str, list[str]] = {}
+
+    def ask(quiz: Quiz) -> Score:
+        evaluate = partial(exercise.evaluate, device=device)
+        evaluated = comparing.in_float64(evaluate, quiz.recipe, quiz.batches)
+        _note_changes(changes, "evaluate", quiz, evaluated)
+        return evaluated.score
+
+    scores, failure = _answers(ask, quizzes)
+    right = all(map(_is_right, scores, quizzes))
+    if failure and right:
+        raise _on_even_batches(failure, ask, _wrong_scores)
+    if not right:
+        further = [] if failure else _answers(ask, _further())[0]
+        known = _wrong_scores([*quizzes, *_further()], [*scores, *further])
+        raise known or _changed(changes) or _unknown_scores(quizzes, scores)
+    if tensors := _tensors(scores[0]):
+        kinds = " and ".join(f"a {kind}" for kind in scores[0].types)
+        raise _observed(tensors, f"Loss and accuracy are {kinds}; two floats are asked for.")
+
+
+def _is_right(score: Score, quiz: Quiz) -> bool:
+    loss, accuracy = quiz.asked
+    return comparing.close(score.loss, loss) and comparing.close(score.accuracy, accuracy)
+
+
+def _tensors(score: Score) -> tuple[Fault[Any], ...]:
+    """A plain number keeps no graph alive."""
+    plain = all(kind in comparing.NUMBERS for kind in score.types)
+    return () if plain else (STATE["returns-tensors"],)
+
+
+def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure | None:
+    """The failure that names what is wrong with the scores, if that is known."""
+    calls = Scores([quiz.scored for quiz in quizzes[: len(returned)]])
+    losses = [score.loss for score in returned]
+    accuracies = [score.accuracy for score in returned]
+    loss, accuracy = _explained_loss(calls, losses), _explained_accuracy(calls, accuracies)
+    tensors = _tensors(returned[0])
+    if loss is None or accuracy is None:
+        other_loss = _explained_loss(calls, accuracies)
+        other_accuracy = _explained_accuracy(calls, losses) if other_loss else None
+        if other_loss and other_accuracy:
+            loss, accuracy = other_loss, other_accuracy
+            tensors = (STATE["swapped"], *tensors)
+    known = [each for each in (loss, accuracy) if each and each.fault]
+    if not known and tensors[:1] != (STATE["swapped"],):
+        return None
+    alternatives = tuple(
+        evaluation.merged([*chain(*chosen), *tensors])
+        for chosen in product(*(each.alternatives for each in known))
+    )
+    at = next(at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each)
+    return match.named(
+        Explanation(alternatives, max((each.difference for each in known), default=0.0), None),
+        _score_evidence(quizzes[at], returned[at], calls, at, loss, accuracy),
+    )
+
+
+def _explained_loss(calls: Scores, returned: Sequence[float]) -> Explanation[Number] | None:
+    return _explained(calls, evaluation.LOSS, evaluation.IN_LOSS, returned)
+
+
+def _explained_accuracy(calls: Scores, returned: Sequence[float]) -> Explanation[Number] | None:
+    return _explained(calls, evaluation.ACCURACY, evaluation.IN_ACCURACY, returned)
+
+
+def _explained(
+    calls: Scores, asked: Number, bank: Sequence[Fault[Number]], returned: Sequence[float]
+) -> Explanation[Number] | None:
+    """With no fault where a number is as asked; none for one that is always the same, which
+    proves nothing.
+    """
+
+    def differs(plan: Number) -> float:
+        furthest = 0.0
+        for call, actual in enumerate(returned):
+            expected = calls.of(plan, call)
+            distance = abs(actual - expected) / max(1.0, abs(expected))
+            if not distance < IN_FLOAT32:
+                return math.inf
+            furthest = max(furthest, distance)
+        return furthest
+
+    if (distance := differs(asked)) < IN_FLOAT32:
+        return Explanation(((),), distance, asked)
+    if len(returned) > 1 and len(set(returned)) == 1:
+        return None
+    return match.explain(asked, bank, differs, IN_FLOAT32)
+
+
+def _score_evidence(
+    quiz: Quiz,
+    returned: Score,
+    calls: Scores,
+    call: int,
+    loss: Explanation[Number] | None,
+    accuracy: Explanation[Number] | None,
+) -> str:
+    """The numbers that were returned, how they come about, and what was asked for."""
+    said = [
+        f"{quiz.said} It returns {returned.loss:.6g} and {returned.accuracy:.6g}; a loss of "
+        f"{quiz.asked[0]:.6g} and an accuracy of {quiz.asked[1]:.6g} are asked for."
+    ]
+    for name, number in (("loss", loss), ("accuracy", accuracy)):
+        if number is None:
+            said.append(f"How the {name} comes about is not known.")
+        elif number.fault:
+            total, divisor = calls.terms(number.plan, call)
+            expected = calls.of(number.plan, call)
+            divided = "" if divisor == 1 else f", {total:.6g} / {divisor:g}"
+            same = f"{number.difference:.0e}" if number.difference else "the last digit"
+            said.append(
+                f"So computed, the {name} is {expected:.6g}{divided}: the same to {same} in "
+                f"{len(calls)} calls."
+            )
+    return " ".join(said)
+
+
+def _unknown_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure:
+    quiz, score = next(
+        (quiz, answer)
+        for quiz, answer in zip(quizzes, returned, strict=False)
+        if not _is_right(answer, quiz)
+    )
+    loss, accuracy = quiz.asked
+    losses = (
+        f"The loss that evaluate returns is {score.loss:.4f}; the mean over the examples is "
+        f"{loss:.4f}."
+    )
+    accuracies = (
+        f"The accuracy that evaluate returns is {score.accuracy:.4f}; {accuracy:.4f} of the "
+        "examples are right."
+    )
+    wrong = [
+        said
+        for said, right in (
+            (losses, comparing.close(score.loss, loss)),
+            (accuracies, comparing.close(score.accuracy, accuracy)),
+        )
+        if not right
+    ]
+    as_asked = "" if len(wrong) == 2 else " The other of the two numbers is as asked."
+    return fail(
+        wrong[0],
+        " ".join([quiz.said, *wrong[1:]]) + as_asked,
+        expected=[loss, accuracy],
+        actual=[score.loss, score.accuracy],
+    )
+
+
+# What confusion_matrix returns
+
+
+def _expect_counts(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: str = "cpu") -> None:
+    changes: dict[str, list[str]] = {}
+
+    def ask(quiz: Quiz) -> Confusion:
+        confusion_matrix = partial(exercise.confusion_matrix, device=device)
+        confusion = comparing.in_float64(confusion_matrix, quiz.recipe, quiz.batches)
+        _note_changes(changes, "confusion_matrix", quiz, confusion)
+        return confusion
+
+    tables, failure = _answers(ask, quizzes)
+    right = all(map(_is_counted, tables, quizzes))
+    if failure and right:
+        raise _on_even_batches(failure, ask, _wrong_counts)
+    if not right:
+        known = _wrong_counts(quizzes, tables)
+        raise known or _changed(changes) or _unknown_counts(quizzes, tables)
+
+
+def _is_counted(confusion: Confusion, quiz: Quiz) -> bool:
+    return _is_whole(confusion.matrix) and torch.equal(confusion.matrix.long(), quiz.counts)
+
+
+def _is_whole(matrix: Tensor) -> bool:
+    """Whether its numbers are of an integer type."""
+    return not (matrix.dtype.is_floating_point or matrix.dtype == torch.bool)
+
+
+def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> CheckFailure | None:
+    """The failure that names what is wrong with the matrices, if that is known."""
+    calls = Matrices([quiz.scored for quiz in quizzes])
+    matrices = [each.matrix.double() for each in returned]
+
+    def differs(plan: Counting) -> float:
+        furthest = 0.0
+        for call, actual in enumerate(matrices):
+            expected = calls.of(plan, call)
+            scale = max(1.0, actual.abs().max().item()) if actual.numel() else 1.0
+            if expected.shape == actual.shape:  # no integer type has what 0 / 0 is
+                expected = expected.where(~expected.isnan(), actual)
+            furthest = max(furthest, match.difference(actual, expected) / scale)
+            if furthest >= IN_FLOAT32:
+                break
+        return furthest
+
+    asked = Counting()
+    explanation = (
+        Explanation(((),), 0.0, asked)
+        if differs(asked) < IN_FLOAT32
+        else match.explain(asked, MATRIX, differs, IN_FLOAT32, evaluation.MATRIX_PAIRS)
+    )
+    if explanation is None:
+        return None
+    if explanation.plan.share is asked.share and not _is_whole(returned[0].matrix):
+        whole = STATE["matrix-not-integers"]
+        with_type = tuple((*faults, whole) for faults in explanation.alternatives)
+        explanation = replace(explanation, alternatives=with_type)
+    at = next(at for at, each in enumerate(map(_is_counted, returned, quizzes)) if not each)
+    matrix, counts = returned[at].matrix, quizzes[at].counts
+    kind = str(matrix.dtype).removeprefix("torch.")
+    shape = "x".join(map(str, matrix.shape))
+    return match.named(
+        explanation,
+        f"{quizzes[at].said} It returns {shape} numbers of the type {kind}, which sum to "
+        f"{matrix.double().sum().item():g}{_first_difference(matrix, counts)}. So computed, all of "
+        f"them are the same.",
+    )
+
+
+def _first_difference(matrix: Tensor, counts: Tensor) -> str:
+    if matrix.shape != counts.shape or not len(wrong := (matrix != counts).nonzero()):
+        return ""
+    row, column = wrong[0].tolist()
+    return (
+        f"; {matrix[row, column].item():g} in row {row}, column {column}, where "
+        f"{counts[row, column].item()} is asked for"
+    )
+
+
+def _unknown_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> CheckFailure:
+    quiz, confusion = next(
+        (quiz, answer)
+        for quiz, answer in zip(quizzes, returned, strict=False)
+        if not _is_counted(answer, quiz)
+    )
+    matrix, counts = confusion.matrix, quiz.counts
+    if matrix.shape != (10, 10):
+        return fail(
+            f"confusion_matrix returns counts of the shape {tuple(matrix.shape)}.",
+            f"{quiz.said} (10, 10) is asked for, also where a digit does not occur.",
+            expected=[10, 10],
+            actual=list(matrix.shape),
+        )
+    wrong = (matrix != counts).nonzero().tolist()
+    row, column = wrong[0]
+    return fail(
+        f"confusion_matrix has {matrix[row, column].item():g} in row {row}, column {column}; the "
+        f"number of {row}s that the model reads as {column} is {counts[row, column].item()}.",
+        f"{quiz.said} Its counts sum to {matrix.double().sum().item():g}; {len(wrong)} of 100 are "
+        "off.",
+        expected=counts.tolist(),
+        actual=matrix.tolist(),
+    )
+
+
+# What both may do
+
+
+def _answers(
+    ask: Callable[[Quiz], Answer], quizzes: Sequence[Quiz]
+) -> tuple[list[Answer], SubmissionFailure | None]:
+    """The answers until one is refused, and how it was."""
+    answers: list[Answer] = []
+    try:
+        for quiz in quizzes:
+            answers.append(ask(quiz))  # noqa: PERF401 - those before the failure are kept
+    except SubmissionFailure as failure:
+        return answers, failure
+    return answers, None
+
+
+def _on_even_batches(
+    failure: SubmissionFailure,
+    ask: Callable[[Quiz], Answer],
+    wrong: Callable[[Sequence[Quiz], Sequence[Answer]], CheckFailure | None],
+) -> CheckFailure | SubmissionFailure:
+    """Why code fails that has an answer as long as there are as many examples as digits."""
+    if failure.outcome != "failed" or not failure.raised:
+        return failure
+    for quizzes in _in_tens():
+        answers, refused = _answers(ask, quizzes)
+        known = None if refused else wrong(quizzes, answers)
+        if known:
+            evidence = f"{failure.cause.message} {known.cause.evidence}"
+            cause = replace(failure.cause, **{**_told(known.cause), "evidence": evidence})
+            return CheckFailure(cause)
+    return failure
+
+
+def _told(cause: Cause) -> dict[str, Any]:
+    return {"message": cause.message, "fault": cause.fault, "hint": cause.hint}
+
+
+def _note_changes(
+    changes: dict[str, list[str]], what: str, quiz: Quiz, answer: Evaluated | Confusion
+) -> None:
+    """Note what the call changed of the model: then its later answers are not those asked for."""
+    for name, evidence in _state(quiz.recipe, answer):
+        if name in ("trains", "weights-changed", "buffers-changed"):
+            changes.setdefault(name, []).append(f"{what}: {evidence} {quiz.said}")
+
+
+def _changed(changes: Mapping[str, Sequence[str]]) -> CheckFailure | None:
+    """The failure for what explains wrong numbers where nothing else does."""
+    if not changes:
+        return None
+    return _observed(
+        [STATE[name] for name in changes], " ".join(said[0] for said in changes.values())
+    )
+
+
+def _observed(faults: Sequence[Fault[Any]], evidence: str) -> CheckFailure:
+    return match.named(Explanation((tuple(faults),), 0.0, None), evidence)
+
+
+def _expect_run(what: str, facts: Facts, right: bool) -> None:
+    """Whoever does not run the model has no state to keep."""
+    if not facts.batches and not right:
+        raise _observed(
+            [STATE["does-not-run-the-model"]],
+            f"No batch of images reached it in {what}, and what is returned is not what it "
+            "computes.",
+        )
+
+
+def _expect_state(recipe: Recipe, answers: Mapping[str, Evaluated | Confusion]) -> None:
+    """Everything that is wrong with the state, of each what the functions do that do it."""
+    seen: dict[str, list[tuple[str, str]]] = {}
+    for what, answer in answers.items():
+        for name, said in _state(recipe, answer):
+            seen.setdefault(name, []).append((what, said))
+    if seen:
+        evidence = " ".join(f"{what}: {said}" for each in seen.values() for what, said in each)
+        faults = [
+            replace(STATE[name], says=f"{STATE[name].says[:-1]}, in {_both(each)}.")
+            for name, each in seen.items()
+        ]
+        raise _observed(faults, evidence)
+
+
+def _both(seen: Sequence[tuple[str, str]]) -> str:
+    return " and ".join(what for what, _ in seen)
+
+
+def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str, str]]:
+    """The names of the mistakes that show in what was seen, with their evidence."""
+    facts = answer.facts
+    changed = [
+        name
+        for name, before in recipe.weights.items()
+        if comparing.furthest(answer.weights, {name: before}) > 0
+    ]
+    buffers = [name for name in changed if "running" in name]
+    weights = [name for name in changed if name not in buffers]
+    if any(facts.modes):
+        averages = f", which changed {' and '.join(buffers)}" if buffers else ""
+        modes = f"{sum(facts.modes)} of {len(facts.modes)}"
+        yield "no-eval-mode", f"the model was in train mode for {modes} batches{averages}."
+    elif facts.training_after:
+        yield "left-in-train-mode", "the model is in train mode after the call."
+    if any(facts.grad_enabled):
+        on = f"{sum(facts.grad_enabled)} of {len(facts.grad_enabled)}"
+        yield "gradients-on", f"they were on for {on} batches."
+    if facts.steps:
+        yield "trains", f"an optimizer made {facts.steps} steps."
+    elif weights:
+        yield "weights-changed", f"{', '.join(weights)} are others after the call."
+    if buffers and not any(facts.modes):
+        yield "buffers-changed", f"{', '.join(buffers)} are others after the call."
+    if not facts.grad_after:
+        yield "gradients-left-off", "torch.is_grad_enabled() is False after the call."
+    if not facts.requires_grad_after:
+        yield "parameters-frozen", "their requires_grad is False after the call."
+    if facts.default_dtype_after != "torch.float32":
+        yield "default-dtype-changed", f"it is {facts.default_dtype_after} after the call."
+    if facts.reseeded:
+        yield "reseeds", "torch.initial_seed() is another after the call than before."

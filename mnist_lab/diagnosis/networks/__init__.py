@@ -1,0 +1,1 @@
+"""How a network is compared with the reference, and what is wrong where it differs."""

@@ -1,0 +1,1 @@
+"""How transforms of pictures, samples and loaders are looked at."""
