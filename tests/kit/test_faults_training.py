@@ -6,7 +6,7 @@ would see of code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -15,11 +15,21 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults import changes, findings
+from mnist_lab.diagnosis.faults import changes, findings, measured
 from mnist_lab.diagnosis.faults import training as faults
+from mnist_lab.diagnosis.faults.evaluation import ACCURACY, LOSS, Number, Scores
 from mnist_lab.diagnosis.loops import checks, optimizers
 from mnist_lab.diagnosis.loops.optimizers import Optimizer
-from mnist_lab.diagnosis.loops.replay import Call, Impossible, Loop, Moment, Seen, replay, results
+from mnist_lab.diagnosis.loops.replay import (
+    Call,
+    Impossible,
+    Loop,
+    Moment,
+    Replayed,
+    Seen,
+    replay,
+    results,
+)
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
 CHECKS = ("check_steps", "check_results", "check_train")
@@ -173,7 +183,7 @@ class Replaying:
                 break
         used = after.found.get("optimizer", given)
         return Trained(
-            tuple(Score(*score, ("float", "float")) for score in results(loop, call, after)),
+            tuple(Score(*score, ("float", "float")) for score in self.history(loop, call, after)),
             call.split(after.weights),
             tuple(map(call.split, seen["gradients"][:24])),
             Facts(
@@ -188,6 +198,31 @@ class Replaying:
                 training_after=True,
             ),
         )
+
+    def history(self, loop: Loop, call: Call, after: Replayed) -> Sequence[tuple[float, float]]:
+        return results(loop, call, after)
+
+
+@dataclass(frozen=True)
+class Measuring(Replaying):
+    """Steps as asked, and numbers that are computed as ``evaluate`` may compute them."""
+
+    loss: Number = LOSS
+    accuracy: Number = ACCURACY
+
+    def history(self, loop: Loop, call: Call, after: Replayed) -> Sequence[tuple[float, float]]:
+        scores = Scores(
+            [[(p.scores("before", call, p.after), p.true) for p in epoch] for epoch in after.epochs]
+        )
+        right = results(loop, call, after)
+        losses = [scores.of(self.loss, epoch) for epoch in range(len(right))]
+        return [
+            (
+                right[epoch][0] if self.loss is LOSS else losses[epoch],
+                scores.of(self.accuracy, epoch),
+            )
+            for epoch in range(len(right))
+        ]
 
 
 def all_settings(used: Optimizer) -> dict[str, object]:
@@ -306,3 +341,14 @@ def test_an_impossible_loop_says_so() -> None:
             Recipe("mlp", checks._weights(torch.Generator())),
             checks._batches(torch.Generator()),
         )
+
+
+@pytest.mark.parametrize("fault", measured.BANK, ids=lambda fault: fault.id)
+def test_a_mistake_of_evaluate_is_named_in_train_epoch(fault) -> None:
+    which, asked = ("loss", LOSS) if "loss-" in fault.id else ("accuracy", ACCURACY)
+    plan = next(plan for change in fault.changes if (plan := change(asked)) is not None)
+
+    with pytest.raises(CheckFailure) as caught:
+        checks.check_results(Measuring(lambda loop: loop, **{which: plan}), Grader(0))
+
+    assert fault.id in caught.value.cause.fault.split("|")

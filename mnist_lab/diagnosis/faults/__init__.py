@@ -12,7 +12,7 @@ from mnist_lab.diagnosis.match import Fault
 
 __all__ = ["MODULES", "bank"]
 
-MODULES = ("preprocessing", "networks", "training", "evaluation", "interface")
+MODULES = ("preprocessing", "networks", "training", "measured", "evaluation", "interface")
 
 
 def bank() -> dict[str, Fault[Any]]:

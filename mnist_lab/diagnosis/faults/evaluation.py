@@ -27,12 +27,14 @@ __all__ = [
     "LOSS",
     "MATRIX",
     "MATRIX_PAIRS",
+    "NUMBERS",
     "STATE",
     "Counting",
     "Matrices",
     "Number",
     "Scores",
     "merged",
+    "returned_by",
 ]
 
 Part = tuple[int, float]
@@ -184,9 +186,9 @@ def _changed(plan: Plan, fields: dict[str, Any]) -> Plan | None:
 
 
 SUBJECTS = {
-    "": "Loss and accuracy, as evaluate returns them, are each",
-    "loss-": "The loss that evaluate returns is",
-    "accuracy-": "The accuracy that evaluate returns is",
+    "": "Loss and accuracy, as {function} returns them, are each",
+    "loss-": "The loss that {function} returns is",
+    "accuracy-": "The accuracy that {function} returns is",
 }
 
 
@@ -762,7 +764,7 @@ def _f1(counts: Tensor) -> Tensor:
 THRESHOLDS = ((0.5, _same), (0.0, _same), (0.5, _softmax))
 """The sigmoid is above 0.5 where its argument is above 0."""
 
-DIGITS_READ = "The accuracy of evaluate takes {} for the digit that was read"
+DIGITS_READ = "The accuracy of {{function}} takes {} for the digit that was read"
 
 ACCURACY_FAULTS = [
     *(
@@ -776,8 +778,8 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "of-best-score",
-        "The accuracy of evaluate compares the labels with the highest score itself, not with its "
-        "position",
+        "The accuracy of {function} compares the labels with the highest score itself, not with "
+        "its position",
         "scores.max(dim=1) gives values and positions; argmax gives the positions.",
         {"value": Hits(_best_score, _equal)},
         {"value": Hits(lambda logits: logits.amax(1).round(), _equal)},
@@ -785,7 +787,7 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "every-pair",
-        "The accuracy of evaluate compares every prediction of a batch with every label of it",
+        "The accuracy of {function} compares every prediction of a batch with every label of it",
         "(N, 1) == (N,) is broadcast to (N, N): predictions and labels must both have the shape "
         "(N,).",
         {"value": Hits(_best, _each_with_each)},
@@ -795,8 +797,8 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "threshold",
-        "The accuracy of evaluate asks of scores whether they are above a threshold, not which of "
-        "the ten is the highest",
+        "The accuracy of {function} asks of scores whether they are above a threshold, not which "
+        "of the ten is the highest",
         HIGHEST,
         *(
             {"value": _above(level, prepare, right)}
@@ -812,27 +814,27 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "top-k",
-        "The accuracy of evaluate counts a label as read that is merely among the best few",
+        "The accuracy of {function} counts a label as read that is merely among the best few",
         HIGHEST,
         *({"value": _among_best(count)} for count in (2, 3, 4, 5)),
     ),
     _accuracy_fault(
         "error-rate",
-        "The accuracy that evaluate returns is the share of the wrong answers",
+        "The accuracy that {function} returns is the share of the wrong answers",
         "Compare with ==, and count the right ones.",
         {"value": Hits(_best, _wrong)},
         {"finish": lambda value: 1 - value},
     ),
     _accuracy_fault(
         "whole-percent",
-        "The accuracy that evaluate returns is in whole percent",
+        "The accuracy that {function} returns is in whole percent",
         "Return a fraction from 0 to 1 and round where it is printed.",
         {"finish": _percent, "rounding": math.floor},
         {"finish": _percent, "rounding": round},
     ),
     _accuracy_fault(
         "all-or-nothing",
-        "The accuracy of evaluate judges a batch as a whole, not its examples",
+        "The accuracy of {function} judges a batch as a whole, not its examples",
         "Count the right answers of a batch: (predictions == labels).sum().",
         {"value": Hits(_best, _every_one)},
         {"value": Hits(_best, _any_one)},
@@ -840,8 +842,8 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "mean-over-digits",
-        "The accuracy that evaluate returns is a mean over the ten digits, each with the same say "
-        "however often it occurs",
+        "The accuracy that {function} returns is a mean over the ten digits, each with the same "
+        "say however often it occurs",
         "Divide the number of right answers by the number of examples.",
         *(
             {"value": _by_digit(score), "whole": whole}
@@ -862,7 +864,7 @@ ACCURACY_FAULTS = [
     ),
     _accuracy_fault(
         "probability",
-        "The accuracy that evaluate returns is a mean of probabilities, not a share of right "
+        "The accuracy that {function} returns is a mean of probabilities, not a share of right "
         "answers",
         HIGHEST,
         {"value": _probability_of_label},
@@ -1387,14 +1389,30 @@ STATE: dict[str, Fault[Any]] = {
     )
 }
 
-IN_BOTH = {fault.id: fault for fault in AVERAGING[::3]}
-IN_LOSS: tuple[Fault[Number], ...] = (*AVERAGING[1::3], *LOSS_FAULTS)
-IN_ACCURACY: tuple[Fault[Number], ...] = (*AVERAGING[2::3], *ACCURACY_FAULTS)
+
+def returned_by(
+    function: str, exercise: str, faults: Iterable[Fault[Number]]
+) -> tuple[Fault[Number], ...]:
+    """``faults`` of the numbers that ``function`` of an exercise returns."""
+    return tuple(
+        replace(
+            fault,
+            id=f"{exercise}.{fault.id.partition('.')[2]}",
+            says=fault.says.format(function=function),
+        )
+        for fault in faults
+    )
+
+
+NUMBERS = (*AVERAGING, *LOSS_FAULTS, *ACCURACY_FAULTS)
+"""Mistakes in the loss and the accuracy, whichever function returns them."""
+
+IN_BOTH = {fault.id: fault for fault in returned_by("evaluate", "evaluation", AVERAGING[::3])}
+IN_LOSS = returned_by("evaluate", "evaluation", (*AVERAGING[1::3], *LOSS_FAULTS))
+IN_ACCURACY = returned_by("evaluate", "evaluation", (*AVERAGING[2::3], *ACCURACY_FAULTS))
 
 BANK: tuple[Fault[Any], ...] = (
-    *AVERAGING,
-    *LOSS_FAULTS,
-    *ACCURACY_FAULTS,
+    *returned_by("evaluate", "evaluation", NUMBERS),
     *MATRIX,
     *STATE.values(),
 )

@@ -5,17 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults import measured
+from mnist_lab.diagnosis.faults.evaluation import ACCURACY, LOSS, Number, Scores
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import comparing, trainings
 from mnist_lab.diagnosis.loops.optimizers import Optimizer
-from mnist_lab.diagnosis.loops.replay import Call, Loop, Score, Seen
+from mnist_lab.diagnosis.loops.replay import Call, Loop, Replayed, Score, Seen
+from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.measures.numbers import explain_numbers
 from mnist_lab.submission.answers import Batches, Recipe, Trained
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
@@ -24,6 +28,12 @@ LR = 0.05
 EPOCHS, LARGE_LR = 12, 0.1
 """For ``train``: the loss rises again from the third epoch on at the latest, so that stopping early
 or keeping the best epoch is seen."""
+
+MOST_AT_ONCE = 2
+"""Mistakes that are told together."""
+
+MOST_ALTERNATIVES = 3
+"""Where more mistakes than these explain the same numbers, the numbers are told instead."""
 
 HIDDEN = 6
 """Units of the model."""
@@ -357,8 +367,14 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
     candidates, reached = steps
     first = candidates[0]
     results = trainings.explain_results(calls, first.loop, reached.replays, first.faults)
-    if results is None and not candidates[0].faults:
-        return _unknown_results(tried)
+    if not first.faults:
+        fewest = min((len(faults) for faults, _ in results or ()), default=MOST_AT_ONCE + 1)
+        measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
+        if measured_as and len(measured_as[0]) < fewest:
+            explanation = match.Explanation(measured_as, 0.0, LOSS)
+            return match.named(explanation, _evidence_of_results(tried))
+        if results is None:
+            return _unknown_results(tried)
     implied = {name for fault in candidates[0].faults for name in fault.follows}
     numbers = [
         tuple(fault for fault in faults if fault.id not in implied)
@@ -463,6 +479,41 @@ def _unknown_results(tried: Sequence[Tried]) -> CheckFailure:
     except CheckFailure as failure:
         return failure
     return fail(f"The numbers that {wrong.name} returns are of another type.")
+
+
+def _measured(
+    tried: Sequence[Tried], replays: Sequence[Replayed]
+) -> tuple[tuple[Fault[Number], ...], ...]:
+    """The mistakes of a loss or an accuracy that is computed as no replay of the steps knows, for
+    steps that are right: they are those that ``evaluate`` can have.
+    """
+    plain = [
+        (each, replayed)
+        for each, replayed in zip(tried, replays, strict=True)
+        if each.recipe.loss == "cross_entropy" and len(each.call.seen.history) == len(each.history)
+    ]
+    scored = [
+        [(one.scores("before", each.call, one.after), one.true) for one in epoch]
+        for each, replayed in plain
+        for epoch in replayed.epochs
+    ]
+    history = [score for each, _ in plain for score in each.call.seen.history]
+    if not history:
+        return ()
+    returned = zip(*history, strict=True)
+    name = tried[0].name
+    banks = measured.in_loss(name), measured.in_accuracy(name)
+    explained = [
+        explain_numbers(Scores(scored), asked, bank, numbers)
+        for asked, bank, numbers in zip((LOSS, ACCURACY), banks, returned, strict=True)
+    ]
+    if None in explained:
+        return ()
+    known = [each.alternatives for each in explained if each is not None]
+    alternatives = tuple(tuple(chain(*chosen)) for chosen in product(*known))
+    if len(alternatives) > MOST_ALTERNATIVES or not any(alternatives):
+        return ()
+    return alternatives
 
 
 def _in_train(

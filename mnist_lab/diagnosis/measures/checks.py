@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,15 +24,13 @@ from mnist_lab.diagnosis.faults.evaluation import (
 )
 from mnist_lab.diagnosis.loops import comparing
 from mnist_lab.diagnosis.match import Explanation, Fault
+from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, explain_numbers
 from mnist_lab.grade import Cause
 from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
 
 Answer = TypeVar("Answer")
-
-IN_FLOAT32 = 2e-6
-"""Part of a number by which float32 sums of a few hundred losses differ."""
 
 
 @dataclass(frozen=True)
@@ -295,35 +292,11 @@ def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFa
 
 
 def _explained_loss(calls: Scores, returned: Sequence[float]) -> Explanation[Number] | None:
-    return _explained(calls, evaluation.LOSS, evaluation.IN_LOSS, returned)
+    return explain_numbers(calls, evaluation.LOSS, evaluation.IN_LOSS, returned)
 
 
 def _explained_accuracy(calls: Scores, returned: Sequence[float]) -> Explanation[Number] | None:
-    return _explained(calls, evaluation.ACCURACY, evaluation.IN_ACCURACY, returned)
-
-
-def _explained(
-    calls: Scores, asked: Number, bank: Sequence[Fault[Number]], returned: Sequence[float]
-) -> Explanation[Number] | None:
-    """With no fault where a number is as asked; none for one that is always the same, which
-    proves nothing.
-    """
-
-    def differs(plan: Number) -> float:
-        furthest = 0.0
-        for call, actual in enumerate(returned):
-            expected = calls.of(plan, call)
-            distance = abs(actual - expected) / max(1.0, abs(expected))
-            if not distance < IN_FLOAT32:
-                return math.inf
-            furthest = max(furthest, distance)
-        return furthest
-
-    if (distance := differs(asked)) < IN_FLOAT32:
-        return Explanation(((),), distance, asked)
-    if len(returned) > 1 and len(set(returned)) == 1:
-        return None
-    return match.explain(asked, bank, differs, IN_FLOAT32)
+    return explain_numbers(calls, evaluation.ACCURACY, evaluation.IN_ACCURACY, returned)
 
 
 def _score_evidence(
