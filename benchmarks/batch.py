@@ -87,8 +87,8 @@ def make(
             corpus.SOLUTIONS, folder / name, ignore=shutil.ignore_patterns("__pycache__")
         )
         for variant in chosen:
-            for file in variant.files:
-                shutil.copyfile(variant.folder / file, path / file)
+            for file, text in variant.files.items():
+                (path / file).write_text(text, encoding="utf-8")
         (path / "notes.py").write_text(f"# by {name}\n")  # so that no two are the same
         made.append(Made(name, chosen))
     return made

@@ -1,25 +1,30 @@
-"""The submissions on which the grading is tested, as ``submissions/manifest.toml`` lists them.
+"""The submissions on which the grading is tested.
 
-Right ones deserve full marks; wrong ones must not pass the checks that they name.
+Right ones, as ``submissions/manifest.toml`` lists them, deserve full marks. Wrong ones, the edits of
+``mutants/wrong.toml``, must not pass the checks that they name.
 """
 
 from __future__ import annotations
 
 import shutil
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-__all__ = ["SUBMISSIONS", "Variant", "load", "materialise"]
+__all__ = ["SOLUTIONS", "SUBMISSIONS", "Variant", "edited", "load", "materialise", "original"]
 
 SUBMISSIONS = Path(__file__).parent / "submissions"
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
+WRONG = Path(__file__).parent / "mutants" / "wrong.toml"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A submission: ``solutions/`` with ``files`` replaced, or added if they are the learner's own.
+    """A submission: ``solutions/`` with the texts of ``files`` put in, or added if they are the
+    learner's own.
 
     ``fails`` are the ids of the checks that must not pass, ``"cnn.*"`` for all of an exercise;
     none if the variant is right. ``hostile`` code (it hangs, exits, ...) is for a worker only.
@@ -28,14 +33,9 @@ class Variant:
     name: str
     right: bool
     description: str
-    files: tuple[str, ...]
+    files: Mapping[str, str]
     fails: tuple[str, ...] = ()
     hostile: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """Where its files lie."""
-        return SUBMISSIONS / ("right" if self.right else "wrong") / self.name
 
     @property
     def exercises(self) -> tuple[str, ...]:
@@ -48,25 +48,56 @@ class Variant:
 
 
 def load() -> tuple[Variant, ...]:
-    """All variants in the manifest's order, the right ones first."""
+    """All variants in the order of their lists, the right ones first."""
     manifest = tomllib.loads((SUBMISSIONS / "manifest.toml").read_text(encoding="utf-8"))
-    return tuple(
+    right = [
         Variant(
             name,
-            side == "right",
+            True,
             entry["description"],
-            tuple(entry["files"]),
-            tuple(entry.get("fails", ())),
-            entry.get("hostile", False),
+            {file: _text(SUBMISSIONS / "right" / name / file) for file in entry["files"]},
         )
-        for side in ("right", "wrong")
-        for name, entry in manifest[side].items()
-    )
+        for name, entry in manifest["right"].items()
+    ]
+    listed = tomllib.loads(WRONG.read_text(encoding="utf-8"))["wrong"]
+    return (*right, *map(_wrong, listed))
+
+
+def _wrong(entry: Mapping[str, Any]) -> Variant:
+    """``edits`` (old, new) of ``file`` in ``base``, which is ``solutions`` or a right variant; or
+    ``code`` that is of its own.
+    """
+    name, file = entry["name"], entry["file"]
+    code = entry.get("code")
+    if code is None:
+        code = edited(_text(original(entry.get("base", "solutions")) / file), entry["edits"], name)
+    hostile = entry.get("hostile", False)
+    return Variant(name, False, entry["description"], {file: code}, tuple(entry["fails"]), hostile)
+
+
+def original(base: str) -> Path:
+    """The folder of ``solutions`` or of a right variant."""
+    return SOLUTIONS if base == "solutions" else SUBMISSIONS / "right" / base
+
+
+def edited(text: str, edits: Sequence[Sequence[str]], name: str) -> str:
+    """``text`` with every old replaced by its new. Raises ``ValueError`` for an old text that does
+    not occur once.
+    """
+    for old, new in edits:
+        if text.count(old) != 1:
+            raise ValueError(f"{name}: {old!r} occurs {text.count(old)} times")
+        text = text.replace(old, new)
+    return text
 
 
 def materialise(variant: Variant, folder: Path, solutions: Path = SOLUTIONS) -> Path:
     """Make ``folder`` (which must not exist) the whole submission and return it."""
     shutil.copytree(solutions, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in variant.files:
-        shutil.copyfile(variant.folder / file, folder / file)
+    for file, text in variant.files.items():
+        (folder / file).write_text(text, encoding="utf-8")
     return folder
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus import SOLUTIONS, SUBMISSIONS
+from corpus import edited, original
 
 __all__ = ["Mutant", "load", "materialise"]
 
@@ -46,22 +46,13 @@ def load() -> tuple[Mutant, ...]:
 
 def materialise(mutant: Mutant, folder: Path) -> Path:
     """Write the mutated file into ``folder``, beside the base's other files, and return it."""
-    base = SOLUTIONS if mutant.base == "solutions" else SUBMISSIONS / "right" / mutant.base
     folder.mkdir()
-    for path in base.glob("*.py"):
+    for path in original(mutant.base).glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        (folder / path.name).write_text(
-            _edited(text, mutant) if path.name == mutant.file else text, encoding="utf-8"
-        )
+        if path.name == mutant.file:
+            text = edited(text, mutant.edits, mutant.name)
+        (folder / path.name).write_text(text, encoding="utf-8")
     return folder
-
-
-def _edited(text: str, mutant: Mutant) -> str:
-    for old, new in mutant.edits:
-        if text.count(old) != 1:
-            raise ValueError(f"{mutant.name}: {old!r} occurs {text.count(old)} times")
-        text = text.replace(old, new)
-    return text
 
 
 def _read(path: Path) -> list[Mutant]:

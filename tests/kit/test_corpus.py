@@ -36,20 +36,21 @@ def _same_state_afterwards():
 
 
 @by_name(RIGHT)
-def test_a_right_submission_does_what_a_plain_reference_does(variant):
+def test_a_right_submission_does_what_a_plain_reference_does(variant, tmp_path):
+    folder = corpus.materialise(variant, tmp_path / "submission")
     for exercise in variant.exercises:
-        plain.verify(variant.folder / f"{exercise}.py")
+        plain.verify(folder / f"{exercise}.py")
 
 
 @by_name([variant for variant in WRONG if not variant.hostile])
-def test_a_wrong_submission_does_not(variant):
-    assert not solves(variant)
+def test_a_wrong_submission_does_not(variant, tmp_path):
+    assert not solves(variant, corpus.materialise(variant, tmp_path / "submission"))
 
 
-def solves(variant):
+def solves(variant, folder):
     try:
         for exercise in variant.exercises:
-            plain.verify(variant.folder / f"{exercise}.py")
+            plain.verify(folder / f"{exercise}.py")
     except Exception:  # whatever a learner's mistake may raise
         return False
     return True
@@ -73,11 +74,9 @@ def test_they_are_spread_over_all_exercises(variants):
 
 
 def test_the_manifest_lists_every_file_of_the_corpus():
-    listed = {variant.folder / file for variant in VARIANTS for file in variant.files}
-    there = {
-        file for side in ("right", "wrong") for file in corpus.SUBMISSIONS.glob(f"{side}/*/*.py")
-    }
-    assert listed == there
+    listed = {f"{variant.name}/{file}" for variant in RIGHT for file in variant.files}
+    there = (corpus.SUBMISSIONS / "right").glob("*/*.py")
+    assert listed == {f"{file.parent.name}/{file.name}" for file in there}
 
 
 @by_name(WRONG)
@@ -96,5 +95,10 @@ def test_a_variant_is_the_solutions_with_its_files_in_place(tmp_path):
         file.name for file in corpus.SOLUTIONS.glob("*.py")
     }
     for file in folder.glob("*.py"):
-        origin = variant.folder if file.name in variant.files else corpus.SOLUTIONS
-        assert file.read_bytes() == (origin / file.name).read_bytes()
+        text = (corpus.SOLUTIONS / file.name).read_text()
+        assert file.read_text() == variant.files.get(file.name, text)
+
+
+def test_an_edit_of_what_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="occurs 2 times"):
+        corpus.edited("a, a", [("a", "b")], "twice")
