@@ -1,7 +1,7 @@
 """The submissions on which the grading is tested.
 
-Right ones, as ``submissions/manifest.toml`` lists them, deserve full marks. Wrong ones, the edits of
-``mutants/wrong.toml``, must not pass the checks that they name.
+Right ones, as ``submissions/manifest.toml`` lists them, deserve full marks. Wrong ones, the edits
+of ``mutants/wrong.toml``, must not pass the checks that they name.
 """
 
 from __future__ import annotations
