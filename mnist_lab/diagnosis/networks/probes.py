@@ -298,7 +298,7 @@ class _Tried:
         if probe.start:
             names = list(asked.stages)
             ahead = [asked.stages[name] for name in names[: names.index(probe.start)]]
-            self._input = torch.zeros_like(_through(ahead, probe.weights, probe.images))
+            self._input = _through(ahead, probe.weights, probe.images)
 
     def matches(self, network: Network) -> bool:
         """Whether the network gives what the learner's gave."""
