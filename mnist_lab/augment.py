@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.chance import Purpose, uniform
-from mnist_lab.compiled import library, pool
+from mnist_lab.fast.libraries import library, pool
 
 __all__ = [
     "MEAN",
@@ -103,7 +103,8 @@ def homographies(corners: Tensor) -> Tensor:
 def augment(images: Tensor, draws: Draws) -> Tensor:
     """Rotate, distort and normalise uint8 ``images`` (N, 28, 28) -> float32 (N, 1, 28, 28).
 
-    On a CPU by ``augment.c`` where it could be compiled, else ``in_tensors``: the same to rounding.
+    On a CPU by ``fast/augment.c`` where it could be compiled, else ``in_tensors``: the same to
+    rounding.
     """
     bytes_here = images.device.type == "cpu" and images.dtype == torch.uint8
     if bytes_here and images.shape == (len(draws.degrees), SIDE, SIDE):
@@ -196,7 +197,7 @@ def _moving(homographies: Tensor) -> Tensor:
 
 
 def compiled() -> ctypes.CDLL | None:
-    """``augment.c``, where it could be compiled and agrees with ``in_tensors``."""
+    """``fast/augment.c``, where it could be compiled and agrees with ``in_tensors``."""
     return library("augment.c", _agrees)
 
 

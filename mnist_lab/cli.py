@@ -144,6 +144,7 @@ def compare(
                 say=console.print,
             )
             _say_digits(console, digits)
+            _say_what_is_slow(console, models, training.resolve_device(device).type)
             titles = {name: TITLES[name] for name in models}
             if gpu is not None:
                 gpu.join()
@@ -519,6 +520,17 @@ def _say_digits(console: Console, digits: Digits) -> None:
         f"{len(digits.train):,} training and {len(digits.test):,} test digits of {name}.",
         highlight=False,
     )
+
+
+def _say_what_is_slow(console: Console, models: tuple[str, ...], device: str) -> None:
+    """Why models are not trained as fast as they could be, each reason once."""
+    from mnist_lab.fast import slow_because
+    from mnist_lab.models import MODELS
+
+    if device == "cpu":
+        for sentence in dict.fromkeys(slow_because(MODELS[name]) for name in models):
+            if sentence:
+                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_results(console: Console, comparison: Comparison) -> None:

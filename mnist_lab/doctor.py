@@ -58,11 +58,15 @@ def _gpu() -> Finding:
 
 
 def _compiler() -> Finding:
-    from mnist_lab import augment, compiled, fast
+    from mnist_lab import augment, fast, models
+    from mnist_lab.fast.libraries import ADVICE
 
-    if fast.compiled() is not None and augment.compiled() is not None:
-        return Finding("ok", "compiler", "the lab's steps are compiled for this machine")
-    return Finding("note", "compiler", f"none that works: {compiled.ADVICE}")
+    if fast.compiled() is None or augment.compiled() is None:
+        return Finding("note", "compiler", f"none that works: {ADVICE}")
+    if others := [kind.__name__ for kind in models.MODELS.values() if fast.other_sizes(kind)]:
+        text = f"works, but the C code is made for other sizes than those of {', '.join(others)}"
+        return Finding("note", "compiler", text)
+    return Finding("ok", "compiler", "the lab's steps are compiled for this machine")
 
 
 def _digits(directory: Path | None) -> Finding:

@@ -14,10 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_lab.compiled import library, pool
+from mnist_lab.fast.libraries import ADVICE, library, pool
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
-__all__ = ["FastSteps", "as_vector", "compiled", "fast_forward", "suits", "views"]
+__all__ = [
+    "FastSteps",
+    "as_vector",
+    "compiled",
+    "fast_forward",
+    "other_sizes",
+    "slow_because",
+    "suits",
+    "views",
+]
 
 
 class _Network(ctypes.Structure):
@@ -36,6 +45,16 @@ _NETWORKS: dict[type[nn.Module], _Network] = {
     CNN: _Network(convolutional=1, hidden=128, sigmoid=0),
 }
 
+_SIZES = {
+    LogisticRegression: ((10, 784), (10,)),
+    FNN: ((256, 784), (256,), (10, 256), (10,)),
+    CNN: (
+        *((16, 1, 3, 3), (16,), (32, 16, 3, 3), (32,)),
+        *((128, 1568), (128,), (10, 128), (10,)),
+    ),
+}
+"""The parameters for which ``fast.c`` was made, in the models' order."""
+
 
 def compiled() -> ctypes.CDLL | None:
     """``fast.c``, where it could be compiled and agrees with PyTorch."""
@@ -47,7 +66,7 @@ def _agrees(made: ctypes.CDLL) -> bool:
     is background; whoever asks may have set whatever PyTorch lets one set.
     """
     with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
-        return all(_agrees_on(kind, made) for kind in _NETWORKS)
+        return all(_agrees_on(kind, made) for kind in _NETWORKS if not other_sizes(kind))
 
 
 def _agrees_on(kind: type[nn.Module], made: ctypes.CDLL) -> bool:
@@ -80,13 +99,33 @@ def _agrees_on(kind: type[nn.Module], made: ctypes.CDLL) -> bool:
     return torch.allclose(given, expected, atol=1e-3) and bool((off < 2e-5).all())
 
 
+def slow_because(kind: type[nn.Module]) -> str:
+    """Why PyTorch trains such a model on a CPU, as a sentence; empty if C does."""
+    if other_sizes(kind):
+        return f"PyTorch trains {kind.__name__}, more slowly: the C code is made for other sizes."
+    if compiled() is None:
+        return f"PyTorch trains the models, more slowly, since no C compiler works here: {ADVICE}."
+    return ""
+
+
+def other_sizes(kind: type[nn.Module]) -> bool:
+    """Whether such models have other sizes than those for which ``fast.c`` was made."""
+    with torch.device("meta"):  # Nothing is drawn.
+        return not _has_the_sizes(kind())
+
+
+def _has_the_sizes(model: nn.Module) -> bool:
+    return tuple(tuple(value.shape) for value in model.parameters()) == _SIZES.get(type(model))
+
+
 def suits(model: nn.Module, device: torch.device) -> bool:
-    """Whether ``model`` is one of the three as it was made, all of it trained, in float32 on a CPU
-    for which C was compiled.
+    """Whether ``model`` is one of the three with the sizes that C was made for, all of it trained,
+    in float32 on a CPU for which C was compiled.
     """
     return (
         type(model) in _NETWORKS
-        and _is_as_made(model)
+        and _has_the_sizes(model)
+        and all(parameter.requires_grad for parameter in model.parameters())
         and device.type == "cpu"
         and all(
             parameter.dtype == torch.float32 and parameter.device.type == "cpu"
@@ -94,16 +133,6 @@ def suits(model: nn.Module, device: torch.device) -> bool:
         )
         and compiled() is not None
     )
-
-
-def _is_as_made(model: nn.Module) -> bool:
-    with torch.device("meta"):
-        made = type(model)()
-    shapes, expected = (
-        {name: value.shape for name, value in network.named_parameters()}
-        for network in (model, made)
-    )
-    return shapes == expected and all(value.requires_grad for value in model.parameters())
 
 
 class FastSteps:

@@ -36,7 +36,7 @@ class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's c
 
     ``outcome`` is ``failed``, ``todo`` where a stub is still one, or ``error`` where the learner's
     code could not be run at all. ``raised`` is the name of the exception class that their code
-    raised, or empty.
+    raised, or empty; ``mistake`` what the guest recognised in it.
     """
 
     def __init__(
@@ -44,9 +44,11 @@ class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's c
         cause: Cause,
         outcome: Literal["failed", "todo", "error"] = "failed",
         raised: str = "",
+        mistake: str = "",
     ) -> None:
         super().__init__(cause.message)
-        self.cause, self.outcome, self.raised = cause, outcome, raised
+        self.cause, self.outcome = cause, outcome
+        self.raised, self.mistake = raised, mistake
 
 
 class Caller:
@@ -226,7 +228,7 @@ class Caller:
             traceback=traceback,
             output=self.take_output(),
         )
-        return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", name)
+        return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", name, mistake)
 
 
 def _end(status: int) -> str:

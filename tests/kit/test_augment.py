@@ -8,9 +8,9 @@ from torch.nn import functional as F
 from torchvision.transforms import functional as reference
 
 from mnist_lab import augment as lab
-from mnist_lab import compiled as compilation
 from mnist_lab.augment import Draws
 from mnist_lab.data import load
+from mnist_lab.fast import libraries as compilation
 
 needs_a_compiler = pytest.mark.skipif(
     lab.compiled() is None, reason=f"no C compiler here: {compilation.ADVICE}"

@@ -13,15 +13,15 @@ from steps import in_batches, plain_steps, vector
 from torch import nn
 from torch.nn import functional as F
 
-from mnist_lab import augment, compiled, fast, training
+from mnist_lab import augment, fast, training
 from mnist_lab.data import Digits, Split
-from mnist_lab.fast import FastSteps, fast_forward, suits, views
+from mnist_lab.fast import FastSteps, fast_forward, libraries, suits, views
 from mnist_lab.models import CNN, FNN, MODELS
 
 CPU = torch.device("cpu")
 
 needs_a_compiler = pytest.mark.skipif(
-    fast.compiled() is None, reason=f"no C compiler here: {compiled.ADVICE}"
+    fast.compiled() is None, reason=f"no C compiler here: {libraries.ADVICE}"
 )
 
 
@@ -48,8 +48,8 @@ def threads(request, monkeypatch):
     count, _, whose = request.param.partition(" of ")
     torch.set_num_threads(int(count))
     if whose == "its own":
-        monkeypatch.setattr(fast, "pool", compiled.Pool)
-    elif whose and not compiled.pool().in_parallel:
+        monkeypatch.setattr(fast, "pool", libraries.Pool)
+    elif whose and not libraries.pool().in_parallel:
         pytest.skip("PyTorch's threads are not OpenMP's here")
     yield
     torch.set_num_threads(before)
@@ -94,7 +94,7 @@ def test_five_steps_are_five_steps_of_torch_optim_adam(name, background, threads
 
 @needs_a_compiler
 @pytest.mark.skipif(
-    not compiled.pool().in_parallel, reason="PyTorch's threads are not OpenMP's here"
+    not libraries.pool().in_parallel, reason="PyTorch's threads are not OpenMP's here"
 )
 def test_fewer_threads_than_were_asked_for_do_the_same():
     learned = """
@@ -244,16 +244,16 @@ def test_without_a_compiler_the_same_is_learned(monkeypatch):
 def anew(monkeypatch, tmp_path):
     """A machine on which nothing has been compiled yet."""
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache" / name)
-    compiled.library.cache_clear()
+    libraries.library.cache_clear()
     yield tmp_path / "cache" / "mnist-lab"
-    compiled.library.cache_clear()
+    libraries.library.cache_clear()
 
 
 @needs_a_compiler
 def test_it_is_compiled_once_and_kept(anew, monkeypatch):
     assert fast.compiled() is not None
     (made,) = anew.iterdir()
-    compiled.library.cache_clear()
+    libraries.library.cache_clear()
     monkeypatch.setattr(subprocess, "run", None)
 
     assert fast.compiled() is not None
@@ -278,8 +278,8 @@ def broken(tmp_path):
 
 @needs_a_compiler
 def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
-    others = list(compiled.compilers())
-    monkeypatch.setattr(compiled, "compilers", lambda: [broken, *others])
+    others = list(libraries.compilers())
+    monkeypatch.setattr(libraries, "compilers", lambda: [broken, *others])
 
     assert fast.compiled() is not None
 
@@ -300,12 +300,12 @@ def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
     ],
 )
 def test_what_a_compiler_gets_wrong_is_not_used(name, right, wrong, anew, tmp_path, monkeypatch):
-    for source in Path(compiled.__file__).parent.glob("*.[ch]"):
+    for source in Path(libraries.__file__).parent.glob("*.[ch]"):
         text = source.read_text()
         assert source.name != name or right in text
         changed = text.replace(right, wrong) if source.name == name else text
         (tmp_path / source.name).write_text(changed)
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+    monkeypatch.setattr(libraries, "__file__", str(tmp_path / "libraries.py"))
 
     refused = {"fast.c": fast.compiled() is None, "augment.c": augment.compiled() is None}
 
@@ -328,7 +328,7 @@ def test_it_may_be_compiled_while_pytorch_is_told_something_else(mode, anew):
 
 
 def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch):
-    monkeypatch.setattr(compiled, "compilers", lambda: [broken])
+    monkeypatch.setattr(libraries, "compilers", lambda: [broken])
 
     assert fast.compiled() is None
     assert list(anew.iterdir()) == []
@@ -342,3 +342,29 @@ def test_without_a_compiler_that_works_the_lab_goes_on(anew, broken, monkeypatch
 def test_what_is_no_batch_of_digits_is_refused(images, labels):
     with pytest.raises(ValueError, match="as many labels"):
         FastSteps(FNN(), 1e-3).learn(torch.zeros(images), torch.zeros(labels).long(), 2)
+
+
+@pytest.fixture
+def wider(monkeypatch):
+    """The lab's FNN with another width, as a learner may try it."""
+
+    def with_300(self):
+        nn.Module.__init__(self)
+        self.hidden, self.output = nn.Linear(784, 300), nn.Linear(300, 10)
+
+    monkeypatch.setattr(FNN, "__init__", with_300)
+
+
+@needs_a_compiler
+def test_another_width_of_one_model_leaves_the_others_fast(wider, anew):
+    assert suits(CNN(), CPU)
+    assert not suits(FNN(), CPU)
+    assert fast.slow_because(CNN) == ""
+    assert "trains FNN, more slowly: the C code is made for other sizes" in fast.slow_because(FNN)
+
+
+def test_without_a_compiler_it_says_so(monkeypatch):
+    monkeypatch.setattr("mnist_lab.fast.compiled", lambda: None)
+
+    assert "no C compiler works here" in fast.slow_because(CNN)
+    assert "ziglang" in fast.slow_because(CNN)

@@ -112,12 +112,14 @@ class LoopFault(Fault[Loop]):
     numbers that were found in each call, or None if they are not those of this mistake. ``open``
     mistakes leave so much to be chosen that they explain what a more special one explains too.
     ``follows`` are the ids of wrong results that are no mistakes of their own beside this one.
+    ``other_optimizer``: steps are made with another optimizer than the one asked for.
     """
 
     about: str = "steps"
     told: Callable[[Sequence[Call], Sequence[Found]], str | None] | None = None
     open: bool = False
     follows: tuple[str, ...] = ()
+    other_optimizer: bool = False
 
 
 LOSSES: dict[str, tuple[str, Loss]] = {
@@ -181,6 +183,7 @@ def another_optimizer(kind: str, name: str, what: str) -> LoopFault:
             only_in("train", optimizing(usual_settings(kind))),
         ),
         told=told,
+        other_optimizer=True,
     )
 
 

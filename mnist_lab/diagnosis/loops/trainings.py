@@ -62,7 +62,7 @@ STEPS = tuple(fault for fault in BANK if fault.about == "steps")
 RESULTS = tuple(fault for fault in BANK if fault.about == "results")
 
 HOOKED = (
-    *(fault for fault in STEPS if "train makes its steps with" in fault.says),
+    *(fault for fault in STEPS if fault.other_optimizer),
     *map(entry, ("weight-decay", "betas", "eps", "amsgrad", "maximize")),
     *map(entry, ("learning-rate", "schedule")),
 )

@@ -587,15 +587,11 @@ def cannot_be_trained(
     exercise: str, model: Model, failure: SubmissionFailure
 ) -> CheckFailure | SubmissionFailure:
     """A backward pass raised something."""
-    if "does not require grad" not in failure.cause.message and not _has_no_gradient(failure):
+    if "does not require grad" not in failure.cause.message and failure.mistake != "no-gradient":
         return failure
     if not any(each.requires_grad for each in model.parameters):
         return told(exercise, "frozen", "requires_grad is False for all of its parameters.")
     return told(exercise, "detached", f"No gradient at all arrives. {failure.cause.message}")
-
-
-def _has_no_gradient(failure: SubmissionFailure) -> bool:
-    return failure.raised == "ReturnedError" and "no gradient flows" in failure.cause.message
 
 
 def learns_too_little(

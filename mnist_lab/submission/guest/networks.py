@@ -119,7 +119,8 @@ def gradients(learner: Learner, question: Message) -> Message:
             )
         if not logits.requires_grad:
             raise ReturnedError(
-                f"{type(model).__name__} gave an output that no gradient flows through."
+                f"{type(model).__name__} gave an output that no gradient flows through.",
+                "no-gradient",
             )
         logits.backward(cotangent)
         found = {
