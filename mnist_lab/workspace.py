@@ -26,10 +26,12 @@ Or work in `exercises/mnist_lab.ipynb`, which has all six: `check("cnn")` grades
 `pytest --submission exercises/mnist_lab.ipynb` the whole notebook.
 """
 
-SETTINGS = """\
+SETTINGS = f"""\
 [pytest]
 testpaths = tests/grading
+mnist_lab = {mnist_lab.__version__}
 """
+"""With the version of the kit whose checks the workspace's tests call."""
 
 
 class WorkspaceError(Exception):

@@ -37,6 +37,7 @@ PROPERTY = "mnist-lab"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of grading."""
+    parser.addini("mnist_lab", "the version of mnist-lab that a workspace's tests are for")
     group = parser.getgroup("mnist-lab", "grading with mnist-lab")
     group.addoption(
         "--submission",
@@ -97,12 +98,25 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the run's ``Grading``."""
     config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
     config.addinivalue_line("markers", "gpu: needs a GPU that PyTorch can use")
+    if sentence := _other_kit(str(config.getini("mnist_lab") or "")):
+        raise pytest.UsageError(sentence)
     if config.getoption("--report") and not config.getoption("--full"):
         raise pytest.UsageError("--report needs --full: only then are the models trained.")
     if config.getoption("--report") and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("--report needs all checks in one process: leave out -n.")
     config.stash[GRADING] = Grading(config)
     config.pluginmanager.register(config.stash[GRADING], "mnist-lab-grading")
+
+
+def _other_kit(made_for: str) -> str:
+    """That a workspace was made for another kit than the one that is installed, as a sentence."""
+    installed = mnist_lab.__version__
+    if not made_for or made_for.split(".")[:2] == installed.split(".")[:2]:
+        return ""
+    return (
+        f"This workspace was made for mnist-lab {made_for}, and {installed} is installed. Install "
+        "that version, or make a new workspace with `mnist-lab new` and copy your exercises there."
+    )
 
 
 @pytest.fixture

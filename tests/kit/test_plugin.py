@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mnist_lab import grade, kit
+import mnist_lab
+from mnist_lab import grade, kit, workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,24 @@ def graded(submission, *arguments, tests="tests/grading"):
         timeout=600,
     )
     return run, grade.read(file) if file.exists() else None
+
+
+@pytest.mark.parametrize(("made_for", "status"), [("0.0.9", 4), (mnist_lab.__version__, 0)])
+def test_a_workspace_for_another_kit_says_so(tmp_path, made_for, status):
+    workspace.create(tmp_path / "lab")
+    settings = tmp_path / "lab" / "pytest.ini"
+    settings.write_text(settings.read_text().replace(mnist_lab.__version__, made_for))
+
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path / "lab",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert run.returncode == status
+    assert (f"made for mnist-lab {made_for}" in run.stderr) == (status == 4)
 
 
 def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path, solutions):
