@@ -820,6 +820,6 @@ def test_an_evaluation_is_watched(hand_in):
     found = exercise.evaluate(recipe(), Batches(torch.rand(4, 1, 28, 28), torch.arange(4)))
     assert found.score.loss == 1.0
     assert found.score.accuracy != found.score.accuracy
-    assert found.facts.modes == (True,)
-    assert found.facts.grad_enabled == (False,)
+    assert found.facts.modes == [True]
+    assert found.facts.grad_enabled == [False]
     assert found.facts.training_after

@@ -199,6 +199,9 @@ def test_a_hostile_submission_gains_nothing(target, honest_part, name, tmp_path,
     assert "error" not in found.outcomes.values(), found.causes
     assert found.passed <= honest or within_reach
     assert "REACHED" not in found.causes or within_reach, found.causes
+    # Its own temporary folder may have that name; this machine's has nothing of it.
+    written = Path(target.near["{gradescope}"]).exists()
+    assert not written or within_reach
     assert descendants(target.server._process.pid) == before
     assert set(scratch.iterdir()) == files
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == handed_in
