@@ -84,8 +84,8 @@ def not_training(work: Path) -> float:
 
 
 def memory_of_workers(folder: Path) -> dict[str, float]:
-    """Megabytes of the learner's processes, at most, while a class is graded, without what they map
-    of files; empty where this user may not look.
+    """Megabytes that the learner's processes have to themselves, at most, while a class is graded;
+    empty where this user may not look.
     """
     work = folder / "memory"
     (work / "submissions").mkdir(parents=True)
@@ -109,10 +109,10 @@ def _of_workers():
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
             continue
-        # With its part of what it shares with the server, and without files that all of them map.
-        share = text.partition("Pss_Anon:")[2].split()
-        if share:
-            yield pid, int(share[0]) / 1024
+        # Its own pages, without what it shares with the server and files that all of them map.
+        own = text.partition("Private_Dirty:")[2].split()
+        if own:
+            yield pid, int(own[0]) / 1024
 
 
 def _servers():
