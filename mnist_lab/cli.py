@@ -530,7 +530,7 @@ def _say_what_is_slow(console: Console, models: tuple[str, ...], device: str) ->
     if device == "cpu":
         for sentence in dict.fromkeys(slow_because(MODELS[name]) for name in models):
             if sentence:
-                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+                console.print(sentence, markup=False, highlight=False)
 
 
 def _say_results(console: Console, comparison: Comparison) -> None:

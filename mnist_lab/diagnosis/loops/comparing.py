@@ -1,4 +1,4 @@
-"""What the checks of training and of evaluation share: comparing weights, numbers and state."""
+"""What the checks of training and of evaluation share: comparing weights and numbers."""
 
 from __future__ import annotations
 
