@@ -119,12 +119,13 @@ def test_code_in_the_contributors_page_is_the_kits():
         for file in (
             "mnist_lab/kit.toml",
             "mnist_lab/diagnosis/faults/functions.py",
+            "mnist_lab/diagnosis/mistakes/measures.toml",
             "tests/grading/test_fnn.py",
             "tests/kit/mutants/networks.toml",
         )
     )
 
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
 
