@@ -153,14 +153,46 @@ def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solution
     assert outcomes(result)["cnn.accuracy"] == "not_run"
 
 
-def test_a_part_of_the_checks_is_never_full_marks(solutions):
+def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(solutions):
     run, result = graded(solutions, "-k", "fnn")
 
-    assert run.returncode == 1
+    assert run.returncode == 0
     assert result.score == 11
     assert result.exercises[0].points == 0
     assert outcomes(result)["cnn.network"] == "not_run"
-    assert "did not run, so this is not full marks" in run.stdout
+    assert "Score 11 of 11 in this part, 11 of 85 in all" in run.stdout
+
+
+def test_a_part_of_the_checks_in_which_one_fails_ends_with_1(solutions):
+    (solutions / "fnn.py").write_text("class FNN: ...\n")
+
+    assert graded(solutions, "-k", "fnn")[0].returncode == 1
+
+
+def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(solutions):
+    run, result = graded(solutions, "-k", "cmn")
+
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert result is None
+    for exercise in kit.load().exercises:
+        assert exercise.id in run.stdout
+
+
+def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(tmp_path):
+    workspace.create(tmp_path / "lab")
+    for name in ("fnn", "logistic_regression"):
+        shutil.copy(ROOT / "solutions" / f"{name}.py", tmp_path / "lab" / "exercises")
+
+    first = run_pytest(tmp_path / "lab", "-k", "fnn")
+    second = run_pytest(tmp_path / "lab", "-k", "logistic")
+    third = run_pytest(tmp_path / "lab", "-k", "logistic")
+
+    assert "Feed-forward network is done." in first.stdout
+    assert "Feed-forward network    ########....    11 of 15" in second.stdout
+    assert "Score 7 of 7 in this part, 18 of 85 in all" in second.stdout
+    assert "Logistic regression is done." in second.stdout
+    assert "is done." not in third.stdout
+    assert "Next: preprocessing.py" in third.stdout
 
 
 def test_the_first_failure_stops_the_run_with_x(solutions):
