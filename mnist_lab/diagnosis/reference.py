@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
+    "CONVOLUTION",
+    "LINEAR",
     "MEAN",
     "NETWORKS",
     "STD",
     "Epoch",
     "Network",
-    "Stage",
     "Weights",
     "accuracy",
     "adam",
@@ -30,6 +32,7 @@ __all__ = [
     "normalise",
     "normed_fnn",
     "sgd",
+    "through",
     "train",
     "train_epoch",
 ]
@@ -38,9 +41,6 @@ Weights = Mapping[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Forward = Callable[[Weights, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
-Stage = Callable[[Weights, Tensor], Tensor]
-"""A step of a network: what comes out of it for its weights and what goes in."""
-
 Step = Callable[[Weights, Weights], dict[str, Tensor]]
 """An optimizer: from weights and gradients to the weights after its step."""
 
@@ -60,61 +60,53 @@ def normalise(images: Tensor) -> Tensor:
 # The networks: images (N, 1, 28, 28) -> (N, 10)
 
 
-def linear(x: Tensor, w: Weights, layer: str) -> Tensor:
-    return x.flatten(1) @ w[f"{layer}.weight"].flatten(1).T + w[f"{layer}.bias"]
-
-
-def convolution(x: Tensor, w: Weights, layer: str) -> Tensor:
-    return F.conv2d(x, w[f"{layer}.weight"], w[f"{layer}.bias"], padding=1)
-
-
-def linear_with(layer: str) -> Stage:
-    return lambda w, x: linear(x, w, layer)
-
-
-def convolution_with(layer: str) -> Stage:
-    return lambda w, x: convolution(x, w, layer)
-
-
-def relu(w: Weights, x: Tensor) -> Tensor:
-    return F.relu(x)
-
-
-def sigmoid(w: Weights, x: Tensor) -> Tensor:
-    return torch.sigmoid(x)
-
-
-def max_pool(w: Weights, x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2)
+LINEAR = "F.linear(x.flatten(1), w['{0}.weight'].flatten(1), w['{0}.bias'])"
+CONVOLUTION = "F.conv2d(x, w['{0}.weight'], w['{0}.bias'], padding=1)"
 
 
 @dataclass(frozen=True)
 class Network:
     """The stages of a network in their order, and the axes of its weights.
 
-    ``axes`` gives the sizes of each weight as (outputs, inputs...), a dense layer's inputs as the
-    axes of the image or the feature maps that are flattened into it. ``changed`` names the stages
-    that are no longer what is asked for.
+    A stage is an expression of its weights ``w`` and of what goes in, ``x``. ``axes`` gives the
+    sizes of each weight as (outputs, inputs...), a dense layer's inputs as the axes of the image or
+    the feature maps that are flattened into it. ``changed`` names the stages that are no longer
+    what is asked for.
     """
 
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, str]
     axes: Mapping[str, tuple[int, ...]]
     changed: frozenset[str] = frozenset()
 
     def forward(self, w: Weights, images: Tensor) -> Tensor:
-        x = images
-        for stage in self.stages.values():
-            x = stage(w, x)
-        return x
+        return through(self.stages.values(), w, images)
+
+
+def through(stages: Iterable[str], w: Weights, x: Tensor) -> Tensor:
+    """What comes out of the stages, one after another."""
+    for stage in stages:
+        x = compiled(stage)(w, x)
+    return x
+
+
+@cache
+def compiled(stage: str) -> Forward:
+    names = {"torch": torch, "F": F, "MEAN": MEAN, "STD": STD}
+    function: Forward = eval(f"lambda w, x: {stage}", names)
+    return function
 
 
 NETWORKS = {
     "logistic_regression": Network(
-        {"linear": linear_with("linear"), "sigmoid": sigmoid},
+        {"linear": LINEAR.format("linear"), "sigmoid": "torch.sigmoid(x)"},
         {"linear.weight": (10, 28, 28), "linear.bias": (10,)},
     ),
     "fnn": Network(
-        {"hidden": linear_with("hidden"), "relu": relu, "output": linear_with("output")},
+        {
+            "hidden": LINEAR.format("hidden"),
+            "relu": "F.relu(x)",
+            "output": LINEAR.format("output"),
+        },
         {
             "hidden.weight": (256, 28, 28),
             "hidden.bias": (256,),
@@ -124,15 +116,15 @@ NETWORKS = {
     ),
     "cnn": Network(
         {
-            "conv1": convolution_with("conv1"),
-            "relu1": relu,
-            "pool1": max_pool,
-            "conv2": convolution_with("conv2"),
-            "relu2": relu,
-            "pool2": max_pool,
-            "hidden": linear_with("hidden"),
-            "relu3": relu,
-            "output": linear_with("output"),
+            "conv1": CONVOLUTION.format("conv1"),
+            "relu1": "F.relu(x)",
+            "pool1": "F.max_pool2d(x, 2)",
+            "conv2": CONVOLUTION.format("conv2"),
+            "relu2": "F.relu(x)",
+            "pool2": "F.max_pool2d(x, 2)",
+            "hidden": LINEAR.format("hidden"),
+            "relu3": "F.relu(x)",
+            "output": LINEAR.format("output"),
         },
         {
             "conv1.weight": (16, 1, 3, 3),
@@ -182,13 +174,13 @@ def normed_fnn(w: Weights, images: Tensor, training: bool = True) -> Tensor:
     """As ``fnn`` with batch normalisation before the ReLU: by the batch's own mean and variance
     in training, else by the running ones (Ioffe and Szegedy, "Batch normalization", 2015).
     """
-    x = linear(images, w, "hidden")
+    x = F.linear(images.flatten(1), w["hidden.weight"], w["hidden.bias"])
     if training:
         mean, variance = x.mean(0), x.var(0, unbiased=False)
     else:
         mean, variance = w["norm.running_mean"], w["norm.running_var"]
     x = (x - mean) / (variance + 1e-5).sqrt() * w["norm.weight"] + w["norm.bias"]
-    return linear(F.relu(x), w, "output")
+    return F.linear(F.relu(x), w["output.weight"], w["output.bias"])
 
 
 def batches(images: Tensor, labels: Tensor, size: int) -> list[Batch]:

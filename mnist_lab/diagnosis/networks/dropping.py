@@ -15,7 +15,7 @@ from torch import Tensor
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.networks.layouts import Named
 from mnist_lab.diagnosis.networks.probes import Run, tails
-from mnist_lab.diagnosis.reference import Network, Stage
+from mnist_lab.diagnosis.reference import Network, through
 
 __all__ = ["Dropout", "find"]
 
@@ -70,7 +70,7 @@ def _rate(parts: Tensor) -> float | None:
 
 
 def _hidden_rate(
-    outputs: Tensor, behind: Sequence[Stage], weights: Mapping[str, Tensor]
+    outputs: Tensor, behind: Sequence[str], weights: Mapping[str, Tensor]
 ) -> float | None:
     """The same where each row went through increasing functions, such as a softmax."""
     low, high = outputs.amin(1, keepdim=True), outputs.amax(1, keepdim=True)
@@ -79,15 +79,13 @@ def _hidden_rate(
         return None
     outputs, kept = outputs[rows], (outputs > (low + high) / 2)[rows].double()
     for rate in RATES:
-        x = kept / (1 - rate)
-        for stage in behind:
-            x = stage(weights, x)
+        x = through(behind, weights, kept / (1 - rate))
         if (x - outputs).abs().max() < NEARLY:
             return rate
     return None
 
 
-def _behind(network: Network) -> list[Stage]:
+def _behind(network: Network) -> list[str]:
     """The stages after the last layer."""
     names, last = list(network.stages), tails(network)[0]
     return [network.stages[name] for name in names[names.index(last) + 1 :]]
