@@ -299,11 +299,10 @@ class _Tried:
         self._cost = COSTS.get(probe.start, 17 if "conv1" in asked.stages else 3)
         self._known: dict[tuple[str, ...], Tensor | None] = {}
         self._results: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
-        self._input = probe.images
-        if probe.start:
-            names = list(asked.stages)
-            ahead = [asked.stages[name] for name in names[: names.index(probe.start)]]
-            self._input = through(ahead, probe.weights, probe.images)
+        names = list(asked.stages)
+        before = names[: names.index(probe.start)] if probe.start else []
+        self._ahead = [asked.stages[name] for name in before]
+        self._input = through(self._ahead, probe.weights, probe.images)
 
     def matches(self, network: Network) -> bool:
         """Whether the network gives what the learner's gave."""
@@ -321,6 +320,8 @@ class _Tried:
         """None if shapes do not fit."""
         names, stages = list(network.stages), tuple(network.stages.values())
         start = names.index(self.probe.start) if self.probe.start in names else 0
+        if not self._ahead and self.probe.start in network.changed:
+            start = 0  # Another first layer may pass on what goes into it.
         tail = stages[start:]
         if tail not in self._known:
             self.effort.take(self._cost)

@@ -310,12 +310,11 @@ RELUS = {
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a ReLU is: its stage, the layer before it with its number of units, and the pool.
+    """Where a ReLU is: its stage, the number of units before it, and the pool behind it.
 
     ``at`` is what ids of mistakes call it.
     """
 
-    layer: str
     units: int
     relu: str
     pool: str
@@ -351,7 +350,7 @@ def _complete(
         yield plain
         return
     places = [
-        _Place(layer.name, layer.axes[0], relu, pool, known[layer.name]["at"])
+        _Place(layer.axes[0], relu, pool if pool in stages else "", known[layer.name]["at"])
         for layer in layers
         if layer.name in relus
         for relu, pool in [relus[layer.name]]
@@ -440,7 +439,7 @@ def _norms(
         if place is None or (stage == "pool" and not place.pool):
             return None
         free.remove(place)
-        names = {part: f"{place.layer} norm.{part}" for part in ("scale", "shift")}
+        names = {part: f"{place.at} norm.{part}" for part in ("scale", "shift")}
         code = text.format_map({part: f"w['{name}']" for part, name in names.items()})
         at = place.pool if stage == "pool" else place.relu
         parameters = {names["scale"]: scale, names["shift"]: shift}
