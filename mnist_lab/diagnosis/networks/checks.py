@@ -221,6 +221,7 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
     model.set_weights(_weights(exercise, model, generator))
     images = draws.images(generator, 6)
     outputs = model(images.float())
+    _expect_shape(model, outputs, len(images))
     explained.check_function(exercise, model, images.float(), outputs)
     if outputs.dtype != torch.float32:
         raise explained.wrong_dtype(exercise, model, torch.float32, outputs.dtype)

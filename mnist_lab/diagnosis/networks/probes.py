@@ -147,10 +147,10 @@ def _explained(
     for thorough, pairs in ((False, False), (True, False), (False, True)):
         search = _Search(network, units, thorough, pairs)
         if all(search.narrow(each) for each in tried):
-            explanation = _verified(search.states, observed, bank)
+            explanation = _verified(network, search.states, observed)
             if explanation is None:
                 search.extend()
-                explanation = _verified(search.states, observed, bank)
+                explanation = _verified(network, search.states, observed)
             if explanation is not None:
                 return explanation
     return None
@@ -399,11 +399,17 @@ def _centre(kernel: Tensor) -> Tensor:
 
 
 def _verified(
-    states: Sequence[_State], observed: Observed, order: Sequence[Mistake]
+    asked: Network, states: Sequence[_State], observed: Observed
 ) -> Explanation[Network] | None:
     """Those of the fewest mistakes whose outputs are the learner's under the weights and images
-    that were observed, in the most usual layout.
+    that were observed, in the most usual layout; several are told in the network's order.
     """
+    stages = list(asked.stages)
+
+    def place(fault: Mistake) -> int:
+        about = [stage for _, stage, _ in fault.changes[0].steps if stage in stages]
+        return min(map(stages.index, about), default=len(stages))
+
     best: list[tuple[_State, layouts.Comparison]] = []
     for state in sorted(states, key=lambda state: len(state.faults)):
         if best and len(state.faults) > len(best[0][0].faults):
@@ -426,7 +432,7 @@ def _verified(
         if compared.tried == usual
     }
     return Explanation(
-        tuple(tuple(sorted(state.faults, key=order.index)) for state, _ in chosen.values()),
+        tuple(tuple(sorted(state.faults, key=place)) for state, _ in chosen.values()),
         max(compared.difference for _, compared in chosen.values()),
         next(iter(chosen.values()))[0].network,
     )
