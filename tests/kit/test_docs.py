@@ -118,13 +118,13 @@ def test_code_in_the_contributors_page_is_the_kits():
         (ROOT / file).read_text(encoding="utf-8")
         for file in (
             "mnist_lab/kit.toml",
-            "mnist_lab/diagnosis/faults/functions.py",
+            "mnist_lab/diagnosis/mistakes/networks.toml",
             "tests/grading/test_fnn.py",
             "tests/kit/mutants/networks.toml",
         )
     )
 
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
 

@@ -431,8 +431,9 @@ def _verified(
         for state, compared in best
         if compared.tried == usual
     }
+    alternatives = [sorted(state.faults, key=place) for state, _ in chosen.values()]
     return Explanation(
-        tuple(tuple(sorted(state.faults, key=place)) for state, _ in chosen.values()),
+        tuple(map(tuple, alternatives)),
         max(compared.difference for _, compared in chosen.values()),
         next(iter(chosen.values()))[0].network,
     )
