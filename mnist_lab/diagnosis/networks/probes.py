@@ -260,8 +260,9 @@ class _Search:
         """``state`` with two more mistakes that explain ``tried``."""
         if len(state.faults) + 2 > AT_ONCE:
             return
-        # What goes around a layer shows mistakes before it, which no probe shows for themselves.
-        around = product((unit for unit in units if unit.fault.bypass), self._open)
+        # What goes around a layer shows mistakes before it, which do not show here by themselves.
+        hidden = [unit for unit in self._open if unit not in units]
+        around = product((unit for unit in units if unit.fault.bypass), [*hidden, *units])
         ordered = sorted(permutations(range(len(units)), 2), key=max)
         both = ((units[first], units[second]) for first, second in ordered)
         last = None
