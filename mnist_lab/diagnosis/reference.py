@@ -78,6 +78,11 @@ class Network:
     axes: Mapping[str, tuple[int, ...]]
     changed: frozenset[str] = frozenset()
 
+    @property
+    def layers(self) -> list[str]:
+        """The stages that have weights."""
+        return [name.removesuffix(".weight") for name in self.axes if name.endswith(".weight")]
+
     def forward(self, w: Weights, images: Tensor) -> Tensor:
         return through(self.stages.values(), w, images)
 

@@ -47,7 +47,14 @@ class Assembled(nn.Module):
             elif isinstance(part, nn.LayerNorm):
                 x = resized(x, math.prod(part.normalized_shape)).view(-1, *part.normalized_shape)
             x = part(x)
-        ends = {"ten": resized(x, 10), "rows": x, "one": x.mean(), "none": x.flatten(1)[:, :0]}
+        ends = {
+            "ten": resized(x, 10),
+            "rows": x,
+            "one": x.mean(),
+            "none": x.flatten(1)[:, :0],
+            "squeezed": x.flatten(1).mean(1).squeeze(),
+            "batch": resized(x.reshape(1, -1), 10),
+        }
         return ends[self.ends]
 
 
@@ -153,11 +160,13 @@ def modules(draw: st.DrawFn) -> Assembled:
         ],
     }[draw(st.sampled_from(["nothing", "fnn", "cnn"]))]
     chosen = [*drawn, *asked, *drawn[: draw(st.integers(0, 2))]]
-    return Assembled(chosen, draw(st.sampled_from(["ten", "ten", "rows", "one", "none"])))
+    return Assembled(
+        chosen, draw(st.sampled_from(["ten", "ten", "rows", "one", "none", "squeezed", "batch"]))
+    )
 
 
 ANY = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

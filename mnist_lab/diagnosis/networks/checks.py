@@ -190,7 +190,7 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
     weights = layouts.draw_weights(network, matched, generator)
     images, outputs = _run(model, weights, draws.images(generator, 8))
     compared = layouts.compare(network, matched, weights, images, outputs)
-    seen = explained.Seen(exercise, model, matched, weights, images, outputs, compared)
+    seen = explained.Seen(matched, weights, images, outputs, exercise, model, compared)
     if not layouts.equal(outputs, compared.outputs):
         raise explained.another_network(seen, generator)
     in_training = model.forward(images, training=True).logits
@@ -204,9 +204,9 @@ def _expect_the_same_of_digits(
 ) -> None:
     """Of images as they are in use: digits, in float32."""
     model, images = seen.model, draws.digits(generator, 8)[0]
-    model.float().set_weights(seen.weights)
+    model.float().set_weights(seen.stored)
     outputs = model(images)
-    asked = layouts.compare(network, seen.matched, seen.weights, images, outputs)
+    asked = layouts.compare(network, seen.matched, seen.stored, images, outputs)
     if not layouts.equal(outputs, asked.outputs):
         raise fail(
             f"{model.name} computes something else from digits in float32 than from other images.",

@@ -17,7 +17,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, fail, match, reference
 from mnist_lab.diagnosis.faults import networks
 from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
-from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
+from mnist_lab.diagnosis.networks.layouts import MISFIT
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
 
@@ -38,24 +38,16 @@ OTHER_TYPES = ("same dtype", "Input type (", "expected scalar type")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A learner's ``outputs`` for ``images`` with ``weights``, and the reference's beside them."""
+class Seen(probes.Observed):
+    """What was observed of a learner's model, and the reference's outputs beside it."""
 
     exercise: str
     model: Model
-    matched: Mapping[str, Named]
-    weights: Mapping[str, Tensor]
-    images: Tensor
-    outputs: Tensor
     compared: layouts.Comparison
 
     @property
     def network(self) -> reference.Network:
         return reference.NETWORKS[self.exercise]
-
-    @property
-    def observed(self) -> probes.Observed:
-        return probes.Observed(self.matched, self.weights, self.images, self.outputs)
 
     def run(self, training: bool = False) -> probes.Run:
         return _runner(self.model, self.images.dtype, training)
@@ -75,19 +67,23 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     again = seen.model.forward(seen.images, images_after=True)
     if not layouts.equal(again.logits, seen.outputs):
         return _random(seen, again.logits, again.made, generator)
-    finding = probes.explain(
-        seen.network, networks.of(seen.exercise), seen.observed, seen.run(), generator
-    )
+    bank = networks.of(seen.exercise)
+    finding = probes.explain(seen.network, bank, seen, seen.run(), generator)
     changes = not torch.equal(again.images_after, seen.images)
     explanation = finding.explanation
     if explanation is None:
         return _unknown(seen, finding, again.images_after if changes else None, generator)
     also = ["changes-images"] if changes else []
-    seen.model.set_weights(seen.weights)
+    seen.model.set_weights(seen.stored)
     in_training = seen.model.forward(seen.images, training=True).logits
     if not layouts.equal(in_training, seen.outputs):
-        also += ["dropout"] * (_dropout(seen, explanation.plan, generator) is not None)
-    return match.named(_with(explanation, seen.exercise, also), _evidence(seen, explanation))
+        also += ["dropout"] if _dropout(seen, explanation.plan, generator) else []
+    return match.named(
+        _with(explanation, seen.exercise, also),
+        f"On {len(seen.images)} random images with random weights its outputs are those of such a "
+        f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
+        f"{seen.compared.difference:.3g} away.",
+    )
 
 
 def another_in_training(
@@ -103,7 +99,7 @@ def another_in_training(
         finding = probes.explain(
             seen.network,
             networks.of(seen.exercise),
-            replace(seen.observed, outputs=in_training),
+            replace(seen, outputs=in_training),
             seen.run(training=True),
             generator,
         )
@@ -127,14 +123,6 @@ def _with(
         (*also, *faults) if first else (*faults, *also) for faults in explanation.alternatives
     )
     return replace(explanation, alternatives=alternatives)
-
-
-def _evidence(seen: Seen, explanation: Explanation) -> str:
-    return (
-        f"On {len(seen.images)} random images with random weights its outputs are those of such a "
-        f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
-        f"{seen.compared.difference:.3g} away."
-    )
 
 
 def _random(seen: Seen, again: Tensor, made: int, generator: torch.Generator) -> CheckFailure:
@@ -188,7 +176,7 @@ def _unknown(
     if changed is not None:
         by = f"They differ by up to {match.difference(changed, seen.images):.3g} after the call."
         return known(seen.exercise, "changes-images", " ".join([by, *evidence]))
-    seen.model.set_weights(seen.weights)
+    seen.model.set_weights(seen.stored)
     with suppress(SubmissionFailure):
         if others := _in_pairs(seen.model, seen.images, seen.outputs):
             return known(seen.exercise, "depends-on-batch", " ".join([others, *evidence]))
@@ -264,7 +252,7 @@ def other_parameters(
     lists = (("It lacks", lacks), ("It also has", extra))
     inventory = " ".join(f"{what} {', '.join(those)}." for what, those in lists if those)
     count = (
-        f"{model.name} has {actual:,} parameters that are not the {expected:,} asked for."
+        f"{model.name} has as many parameters as asked for, {expected:,}, but of other shapes."
         if actual == expected
         else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."
     )
@@ -405,7 +393,7 @@ def _behaves(model: Model, run: probes.Run, generator: torch.Generator) -> list[
     if (
         dark is not None
         and both is not None
-        and outputs.dim() > 0
+        and outputs.shape == dark.shape == (2, *both.shape[1:])
         and layouts.equal(both[0] + dark[0], outputs[0] + outputs[1])
     ):
         found.append("Its outputs are linear in the images, as without any activation.")

@@ -25,7 +25,7 @@ from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
 from mnist_lab.diagnosis.reference import Network, through
 
-__all__ = ["Finding", "Observed", "Run", "explain", "tails"]
+__all__ = ["Finding", "Observed", "Run", "explain"]
 
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
@@ -154,11 +154,6 @@ def _explained(
             if explanation is not None:
                 return explanation
     return None
-
-
-def tails(network: Network) -> list[str]:
-    """The layers of a network, the last one first."""
-    return [name.removesuffix(".weight") for name in network.axes if name.endswith("weight")][::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,7 +353,7 @@ def _probes(
     network: Network, matched: Mapping[str, Named], generator: torch.Generator
 ) -> Iterator[Probe]:
     """From the network's end to its beginning, each showing a part more than those before."""
-    layers = tails(network)
+    layers = network.layers[::-1]
     weights = layouts.neutral_weights(network, matched, generator)
     images = 2 * drawn(generator, IMAGES)
 

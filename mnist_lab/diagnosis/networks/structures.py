@@ -277,7 +277,7 @@ def _chain(
 
 def _bends(count: int) -> Iterator[list[str]]:
     """Whether there is a ReLU after each of the hidden layers; always after the first."""
-    for bent in product((RELU, ""), repeat=max(count - 1, 0)):
+    for bent in islice(product((RELU, ""), repeat=max(count - 1, 0)), MOST):
         yield [RELU, *bent][:count]
 
 
