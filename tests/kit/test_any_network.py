@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -145,6 +145,11 @@ def parts(draw: st.DrawFn) -> nn.Module | nn.Parameter:
     return nn.Parameter(torch.randn(draw(SHAPES)))
 
 
+ENDS = ["ten", "rows", "one", "none", "squeezed", "batch"]
+A_LAYER_FOR_EACH_DIGIT = Assembled([nn.Linear(784, 1) for _ in range(10)], "ten")
+DEEP = Assembled([nn.Linear(784, 64), *(nn.Linear(64, 64) for _ in range(40))], "ten")
+
+
 @st.composite
 def modules(draw: st.DrawFn) -> Assembled:
     """Up to seven parts, some the same object twice, before or after those that are asked for."""
@@ -160,9 +165,7 @@ def modules(draw: st.DrawFn) -> Assembled:
         ],
     }[draw(st.sampled_from(["nothing", "fnn", "cnn"]))]
     chosen = [*drawn, *asked, *drawn[: draw(st.integers(0, 2))]]
-    return Assembled(
-        chosen, draw(st.sampled_from(["ten", "ten", "rows", "one", "none", "squeezed", "batch"]))
-    )
+    return Assembled(chosen, draw(st.sampled_from(["ten", "ten", *ENDS])))
 
 
 ANY = settings(
@@ -171,7 +174,10 @@ ANY = settings(
 
 
 @given(module=modules(), exercise=st.sampled_from(list(NETWORKS)))
-@ANY
+@example(A_LAYER_FOR_EACH_DIGIT, "logistic_regression")
+@example(A_LAYER_FOR_EACH_DIGIT, "fnn")
+@example(DEEP, "fnn")
+@settings(ANY, max_examples=100)
 def test_any_parameters_have_a_place_or_none(module: Assembled, exercise: str) -> None:
     parameters = Model(module).parameters
     with suppress(layouts.Unmatched):
