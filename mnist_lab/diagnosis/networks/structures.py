@@ -148,7 +148,7 @@ def _cnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structur
     if not 0 < len(kernels) <= MOST_CONVOLUTIONS or not dense:
         return
     routes = _routes(tuple(each.shape[2] for each in kernels))
-    for side in (*routes, 1):
+    for side in dict.fromkeys((*routes, 1)):
         layers = _chain(dense, "output", (channels, side, side))
         if layers is None:
             continue
