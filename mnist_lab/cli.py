@@ -477,6 +477,11 @@ def check_kit_command(full: bool, write: bool) -> None:
     from mnist_lab.grading import run
 
     root = workspace.root()
+    if not (root / "solutions").is_dir():
+        fail(
+            "check-kit compares the stubs with the solutions: it needs the kit's repository, "
+            "installed from a clone with `pip install -e .`."
+        )
     if write:
         check_kit.write_stubs(root)
     problems = check_kit.problems(root) or check_kit.problems_of_grades(

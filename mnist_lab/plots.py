@@ -23,8 +23,9 @@ from matplotlib.ticker import (
     PercentFormatter,
 )
 
-from mnist_lab.augment import MEAN, SIDE, STD, augment, draw
+from mnist_lab.augment import augment, draw
 from mnist_lab.compare import Comparison, Result
+from mnist_lab.contract import MEAN, SIDE, STD
 from mnist_lab.data import Split
 
 __all__ = [

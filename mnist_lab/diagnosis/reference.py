@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, MEAN, SIDE, STD
+
 __all__ = [
     "CONVOLUTION",
     "LINEAR",
@@ -43,8 +45,6 @@ Forward = Callable[[Weights, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Step = Callable[[Weights, Weights], dict[str, Tensor]]
 """An optimizer: from weights and gradients to the weights after its step."""
-
-MEAN, STD = 0.1307, 0.3081
 
 
 # The images
@@ -104,7 +104,7 @@ def compiled(stage: str) -> Forward:
 NETWORKS = {
     "logistic_regression": Network(
         {"linear": LINEAR.format("linear"), "sigmoid": "torch.sigmoid(x)"},
-        {"linear.weight": (10, 28, 28), "linear.bias": (10,)},
+        {"linear.weight": (DIGITS, SIDE, SIDE), "linear.bias": (DIGITS,)},
     ),
     "fnn": Network(
         {
@@ -113,10 +113,10 @@ NETWORKS = {
             "output": LINEAR.format("output"),
         },
         {
-            "hidden.weight": (256, 28, 28),
-            "hidden.bias": (256,),
-            "output.weight": (10, 256),
-            "output.bias": (10,),
+            "hidden.weight": (HIDDEN, SIDE, SIDE),
+            "hidden.bias": (HIDDEN,),
+            "output.weight": (DIGITS, HIDDEN),
+            "output.bias": (DIGITS,),
         },
     ),
     "cnn": Network(
@@ -132,14 +132,14 @@ NETWORKS = {
             "output": LINEAR.format("output"),
         },
         {
-            "conv1.weight": (16, 1, 3, 3),
-            "conv1.bias": (16,),
-            "conv2.weight": (32, 16, 3, 3),
-            "conv2.bias": (32,),
-            "hidden.weight": (128, 32, 7, 7),
-            "hidden.bias": (128,),
-            "output.weight": (10, 128),
-            "output.bias": (10,),
+            "conv1.weight": (FILTERS[0], 1, 3, 3),
+            "conv1.bias": (FILTERS[0],),
+            "conv2.weight": (FILTERS[1], FILTERS[0], 3, 3),
+            "conv2.bias": (FILTERS[1],),
+            "hidden.weight": (DENSE, FILTERS[1], SIDE // 4, SIDE // 4),
+            "hidden.bias": (DENSE,),
+            "output.weight": (DIGITS, DENSE),
+            "output.bias": (DIGITS,),
         },
     ),
 }

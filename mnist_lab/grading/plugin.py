@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import mnist_lab
-from mnist_lab import grade, kit
+from mnist_lab import grade, kit, workspace
 from mnist_lab.grade import Cause, Grade, Result
 from mnist_lab.grading import terminal
 from mnist_lab.submission.sandbox.walls import refusal, summary
@@ -43,7 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--submission",
         metavar="PATH",
         type=Path,
-        default=Path("exercises"),
         help="the folder, archive, notebook or exercise's file to grade (default: exercises)",
     )
     group.addoption(
@@ -82,16 +81,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Run the tests of the current folder, whatever folder is to be graded.
+    """Run the tests of the workspace, whatever folder of it pytest is started in and whatever
+    folder is to be graded.
 
     pytest looks for its settings before it knows our options, so it takes the PATH of
     ``--submission PATH`` for a folder of tests and loses the settings, ``testpaths`` above all.
     """
     here = early_config.invocation_params.dir
-    known = early_config.known_args_namespace
-    if early_config.inipath is None and not known.file_or_dir and (here / "tests/grading").is_dir():
-        args.append(str(here / "tests/grading"))
-        early_config._rootpath = here  # else the cache is written into what is graded
+    known, lab = early_config.known_args_namespace, workspace.above(here)
+    if lab and not known.file_or_dir and (early_config.inipath is None or here != lab):
+        args.append(str(lab / "tests/grading"))
+        early_config._rootpath = lab  # else the cache is written into what is graded
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -234,7 +234,8 @@ class Grading:
             from mnist_lab.submission.client import Submission
             from mnist_lab.submission.source import SourceError
 
-            path, isolation = (self.config.getoption(f"--{n}") for n in ("submission", "isolation"))
+            path = _submission_path(self.config)
+            isolation = self.config.getoption("--isolation")
             try:
                 self._opened = Submission(path, isolation=isolation, server=self._server)
             except SourceError as error:
@@ -430,14 +431,14 @@ class Grading:
         from mnist_lab.submission import source
 
         here = self.config.invocation_params.dir
-        path = self.config.getoption("--submission").resolve()
-        if path == (here / "exercises").resolve():
-            memory.remember(here, graded, source.originals(path))
+        lab, path = workspace.above(here) or here, _submission_path(self.config).resolve()
+        if path == (lab / "exercises").resolve():
+            memory.remember(lab, graded, source.originals(path))
 
     def _grade(self) -> Grade:
         from mnist_lab.submission import source
 
-        path = self.config.getoption("--submission")
+        path = _submission_path(self.config)
         return grade.build(
             kit.load(),
             self.results,
@@ -460,6 +461,11 @@ def _asks_for_grading_alone(config: pytest.Config) -> bool:
     """Whether every path asked for is, or is in, a folder ``grading``."""
     paths = [argument.split("::")[0] for argument in config.args]
     return bool(paths) and all("grading" in Path(path).absolute().parts for path in paths)
+
+
+def _submission_path(config: pytest.Config) -> Path:
+    given: Path | None = config.getoption("--submission")
+    return given or config.rootpath / "exercises"
 
 
 def _asked_name(check: kit.Check, cause: Cause) -> str:

@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mnist_lab.augment import MEAN, STD, normalise
+from mnist_lab.augment import normalise
 from mnist_lab.compare import Comparison, Result
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.data import Split
 from mnist_lab.models import MODELS
 from mnist_lab.plots import MOST_MISREADINGS, featured, misreadings

@@ -10,7 +10,8 @@ import torch
 from matplotlib.text import Text
 
 from mnist_lab import plots
-from mnist_lab.augment import MEAN, STD, augment, draw
+from mnist_lab.augment import augment, draw
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.data import Split
 
 

@@ -51,6 +51,58 @@ def test_a_workspace_for_another_kit_says_so(tmp_path, made_for, status):
     assert (f"made for mnist-lab {made_for}" in run.stderr) == (status == 4)
 
 
+def run_pytest(folder, *arguments):
+    """As somebody types it in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_another_project_has_its_own_options_and_marks(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        '    parser.addoption("--full", action="store_true")\n'
+        '    parser.addoption("--report", help="theirs")\n'
+    )
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\n"
+        "import pytest\n"
+        '@pytest.mark.check("x")\n'
+        "def test_it(request):\n"
+        '    assert request.config.getoption("--full")\n'
+        '    assert "mnist_lab.grading.plugin" not in sys.modules\n'
+    )
+
+    run = run_pytest(tmp_path, "--full", "-q")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 passed" in run.stdout
+    assert "Score" not in run.stdout
+
+
+def test_pytest_anywhere_in_a_workspace_runs_its_grading_tests(tmp_path):
+    workspace.create(tmp_path / "lab")
+
+    for folder, arguments in ((tmp_path / "lab" / "exercises", ()), (tmp_path, ("lab",))):
+        run = run_pytest(folder, "--collect-only", "-q", *arguments)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert "tests/grading/test_cnn.py" in run.stdout
+
+
+def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
+    workspace.create(tmp_path / "lab")
+
+    run = run_pytest(tmp_path)
+
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert f"cd {tmp_path / 'lab'}" in run.stdout
+    assert "Error" not in run.stdout
+
+
 def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path, solutions):
     nowhere = tmp_path / "no such folder" / "grade.json"
     run = subprocess.run(

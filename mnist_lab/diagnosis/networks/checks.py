@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab import augment, models, training
+from mnist_lab.contract import ACCURACY
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
@@ -57,17 +58,6 @@ the CNN needs 9 to 12, which take five times as long.
 NO_BETTER_THAN_GUESSING = (1.5, 10.0)
 """Where an untrained network's loss lies: ln(10) = 2.30 for even scores; large first weights are
 confidently wrong. Well below 2.30 is a network that knows the digits already."""
-
-ACCURACY = {
-    "mnist": {"logistic_regression": 0.86, "fnn": 0.95, "cnn": 0.975},
-    "sample": {"logistic_regression": 0.80, "fnn": 0.88, "cnn": 0.92},
-}
-"""The fraction of test digits to be read after the lab's ten epochs, by source of the digits.
-
-The lab's own models reach, on average and with a standard deviation over 20 seeds: on MNIST 0.905
-(0.004), 0.980 (0.002) and 0.990 (0.0015), on the sample 0.888 (0.009), 0.955 (0.008) and 0.972
-(0.006). Every bound is at least seven deviations below, so that other first weights have room too.
-"""
 
 
 def check_parameters(exercise: str, model: Model, generator: torch.Generator) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations, cycle, islice, permutations, product
 
+from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 from mnist_lab.diagnosis.faults import networks
 from mnist_lab.diagnosis.networks.layouts import Named, possible
 from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network
@@ -83,7 +84,7 @@ def _outputs(parameter: Named) -> tuple[int, ...]:
     sides = [size for size in parameter.shape if size > 1]
     if len(parameter.shape) < 2 or 0 in parameter.shape:
         return ()
-    if len(sides) < 2 and max(parameter.shape) != 784:
+    if len(sides) < 2 and max(parameter.shape) != SIDE**2:
         return ()
     return (parameter.shape[0], parameter.shape[-1])
 
@@ -131,7 +132,7 @@ def _fnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structur
         return
     for bends in _bends(len(layers) - 1):
         stages = _dense(layers, bends, ["relu"])
-        faults = _dense_faults(layers, 256)
+        faults = _dense_faults(layers, HIDDEN)
         yield from _complete("fnn", stages, layers, vectors, faults)
 
 
@@ -190,7 +191,7 @@ def _convolutional(
             stages | _dense(dense, bends, ["relu3"]),
             [*layers, *dense],
             vectors,
-            faults + _dense_faults(dense, 128),
+            faults + _dense_faults(dense, DENSE),
         )
 
 
@@ -219,7 +220,7 @@ class _Way:
     def faults(self, number: int, shape: tuple[int, ...], squashed: bool) -> list[str]:
         departures = {
             f"conv{number}-kernel-size": shape[2] != 3,
-            f"conv{number}-filters": shape[0] != (16, 32)[number - 1],
+            f"conv{number}-filters": shape[0] != FILTERS[number - 1],
             f"conv{number}-padding": self.padding not in (1, shape[2] // 2),
             f"conv{number}-stride": self.stride != 1,
             f"pool{number}-size": self.pool not in (None, (2, 2)),
@@ -233,7 +234,7 @@ def _routes(kernels: tuple[int, ...]) -> dict[int, list[tuple[_Way, ...]]]:
     """By the side of the maps in the end: how convolutions with kernels of these sizes may move."""
     found: dict[int, list[tuple[_Way, ...]]] = {}
     for ways in product(*(_ways(kernel, len(kernels)) for kernel in kernels)):
-        size = 28
+        size = SIDE
         for way, kernel in zip(ways, kernels, strict=True):
             size = way.size(size, kernel) if size > 0 else 0
         if size > 0:
@@ -255,7 +256,7 @@ def _ways(kernel: int, convolutions: int) -> list[_Way]:
 
 
 def _chain(
-    chosen: Sequence[Named], last: str, inputs: tuple[int, ...] = (28, 28)
+    chosen: Sequence[Named], last: str, inputs: tuple[int, ...] = (SIDE, SIDE)
 ) -> list[_Layer] | None:
     """``chosen`` one after another as dense layers, if each fits what the one before it gives."""
     count = len(chosen)
@@ -331,7 +332,7 @@ def _complete(
     """The vectors as biases of the layers, and what is left of them as norms or slopes."""
     left, stages, found = list(vectors), dict(stages), list(faults)
     known, relus = networks.LAYERS[exercise], RELUS[exercise]
-    if layers[-1].axes[0] != 10:
+    if layers[-1].axes[0] != DIGITS:
         found.append("other-outputs")
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
     matched: dict[str, Named] = {f"{layer.name}.weight": layer.weight for layer in layers}
