@@ -12,10 +12,13 @@ __all__ = ["OF_CLASSES", "OF_FUNCTIONS", "Misfit"]
 
 @dataclass(frozen=True)
 class Misfit:
-    """``says`` is one sentence about {name}, the class or function, or about its {file}."""
+    """``says`` is one sentence about {name}, the class or function, or about its {file}; it is said
+    ``instead`` of what was raised where that would mislead.
+    """
 
     says: str
     hint: str
+    instead: bool = False
 
 
 _BY_NAME = "The checks look for it by its name: mind the spelling, capitals included."
@@ -23,6 +26,7 @@ _BY_NAME = "The checks look for it by its name: mind the spelling, capitals incl
 _NEEDS_GPU = Misfit(
     "{file} wants a GPU, also where none is asked for.",
     "Leave .cuda() and fixed devices out: everything goes where the model and the images are.",
+    instead=True,
 )
 
 OF_CLASSES = {

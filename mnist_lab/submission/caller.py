@@ -219,6 +219,8 @@ class Caller:
         if kind not in sentences:
             raise WireError(f"an error of the kind {kind!r}")
         known = (interface.OF_CLASSES | interface.OF_FUNCTIONS).get(mistake)
+        if known and known.instead:
+            sentences[kind] = known.says.format(file=self.file)
         cause = Cause(
             sentences[kind],
             fault=f"{Path(self.file).stem}.{mistake}" if known else None,

@@ -120,14 +120,14 @@ def test_code_in_the_contributors_page_is_the_kits():
         (ROOT / file).read_text(encoding="utf-8")
         for file in (
             "mnist_lab/kit.toml",
-            "mnist_lab/diagnosis/faults/functions.py",
+            "mnist_lab/diagnosis/mistakes/networks.toml",
             "mnist_lab/diagnosis/mistakes/measures.toml",
             "tests/grading/test_fnn.py",
             "tests/kit/mutants/networks.toml",
         )
     )
 
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
 

@@ -20,6 +20,9 @@ NO_SUPER_INIT = ("before Module.__init__() call", "no attribute '_parameters'")
 NO_GPU = ("not compiled with CUDA", "No CUDA GPUs", "no NVIDIA driver", "NVIDIA GPU")
 """How PyTorch says that a GPU was asked for and is not there."""
 
+AFTER_FORK = "Cannot re-initialize CUDA in forked subprocess"
+"""How it says that a GPU is there and was asked for in a process that has none by design."""
+
 CALLED = ("required positional argument", "positional arguments but", "unexpected keyword argument")
 """How Python says that a function takes other arguments than it was given."""
 
@@ -86,6 +89,8 @@ def _mistake(error: BaseException, in_own_code: bool) -> tuple[str, str]:
         return kind, f"Python says: {said}."
     if isinstance(error, NotImplementedError) and 'missing the required "forward"' in said:
         return "no-forward", f"PyTorch says: {said}."
+    if AFTER_FORK in said:
+        return "needs-gpu", "A GPU was asked for where everything is on the CPU."
     if any(sign in said for sign in NO_GPU):
         return "needs-gpu", f"PyTorch says: {said.splitlines()[0]}"
     return "", ""
