@@ -17,7 +17,9 @@ from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import pages
 from mnist_lab.grading.batch.analysis import Learner, analyse
 from mnist_lab.grading.batch.results import Graded, NotGraded
+from mnist_lab.report import drawing
 from mnist_lab.report.drawing import Drawing
+from mnist_lab.report.files import contents
 from mnist_lab.report.live import MOST_OF_A_CELL, live
 
 MOST_BYTES = 4_000_000
@@ -142,8 +144,8 @@ def answered(tab):
 def page_of(monkeypatch):
     """The text of the page on a comparison, without matplotlib's pictures, which take seconds."""
     blank = dict.fromkeys(plots.FIGURES, Drawing("<svg></svg>", b"", ""))
-    monkeypatch.setattr(report, "draw_all", lambda comparison: blank)
-    return lambda *about: report.contents(*about)["report.html"].decode()
+    monkeypatch.setattr(drawing, "draw_all", lambda comparison: blank)
+    return lambda *about: contents(*about)["report.html"].decode()
 
 
 def shown_probabilities(tab, model):
