@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
 INTERRUPTED = 130
-TABLE = 76
-"""The width of the table of results; where there is less room it has the accuracies alone."""
+WIDE = 80
+"""Columns for the whole table of results; where there are fewer it has the accuracies alone."""
 
 data_option = click.option(
     "--data",
@@ -512,7 +512,7 @@ def check_kit_command(full: bool, write: bool) -> None:
 
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong on standard error and exit."""
-    terminal.console(stderr=True).print(f"mnist-lab: {sentence}")
+    terminal.console(stderr=True).print(f"mnist-lab: {sentence}", soft_wrap=True)
     raise SystemExit(status)
 
 
@@ -552,24 +552,8 @@ def _say_what_is_slow(console: Console, models: tuple[str, ...], device: str) ->
 
 
 def _say_results(console: Console, comparison: Comparison) -> None:
-    from rich.table import Table
+    from mnist_lab.report import tables
 
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("Model")
-    shown = slice(None) if console.width >= TABLE else slice(1, 2)
-    for heading in ("Parameters", "Test accuracy", "95 % interval", "Training")[shown]:
-        table.add_column(heading, justify="right")
-    for result in comparison.results:
-        low, high = result.interval
-        cells = (
-            f"{result.parameters:,}",
-            f"{result.accuracy:.2%}",
-            f"{low:.2%} to {high:.2%}",
-            f"{result.history.seconds:.1f} s",
-        )
-        table.add_row(result.title, *cells[shown])
-    console.print()
-    console.print(table)
-    for sentence in comparison.missing:
-        console.print(f"Missing: {sentence}")
-    console.print()
+    table = tables.of_models(comparison)
+    shown = table.only(0, 1, 2, 3, 5) if console.width >= WIDE else table.only(0, 2)
+    console.print(f"\n{shown!r}\n")

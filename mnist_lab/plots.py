@@ -291,5 +291,5 @@ def _misreading(axes: Axes, image: np.ndarray, true: int, probabilities: np.ndar
     for artist in (*bars, *axes.texts):
         artist.set_in_layout(False)  # inside the axes, and slow to measure
     axes.set(xlim=(-1, left + longest + 16), ylim=(SIDE + 1, -1))
-    axes.set_title(f"a {true}, read as {read}", loc="left", fontsize=9)
+    axes.set_title(f"{true} read as {read}", loc="left", fontsize=9)
     _bare(axes)

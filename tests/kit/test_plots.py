@@ -237,7 +237,7 @@ def test_the_gallery_shows_misread_digits_surest_first(comparison):
     panels = plots.misread_gallery(comparison).axes
     for axes, place in zip(panels, wrong, strict=False):
         true, read = int(test.labels[place]), int(result.predictions[place])
-        assert axes.get_title("left") == f"a {true}, read as {read}"
+        assert axes.get_title("left") == f"{true} read as {read}"
         assert np.array_equal(axes.images[0].get_array()[1:-1, 1:-1] * 255, test.images[place])
 
 
