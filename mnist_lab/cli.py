@@ -252,7 +252,7 @@ def new(folder: Path) -> None:
     except workspace.WorkspaceError as error:
         fail(str(error))
     terminal.console().print(
-        f"Your workspace is {folder}. Next: cd {quote(str(folder))}, then pytest."
+        f"Your workspace is {folder}. Next: cd {quote(str(folder))}, then pytest.", soft_wrap=True
     )
 
 

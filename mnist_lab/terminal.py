@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
@@ -28,26 +27,11 @@ def console(*, quiet: bool = False, stderr: bool = False) -> Console:
     """
     from rich.console import Console, ConsoleDimensions
 
-    class Plain(Console):
-        """Breaks lines between words alone: one that is too wide may be a path, to be copied."""
-
-        def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:
-            if not soft_wrap:
-                objects = tuple(_wrapped(each, self.width) for each in objects)
-            super().print(*objects, soft_wrap=True, **how)
-
-    made = Plain(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False)
+    made = Console(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False)
     made.size = ConsoleDimensions(*shutil.get_terminal_size())
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = UNLIMITED
     return made
-
-
-def _wrapped(said: Any, width: int) -> Any:
-    if not isinstance(said, str):
-        return said
-    words = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(map(words.fill, said.split("\n")))
 
 
 @contextmanager
