@@ -450,7 +450,8 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
     except (checkout.CheckoutError, releases.ReleaseError) as error:
         fail(f"There is no release: {error}")
     terminal.console().print(
-        f"{len(files)} files are in {out}. Next: cd {out}, git init, and push it."
+        f"{len(files)} files are in {out}. Next: cd {quote(str(out))}, git init, and push it.",
+        soft_wrap=True,
     )
 
 
