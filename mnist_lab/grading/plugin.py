@@ -429,12 +429,11 @@ class Grading:
         from mnist_lab.grading.learners import beside_the_kits
 
         try:
-            with report.replaced(out) as scratch:
-                comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
-                report.write_into(scratch, comparison, graded)
+            report.check(out)
+            comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
+            return f"Report: {report.write(comparison, out, graded)}"
         except report.ReportError as error:
             return f"There is no report: {error}"
-        return f"Report: {out / 'report.html'}"
 
     def _remember(self, graded: Grade) -> None:
         """Keep the grade of the workspace's own exercises; those of others are none of it."""
