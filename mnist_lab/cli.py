@@ -321,8 +321,7 @@ def grade_command(
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the results; the journal in it lets a killed run go on.",
+    help="Folder for the results; the journal in it lets a killed run go on.  [required]",
 )
 @click.option(
     "--jobs",
@@ -343,32 +342,49 @@ def grade_command(
     type=click.Choice(["strict"]),
     help="Grade nothing where a wall around a submission is not enforced.",
 )
+@click.option(
+    "--last/--best", "last", default=True, help="Which of several attempts counts.  [default: last]"
+)
+@click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
     submissions: Path,
-    out: Path,
+    out: Path | None,
     jobs: int | None,
     full: bool,
     seed: int | None,
     cluster: str | None,
     require: str | None,
+    last: bool,
+    dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner.
+    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
+    Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
+    import io
+    import sys
+
     from rich.console import Console
 
-    from mnist_lab.grading.batch.progress import watching
-    from mnist_lab.grading.batch.run import ClassError, grade_class
+    from mnist_lab.grading.batch.progress import show, watching
+    from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     if cluster and jobs:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
+    for stream in (sys.stdout, sys.stderr):  # Not every terminal can show every name.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     console = Console(quiet=quiet)
     try:
+        if dry_run:
+            raise SystemExit(not show(*look(submissions), console))
+        if out is None:
+            raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
             found = grade_class(
                 submissions,
@@ -378,6 +394,7 @@ def grade_class_command(
                 jobs=jobs,
                 strict=require == "strict",
                 cluster=cluster,
+                best=not last,
                 progress=progress,
             )
     except ClassError as error:

@@ -24,7 +24,9 @@ from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook, NotebookError
 
 __all__ = [
+    "SPELLINGS",
     "Opened",
+    "Prepared",
     "SourceError",
     "contents",
     "copy_modules",
@@ -152,27 +154,35 @@ def digest(path: str | Path) -> str:
         return _digest(inside)
 
 
-def prepare(path: str | Path, target: Path) -> tuple[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Prepared:
+    """A copy of what counts of a submission: its digest, the ids of its exercises, and those of the
+    notes that opening the copy does not give again.
+    """
+
+    sha256: str
+    exercises: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def prepare(path: str | Path, target: Path) -> Prepared:
     """Copy what counts of a submission into the empty folder ``target``: Python files, or a
     notebook without its outputs and the modules beside it. Grading them is grading the submission.
 
-    Gives the digest, and those of the notes that the copy does not give again. Raises
-    ``SourceError`` as ``find`` does.
+    Raises ``SourceError`` as ``find`` does.
     """
     with opened(path) as inside:
-        sha256 = _digest(inside)
-        if inside.notebook is None or inside.file is None:
-            folder = inside.path if inside.path.is_dir() else inside.path.parent
-            for file in _files(inside):
-                _copy(file, target / file.relative_to(folder))
-            return sha256, inside.notes
-        asked = {exercise.file for exercise in kit.load().exercises}
-        for file in _files(inside):
-            if file.name not in inside.notebook.modules and file.name not in asked:
-                _copy(file, target / file.relative_to(inside.path))
-        (target / shown(inside.file)).write_text(inside.notebook.code, encoding="utf-8")
-        known = set(inside.notebook.notes)
-        return sha256, tuple(note for note in inside.notes if note not in known)
+        files, told = _files(inside), inside.notes
+        if inside.notebook is not None:
+            made = {*inside.notebook.modules, *(each.file for each in kit.load().exercises)}
+            files = [file for file in files if file.parent != inside.path or file.name not in made]
+            name = shown(inside.file or Path(path))
+            (target / name).write_text(inside.notebook.code, encoding="utf-8")
+            told = tuple(note for note in told if note not in inside.notebook.notes)
+        folder = inside.path if inside.path.is_dir() else inside.path.parent
+        for file in files:
+            _copy(file, target / file.relative_to(folder))
+        return Prepared(_digest(inside), tuple(find(inside.path)), told)
 
 
 def notes(path: str | Path) -> tuple[str, ...]:
@@ -543,7 +553,8 @@ def _spellings() -> re.Pattern[str]:
         exercise.file.removesuffix(".py").replace("_", "[_ ]") for exercise in kit.load().exercises
     )
     return re.compile(
-        rf"(?:copy of )?({stems})(?:[ _-]?copy(?: \d{{1,4}})?|[ _-]?\(\d{{1,4}}\)|-\d{{1,4}})*\.py(?:\.txt)?",
+        rf"(?:copy of )?({stems})"
+        r"(?:[ _-]?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})*\.py(?:\.txt)?",
         re.IGNORECASE,
     )
 

@@ -490,17 +490,17 @@ def test_a_prepared_notebook_is_graded_as_the_notebook(tmp_path):
     (tmp_path / "ada" / "training.py").write_text(STUB)
     (tmp_path / "target").mkdir()
 
-    sha256, told = prepare(tmp_path / "ada", tmp_path / "target")
+    found = prepare(tmp_path / "ada", tmp_path / "target")
 
     assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [
         "helper.py",
         "lab.ipynb",
     ]
-    assert sha256 == digest(tmp_path / "target") == digest(tmp_path / "ada")
-    assert told == ()
+    assert found.sha256 == digest(tmp_path / "target") == digest(tmp_path / "ada")
+    assert found.notes == ()
     for folder in ("ada", "target"):
-        found = notebook.read(tmp_path / folder / "lab.ipynb")
-        assert found.modules["cnn.py"].places == ("cell 2 (In [3]), line 1",)
+        read = notebook.read(tmp_path / folder / "lab.ipynb")
+        assert read.modules["cnn.py"].places == ("cell 2 (In [3]), line 1",)
 
 
 def test_a_notebook_that_is_a_link_is_refused(tmp_path):

@@ -13,10 +13,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import mnist_lab
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade
 from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
-from mnist_lab.grading.batch.results import Graded
+from mnist_lab.grading.batch.results import Graded, Options
+from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import clean, one_line
 from mnist_lab.report.pages import cell as escaped
@@ -102,16 +104,27 @@ def write_whole(path: Path, text: str) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def grade_text(outcome: Graded) -> str:
-    """The JSON of a grade."""
-    return json.dumps(outcome.grade.to_json(), indent=2, allow_nan=False) + "\n"
+def grade_text(learner: Learner, options: Options) -> str:
+    """The JSON of a grade; of what has none it is one without points that says why."""
+    outcome = learner.outcome
+    if isinstance(outcome, Graded):
+        grade = outcome.grade
+    else:
+        grade = ungraded(
+            f"could not be judged: {outcome.reason}",
+            "failed" if outcome.refused else "error",
+            version=mnist_lab.__version__,
+            submission=learner.name,
+            full=options.tier == "full",
+        )
+    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
 
 
 def _row(learner: Learner, attainable: float) -> list[str]:
     outcome = learner.outcome
     if not isinstance(outcome, Graded):
         blank = [""] * (2 + len(kit.load().exercises))
-        return [learner.name, *blank, "not graded", outcome.reason, ""]
+        return [learner.name, *blank, "not graded", f"could not be judged: {outcome.reason}", ""]
     grade = outcome.grade
     points = [f"{exercise.points:g}" for exercise in grade.exercises]
     known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))

@@ -18,9 +18,10 @@ __all__ = ["Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_jso
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a grade besides the submission: the tier, the seed of the grader's draws, and
-    the kit, which is told by its version and a digest of its code, checks and points; and whether
-    there is one at all where a wall is not enforced: none if ``strict``.
+    """What decides a grade besides the submission: the tier, the seed that those of the
+    submissions are made of, and the kit, which is told by its version and a digest of its code,
+    checks and points; and whether there is one at all where a wall is not enforced: none if
+    ``strict``.
     """
 
     tier: Literal["quick", "full"]
@@ -30,6 +31,13 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         return {"tier": self.tier, "seed": self.seed, "kit": self.kit, "strict": self.strict}
+
+    def seed_for(self, digest: str) -> int:
+        """The seed of the run of one submission, which is another's only by chance: who hands in
+        again meets other draws.
+        """
+        drawn = hashlib.sha256(f"{self.seed}:{digest}".encode()).digest()
+        return int.from_bytes(drawn[:4], "big") >> 1
 
     @property
     def limit(self) -> float:
@@ -69,9 +77,10 @@ class Graded:
 
 @dataclass(frozen=True)
 class NotGraded:
-    """There is no grade; ``reason`` is a sentence."""
+    """There is no grade; ``reason`` is a sentence. ``refused``: the submission is to blame."""
 
     reason: str
+    refused: bool = False
     settled = False
 
     def to_json(self) -> dict[str, Any]:
