@@ -345,6 +345,15 @@ def grade_command(
 @click.option(
     "--last/--best", "last", default=True, help="Which of several attempts counts.  [default: last]"
 )
+@click.option(
+    "--roster",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV of the course, from Canvas, Moodle or another: who has handed in nothing gets 0, "
+    "and --out gets it back with the marks, as roster.csv.",
+)
+@click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
+@click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
+@click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
 @click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
@@ -356,6 +365,10 @@ def grade_class_command(
     cluster: str | None,
     require: str | None,
     last: bool,
+    roster: Path | None,
+    roster_key: str | None,
+    roster_name: str | None,
+    roster_score: str | None,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -368,10 +381,12 @@ def grade_class_command(
     """
     import io
     import sys
+    from functools import partial
 
     from rich.console import Console
 
     from mnist_lab.grading.batch.progress import show, watching
+    from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     if cluster and jobs:
@@ -380,9 +395,13 @@ def grade_class_command(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     console = Console(quiet=quiet)
+    read_roster = partial(Roster.read, key=roster_key, name=roster_name, score=roster_score)
+    listed = partial(read_roster, roster) if roster else None
     try:
         if dry_run:
-            raise SystemExit(not show(*look(submissions), console))
+            listing, reads = look(submissions)
+            missing = listed(listing.submissions).missing(listing.submissions) if listed else ()
+            raise SystemExit(not show(listing, reads, missing, console))
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
@@ -395,14 +414,18 @@ def grade_class_command(
                 strict=require == "strict",
                 cluster=cluster,
                 best=not last,
+                roster=listed,
                 progress=progress,
             )
     except ClassError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
+    if found.missing:
+        console.print(f"Nothing was handed in by {', '.join(found.missing)}.", markup=False)
+    handed_in = len(found.learners) - len(found.missing)
     console.print(
-        f"{len(found.graded)} of {len(found.learners)} graded: {out / 'class.html'}",
+        f"{len(found.graded)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
         highlight=False,
         markup=False,

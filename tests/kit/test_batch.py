@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -24,6 +26,7 @@ from mnist_lab.grading.batch.workers import Worker, unpack
 from mnist_lab.grading.warm import JobError, Run
 from mnist_lab.submission.source import SourceError
 
+ROOT = Path(__file__).parents[2]
 KIT = "0+tests"
 FULL_MARKS = {check.id: Result("passed") for check in kit.load().checks}
 
@@ -211,6 +214,19 @@ def test_a_class_draws_one_seed_and_keeps_it(handed_in, tmp_path, engine):
     assert first == second != elsewhere
 
 
+def test_each_submission_has_a_seed_of_its_own_which_no_page_of_its_shows(handed_in, tmp_path):
+    asked = Options("quick", 3, KIT)
+    pages = [page for learner in ("ada", "bob") for page in feedback_of(learner).values()]
+
+    assert asked.seed_for("a") == asked.seed_for("a") != asked.seed_for("b")
+    assert asked.seed_for("a") != Options("quick", 4, KIT).seed_for("a")
+    assert not any("seed" in page.casefold() for page in pages)
+
+
+def feedback_of(name):
+    return pages.feedback(Learner(name, name, graded()), attainable=85)
+
+
 def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_path, engine):
     hand_in(handed_in / "dan", "# by ada\n")
 
@@ -309,6 +325,115 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(handed_in, tmp
 
     with pytest.raises(ClassError, match="cannot be written"):
         run.grade_class(handed_in, tmp_path / "out")
+
+
+# Attempts and the roster
+
+
+@pytest.fixture
+def attempts(tmp_path):
+    """Three attempts of Ada's, as Blackboard gives them out; nothing of Bob's but a roster."""
+    for day in (3, 4, 5):
+        name = f"Lab_ada_attempt_2026-02-0{day}-10-11-12_cnn.py"
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text(f"# {day}\n")
+    (tmp_path / "list.csv").write_text(
+        'Student;ID;Lab 1\n;;85\n"Lovelace; ""Ada""";ADA;1\nŁukasz;7;\nŁukasz;8;\n',
+        encoding="utf-8-sig",
+    )
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_of_several_attempts_the_last_counts_or_the_best(attempts, tmp_path, engine, best):
+    scores = iter([FULL_MARKS, failed("cnn.network"), failed("fnn.network")])
+
+    def grading(reads, options):
+        for read in reads:
+            yield read, graded(next(scores), name=read.name)
+
+    engine.__class__.__call__ = lambda self, reads, options: grading(reads, options)
+    found = run.grade_class(attempts, tmp_path / "out", best=best)
+
+    (ada,) = found.learners
+    note = "Of 3 attempts number 1, the best, counts." if best else "Of 3 attempts the last counts."
+    assert ada.outcome.grade.notes == (note,)
+    assert ada.outcome.grade.score == 100
+
+
+def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing(
+    attempts, tmp_path, engine
+):
+    out = tmp_path / "out"
+    result = grade_class(
+        *(attempts, "--out", out, "--roster", tmp_path / "list.csv"),
+        *("--roster-name", "Student", "--roster-score", "Lab 1"),
+    )
+
+    assert result.exit_code == 0
+    assert "Nothing was handed in by Łukasz, Łukasz (2)." in result.output
+    assert (out / "roster.csv").read_text() == (
+        'Student;ID;Lab 1\n;;85\n"Lovelace; ""Ada""";ADA;100\nŁukasz;7;0\nŁukasz;8;0\n'
+    )
+    ada, lukasz, _ = rows(out)
+    assert (ada["name"], ada["score"]) == ("ada", "100")
+    assert (lukasz["name"], lukasz["score"], lukasz["outcome"]) == (
+        "Łukasz",
+        "0",
+        "nothing handed in",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--roster-key", "Name"], "no column 'Name': it has Student, ID, Lab 1"),
+        (["--roster-score", "Lab 2"], "no column 'Lab 2'"),
+    ],
+)
+def test_a_column_that_a_roster_lacks_is_said(attempts, tmp_path, engine, given, said):
+    roster = tmp_path / "list.csv"
+    result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster, *given)
+
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_a_roster_of_another_class_is_refused(attempts, tmp_path, engine):
+    (tmp_path / "list.csv").write_text("Name,Mail\nzoe,z@example.org\n")
+
+    roster = tmp_path / "list.csv"
+    result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster)
+
+    assert "nobody who has handed in is found" in result.output
+
+
+def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_path, engine):
+    (attempts / "dan.rar").touch()
+    result = grade_class(attempts, "--dry-run", "--roster", tmp_path / "list.csv")
+
+    assert result.exit_code == 1
+    assert not engine.graded
+    for part in (
+        "the last of 3 attempts: cnn",
+        "can't be taken: dan.rar is an archive that is not read",
+        "1 of 2 submissions can be graded.",
+        "Nothing was handed in by 7, 8.",
+    ):
+        assert part in result.output
+
+
+def test_a_name_that_the_terminal_cannot_show_costs_nothing(attempts, tmp_path):
+    command = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "grade-class"]
+    (attempts / "Łukasz").mkdir()
+    done = subprocess.run(
+        [*command, str(attempts), "--dry-run"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+
+    assert b"\\u0141ukasz" in done.stdout
+    assert b"Traceback" not in done.stderr
 
 
 # What cannot be graded

@@ -111,7 +111,7 @@ def grade_text(learner: Learner, options: Options) -> str:
         grade = outcome.grade
     else:
         grade = ungraded(
-            f"could not be judged: {outcome.reason}",
+            outcome.reason if outcome.is_missing else f"could not be judged: {outcome.reason}",
             "failed" if outcome.refused else "error",
             version=mnist_lab.__version__,
             submission=learner.name,
@@ -122,6 +122,9 @@ def grade_text(learner: Learner, options: Options) -> str:
 
 def _row(learner: Learner, attainable: float) -> list[str]:
     outcome = learner.outcome
+    if not isinstance(outcome, Graded) and outcome.is_missing:
+        zeros = ["0", f"{attainable:g}", *["0"] * len(kit.load().exercises)]
+        return [learner.name, *zeros, "nothing handed in", "", ""]
     if not isinstance(outcome, Graded):
         blank = [""] * (2 + len(kit.load().exercises))
         return [learner.name, *blank, "not graded", f"could not be judged: {outcome.reason}", ""]

@@ -43,7 +43,7 @@ def watching(console: Console) -> Iterator[run.Progress]:
             yield _Bar(console, bar)
 
 
-def show(listing: Listing, reads: Sequence[Read], console: Console) -> bool:
+def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], console: Console) -> bool:
     """Say what would be graded, a line for each submission; whether all can be."""
     for read in reads:
         said = "; ".join([", ".join(read.exercises), *read.notes]) or "nothing"
@@ -54,6 +54,8 @@ def show(listing: Listing, reads: Sequence[Read], console: Console) -> bool:
         _say(console, f"{read.name:<{WIDTH}} {said}")
     refused = sum(bool(read.reason) for read in reads)
     _say(console, f"{len(reads) - refused} of {len(reads)} submissions can be graded.")
+    if missing:
+        _say(console, f"Nothing was handed in by {', '.join(missing)}.")
     if listing.ignored:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
     return not refused

@@ -13,7 +13,7 @@ import mnist_lab
 from mnist_lab import kit, workspace
 from mnist_lab.grade import Grade, GradeError
 
-__all__ = ["Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
+__all__ = ["NOTHING", "Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,16 @@ class NotGraded:
     refused: bool = False
     settled = False
 
+    @property
+    def is_missing(self) -> bool:
+        return self == NOTHING
+
     def to_json(self) -> dict[str, Any]:
         return {"reason": self.reason}
 
+
+NOTHING = NotGraded("Nothing was handed in.", refused=True)
+"""What comes of a learner of the roster's of whom there is no submission."""
 
 Outcome = Graded | NotGraded
 

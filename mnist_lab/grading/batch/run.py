@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,21 @@ from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
 from mnist_lab.grading.batch.reading import Read, ReaderPool
 from mnist_lab.grading.batch.results import (
+    NOTHING,
     Graded,
     NotGraded,
     Options,
     Outcome,
     fingerprint,
 )
-from mnist_lab.grading.batch.submissions import ClassError, Listing, find
+from mnist_lab.grading.batch.roster import Roster
+from mnist_lab.grading.batch.submissions import (
+    ClassError,
+    Listing,
+    Names,
+    Submission,
+    find,
+)
 from mnist_lab.grading.formats.text import one_line
 
 __all__ = ["ClassError", "Progress", "grade_class", "look"]
@@ -56,6 +64,7 @@ def grade_class(
     cluster: str | None = None,
     strict: bool = False,
     best: bool = False,
+    roster: Callable[[Sequence[Submission]], Roster] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
@@ -65,10 +74,12 @@ def grade_class(
     time, unless given as many as there are cores, and in the quick tier one more, for what waits or
     hangs; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
     ``strict``, nothing is graded where a wall is not enforced. Of several attempts the last counts,
-    or the ``best``. Raises ``ClassError``.
+    or the ``best``. With a ``roster``, made when the submissions are known, who has handed in
+    nothing is a learner too, and its file is written with the marks. Raises ``ClassError``.
     """
     progress = progress or Progress()
     listing = find(submissions)
+    listed = roster(listing.submissions) if roster else None
     started = time.perf_counter()
     try:
         with Journal(out) as journal, _scratch() as scratch:
@@ -84,10 +95,16 @@ def grade_class(
     except JournalError as error:
         raise ClassError(str(error)) from error
     attainable = kit.load().attainable(tier)
-    rendered = [_rendered(each, attainable) for each in _learners(reads, outcomes, best)]
+    learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
+    rendered = [_rendered(each, attainable) for each in learners]
     found = analysis.analyse([learner for learner, _ in rendered], attainable, _sentences())
     settings = _settings(found, options, time.perf_counter() - started)
-    _write(out, found, [page for _, page in rendered], settings, listing.ignored, options)
+    _write(out, _of_learners(rendered, options))
+    _write(out, [("class.html", pages.class_page(found, settings, listing.ignored))])
+    _write(out, [("gradebook.csv", pages.gradebook(found.learners, attainable))])
+    if listed:
+        scores = {name: outcome.grade.score for name, outcome in analysis.grades(found.learners)}
+        _write(out, [("roster.csv", listed.filled(listing.submissions, scores))])
     return found
 
 
@@ -157,6 +174,13 @@ def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) ->
             which = f"number {read.attempt + 1}, the best," if best else "the last"
             notes = (f"Of {count} attempts {which} counts.", *notes)
         yield Learner(read.name, read.submission.slug, _own(outcome, read, notes), read.digest)
+
+
+def _missing(listing: Listing, roster: Roster | None) -> Iterator[Learner]:
+    names = Names(each.slug for each in listing.submissions)
+    for name in roster.missing(listing.submissions) if roster else ():
+        own, slug = names.own(one_line(name))
+        yield Learner(own, slug, NOTHING)
 
 
 def _score(outcome: Outcome) -> float:
@@ -237,25 +261,21 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
     return [*settings, *([("Walls", ", ".join(walls))] if walls else [])]
 
 
-def _write(
-    out: Path,
-    found: Analysis,
-    feedback: Sequence[dict[str, str]],
-    settings: Sequence[tuple[str, str]],
-    ignored: Sequence[str],
-    options: Options,
-) -> None:
+def _of_learners(
+    rendered: Sequence[tuple[Learner, dict[str, str]]], options: Options
+) -> Iterator[tuple[str, str]]:
+    for learner, feedback in rendered:
+        yield f"grades/{learner.slug}.json", pages.grade_text(learner, options)
+        for kind, text in feedback.items():
+            yield f"feedback/{learner.slug}.{kind}", text
+
+
+def _write(out: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Write texts by their path in ``out``."""
     try:
-        for folder in ("grades", "feedback"):
-            (out / folder).mkdir(exist_ok=True)
-        for learner, page in zip(found.learners, feedback, strict=True):
-            grade = pages.grade_text(learner, options)
-            pages.write_whole(out / "grades" / f"{learner.slug}.json", grade)
-            for kind, text in page.items():
-                pages.write_whole(out / "feedback" / f"{learner.slug}.{kind}", text)
-        pages.write_whole(out / "class.html", pages.class_page(found, settings, ignored))
-        book = pages.gradebook(found.learners, found.attainable)
-        pages.write_whole(out / "gradebook.csv", book)
+        for name, text in files:
+            (out / name).parent.mkdir(exist_ok=True)
+            pages.write_whole(out / name, text)
     except OSError as error:
         raise ClassError(
             f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import is_archive, is_debris
 from mnist_lab.submission.source import SPELLINGS
 
-__all__ = ["ClassError", "Listing", "Submission", "find"]
+__all__ = ["ClassError", "Listing", "Names", "Submission", "find"]
 
 LONGEST_NAME = 150
 """Bytes of a file's name, with room for an ending in the 255 that file systems allow."""
@@ -197,15 +197,26 @@ def _without_ending(entry: Path) -> str:
 
 def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
     """Submissions with a name and file names of their own, by name."""
-    taken: set[str] = set()
+    names = Names()
     for owner in sorted(owners, key=lambda owner: (owner.name, owner.ids, owner.parts)):
-        name, number = _plain(owner.name) or "?", 1
-        own = name
-        while _slug(own).casefold() in taken:
+        name, slug = names.own(_plain(owner.name) or "?")
+        yield Submission(name, slug, tuple(owner.attempts()), tuple(map(_plain, owner.ids)))
+
+
+class Names:
+    """Gives names that no two share, nor what their files are called."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {slug.casefold() for slug in taken}
+
+    def own(self, name: str) -> tuple[str, str]:
+        """``name``, with a number where it is taken, and what files are called after it."""
+        own, number = name, 1
+        while _slug(own).casefold() in self._taken:
             number += 1
             own = f"{name} ({number})"
-        taken.add(_slug(own).casefold())
-        yield Submission(own, _slug(own), tuple(owner.attempts()), tuple(map(_plain, owner.ids)))
+        self._taken.add(_slug(own).casefold())
+        return own, _slug(own)
 
 
 def _plain(name: str) -> str:
