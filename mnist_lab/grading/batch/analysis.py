@@ -49,11 +49,15 @@ class Bar:
 
 @dataclass(frozen=True)
 class HardCheck:
-    """How a check ended for those for whom it was run: counts by outcome."""
+    """How a check ended for those for whom it was run: counts by outcome, and the parts that passed
+    of those above the median of all marks, and of those below.
+    """
 
     id: str
     title: str
     outcomes: Mapping[str, int]
+    above: float | None = None
+    below: float | None = None
 
     @property
     def tried(self) -> int:
@@ -227,11 +231,25 @@ def _exercises(grades: Sequence[tuple[str, Graded]]) -> tuple[tuple[str, float, 
 def _checks(grades: Sequence[tuple[str, Graded]]) -> list[HardCheck]:
     """The checks that ran for somebody."""
     found = []
+    middle = median(outcome.grade.score for _, outcome in grades) if grades else 0.0
     for index, check in enumerate(kit.load().checks):
-        ends: Counter[str] = Counter(outcome.grade.checks[index].outcome for _, outcome in grades)
-        del ends["not_run"]
-        if ends:
-            found.append(HardCheck(check.id, check.title, ends))
+        ended = [
+            (outcome.grade.score, outcome.grade.checks[index].outcome)
+            for _, outcome in grades
+            if outcome.grade.checks[index].outcome != "not_run"
+        ]
+        if ended:
+            above = [end == "passed" for score, end in ended if score > middle]
+            below = [end == "passed" for score, end in ended if score < middle]
+            found.append(
+                HardCheck(
+                    check.id,
+                    check.title,
+                    Counter(end for _, end in ended),
+                    fmean(above) if above else None,
+                    fmean(below) if below else None,
+                )
+            )
     return found
 
 

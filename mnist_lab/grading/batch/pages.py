@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import mnist_lab
 from mnist_lab import kit
-from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade
+from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
 from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.formats import ungraded
@@ -85,6 +86,7 @@ def class_page(
         most=max((bar.count for bar in analysis.bars), default=0),
         digits=[names[source] for source in sorted(sources) if source in names],
         exercises=kit.load().exercises,
+        rows=[_Row.of(learner) for learner in analysis.learners],
         settings=settings,
         ignored=ignored,
         one_line=one_line,
@@ -118,6 +120,34 @@ def grade_text(learner: Learner, options: Options) -> str:
             full=options.tier == "full",
         )
     return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A learner in the table of the class, and by what the table is filtered."""
+
+    learner: Learner
+    grade: Grade | None
+    state: str
+    exercises: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, learner: Learner) -> _Row:
+        outcome = learner.outcome
+        if not isinstance(outcome, Graded):
+            state = "nothing handed in" if outcome.is_missing else "not graded"
+            return cls(learner, None, state)
+        checks = [check for exercise in outcome.grade.exercises for check in _open(exercise)]
+        return cls(
+            learner,
+            outcome.grade,
+            "in part" if outcome.unjudged else "graded",
+            tuple(each.id for each in outcome.grade.exercises if _open(each)),
+            tuple(check.id for check in checks),
+            tuple("|".join(ids) for check in checks for ids in faults(check)),
+        )
 
 
 def _row(learner: Learner, attainable: float) -> list[str]:
