@@ -340,8 +340,7 @@ def grade_command(
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the results; the journal in it lets a killed run go on.",
+    help="Folder for the results; the journal in it lets a killed run go on.  [required]",
 )
 @click.option(
     "--jobs",
@@ -362,30 +361,61 @@ def grade_command(
     type=click.Choice(["strict"]),
     help="Grade nothing where a wall around a submission is not enforced.",
 )
+@click.option(
+    "--last/--best", "last", default=True, help="Which of several attempts counts.  [default: last]"
+)
+@click.option(
+    "--roster",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV of the course, from Canvas, Moodle or another: who has handed in nothing gets 0, "
+    "and --out gets it back with the marks, as roster.csv.",
+)
+@click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
+@click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
+@click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
+@click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
     submissions: Path,
-    out: Path,
+    out: Path | None,
     jobs: int | None,
     full: bool,
     seed: int | None,
     cluster: str | None,
     require: str | None,
+    last: bool,
+    roster: Path | None,
+    roster_key: str | None,
+    roster_name: str | None,
+    roster_score: str | None,
+    dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner.
+    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
+    Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
-    from mnist_lab.grading.batch.progress import watching
-    from mnist_lab.grading.batch.run import ClassError, grade_class
+    from functools import partial
+
+    from mnist_lab.grading.batch.progress import show, watching
+    from mnist_lab.grading.batch.roster import Roster
+    from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     if cluster and jobs:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
+    read_roster = partial(Roster.read, key=roster_key, name=roster_name, score=roster_score)
+    listed = partial(read_roster, roster) if roster else None
     try:
+        if dry_run:
+            listing, reads = look(submissions)
+            missing = listed(listing.submissions).missing(listing.submissions) if listed else ()
+            raise SystemExit(not show(listing, reads, missing, console))
+        if out is None:
+            raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
             found = grade_class(
                 submissions,
@@ -395,14 +425,19 @@ def grade_class_command(
                 jobs=jobs,
                 strict=require == "strict",
                 cluster=cluster,
+                best=not last,
+                roster=listed,
                 progress=progress,
             )
     except ClassError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
+    if found.missing:
+        console.print(f"Nothing was handed in by {', '.join(found.missing)}.")
+    handed_in = len(found.learners) - len(found.missing)
     console.print(
-        f"{len(found.graded)} of {len(found.learners)} graded: {out / 'class.html'}",
+        f"{len(found.graded)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
     raise SystemExit(bool(found.not_graded or found.unjudged))
