@@ -104,6 +104,7 @@ class Waiting:
     def say(self, what: str) -> None:
         """Show ``what`` is being done."""
         self._spinner.update(text=Text(what, style="dim"))
+        self._live.refresh()
 
     def end(self) -> None:
         """Take the line away; once is enough."""
