@@ -500,8 +500,9 @@ def seen_epochs(run: Run, count: str) -> int:
 
 def same_epochs(run: Run, count: str) -> int:
     """The same number whatever is asked for."""
-    done = seen_epochs(run, count)
-    return run.found.setdefault("epochs", done)
+    done = run.found.setdefault("_epochs", seen_epochs(run, count))
+    run.found["times"] = "once" if done == 1 else f"{done} times"
+    return done
 
 
 def fewer_epochs(run: Run, count: str) -> int:
