@@ -7,7 +7,7 @@ the best rotation is taken out is the work of the perspective.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ __all__ = [
     "angles",
     "clouds",
     "dots",
+    "framed_dots",
     "measure",
     "middle",
     "trace",
@@ -59,7 +60,7 @@ class Warps:
 
     ``degrees`` (N,): the rotation, anticlockwise. ``error`` (N,): the pixels by which the dot that
     fits a rotation worst misses its place. ``scale`` (N,): the factor by which the dots moved
-    away from the centre. ``dimmest`` (N,): the index of the dot of least brightness. ``spread``
+    away from the centre. ``shift`` (N,): the move, complex, that they have in common. ``spread``
     (N,): the mean squared distance in pixels of the centre dot's light from its own centre.
     ``upright`` (N,): whether the top left dot is the dimmest and the top right one dimmer than the
     bottom left one, as in no picture that is mirrored, transposed or turned by a quarter.
@@ -68,7 +69,7 @@ class Warps:
     degrees: Tensor
     error: Tensor
     scale: Tensor
-    dimmest: Tensor
+    shift: Tensor
     spread: Tensor
     upright: Tensor
 
@@ -101,14 +102,17 @@ class Traces:
     bent: Tensor
     whole: Tensor
 
-    def of(self, which: Tensor) -> Traces:
-        """Those of the N ``which`` (N,) are chosen."""
-        return Traces(*(getattr(self, each.name)[which] for each in fields(self)))
-
 
 def dots() -> Tensor:
     """The probe image, uint8 (28, 28): five soft dots on black."""
     return (255 * _light(_complex(DOTS).unsqueeze(0))[0]).round().to(torch.uint8)
+
+
+def framed_dots() -> Tensor:
+    """The same with a white pixel in each corner, so that their ink fills the picture."""
+    picture = dots()
+    picture[::27, ::27] = 255
+    return picture
 
 
 def measure(images: Tensor) -> Warps:
@@ -123,7 +127,7 @@ def measure(images: Tensor) -> Warps:
         degrees=torch.rad2deg(factor.angle()),
         error=(after - rotated).abs().amax(1),
         scale=factor.abs(),
-        dimmest=mass.argmin(1),
+        shift=after.mean(1),
         spread=_spread(images, after[:, 4]),
         upright=(mass[:, :1] < mass[:, 1:]).all(1) & (mass[:, 1] < mass[:, 3]),
     )

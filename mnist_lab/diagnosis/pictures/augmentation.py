@@ -1,0 +1,592 @@
+"""How pictures were rotated and distorted at random, measured on a probe image of five dots, and
+what was done to them besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import match
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures import warps
+from mnist_lab.diagnosis.pictures.values import OwnTones, Tones
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.remote import Transform
+
+__all__ = ["expect_background", "expect_warps"]
+
+WARPS, MORE = 800, 2400
+"""Warps of one image; more of them where those leave a doubt."""
+
+SURE, CERTAIN = 2.5, 5.0
+"""Standard deviations: what ``WARPS`` have so near to what is asked for passes, and what all have
+so far from it does not. All that the handout says is told apart is 3 and more from passing."""
+
+ANGLES = (5.65, 5.95)
+"""The standard deviation of the angles in degrees, 10 / sqrt(3): 5.70 to 5.93 in the ways to rotate
+a picture."""
+
+STEEPEST = (9.2, 10.4)
+"""Degrees of the steepest of some 400 warps to either side. By nearest neighbour 10 shows as 9.6, 9
+as 8.2 and 11 as 11."""
+
+SHRINKAGE, VARIED = (0.8955, 0.9272), (0.0208, 0.0229)
+"""How far the dots are from the centre after a perspective, as a share of before, and the standard
+deviation of that. 0.926 and 0.022 by torchvision's whole pixels, 0.896 and 0.021 by fractions of a
+pixel; 0.889 and 0.030, 0.870 and 0.026 with a distortion scale of 0.25; 0.922 and 0.016 by
+fractions with one of 0.15, which by whole pixels is the same as 0.2."""
+
+TURNED_AS_WELL = 4.0
+"""The standard deviation in degrees of the angles of those with a perspective: 5.9, and 1.3 if they
+are not turned."""
+
+SHIFT = 0.1
+"""Pixels by which a mere rotation about the centre moves the dots at most, as a root of the mean
+square: 0.003 in any right way, 0.2 with a shift of up to 1 % of the side."""
+
+BLUR = 0.3
+"""Squared pixels by which the spread of a dot may be another than ``warps.SPREAD``."""
+
+PLAIN = 64
+"""Warps of a black and of a white picture; what is done to one in ten shows in all but 0.1 %."""
+
+BACKGROUND = 0.037
+"""Black filled in after normalising may be this far off, in parts of white, at the edge of a warp,
+where torchvision blends it twice: (1 - w + w * w) * -0.4242. Grey is 0.13 off."""
+
+BENT = 0.8
+"""Pixels by which the middle dot may miss the diagonals of the others after any perspective, moved
+pixel by pixel; an elastic transform has more in half of the images."""
+
+STRAIGHT, STRAIGHT_NEAREST = 0.2, 0.55
+"""The same for nine of ten images with a perspective: at most 0.06 and 0.36 were seen."""
+
+ALIKE = 0.99
+"""Of clouds that were merely turned; a perspective leaves them at most 0.988 alike."""
+
+CLEAR = 0.6
+"""Degrees to which the angle of a mere rotation is known."""
+
+
+def expect_background(transform: Transform, tones: Tones, seed: int, found: Findings) -> float:
+    """Black stays black, white has black corners, and nothing else is painted.
+
+    What the corners are filled with, from 0 black to 1 white.
+    """
+    if isinstance(tones, OwnTones):
+        return 0.0  # one colour has no standard deviation
+    black = torch.zeros(28, 28, dtype=torch.uint8)
+    results, _ = transform.of_any_kind([black, 255 - black], PLAIN, seed)
+    if results[0].numel() != 28 * 28:
+        return 0.0
+    dark, light = tones.light(results.view(2, PLAIN, 28, 28))
+    inside = light[:, 9:19, 9:19]
+    painted = ((inside - 1).abs() > BACKGROUND).flatten(1).any(1).double().mean().item()
+    if painted > 0:
+        found.observe(
+            f"{transform.name} makes pictures that are not white in the middle of white ones.",
+            f"{painted:.0%} of {PLAIN} were so.",
+            "Leave out everything random but rotation and perspective.",
+        )
+        return 0.0
+    if dark.abs().max() >= BACKGROUND:
+        fill = dark.flatten()[dark.abs().argmax()].item()
+        if not (found.has("inverted") and abs(fill - 1) < BACKGROUND):
+            _say_corners(fill, tones, found)
+        return fill
+    if light.min() < -1e-3 or light.max() > 1 + 1e-3:
+        found.observe(
+            f"{transform.name} makes values that no grey between black and white has.",
+            f"In warps of a white picture the brightness lies between {light.min():.4f} and "
+            f"{light.max():.4f}, on the scale from 0 to 1.",
+        )
+    elif light[:, ::27, ::27].abs().min() >= BACKGROUND and not (light == light[:1]).all():
+        found.add(
+            "stretched-corners",
+            f"In {PLAIN} warps of a white picture no corner was darker than "
+            f"{light[:, ::27, ::27].min():.4f}, on the scale from 0 to 1.",
+        )
+    return 0.0
+
+
+def _say_corners(fill: float, tones: Tones, found: Findings) -> None:
+    evidence = (
+        f"In {PLAIN} warps of a black picture there are pixels with a brightness of {fill:.4f} on "
+        "the scale from 0 to 1."
+    )
+    if abs(fill - tones.light(torch.zeros(()))) < 1e-3:
+        found.add("grey-corners", f"{evidence} That is the value 0 after normalising.")
+    elif abs(fill - 1) < BACKGROUND:
+        found.add("bright-corners", evidence)
+    else:
+        found.add("other-corners", evidence)
+
+
+def expect_warps(
+    transform: Transform,
+    again: Callable[[], Transform],
+    tones: Tones,
+    fill: float,
+    seed: int,
+    found: Findings,
+) -> None:
+    """Rotation and perspective as asked, measured on dots; ``again`` makes another transform.
+
+    The dots are on a ground of the brightness ``fill``, so that filled corners do not show.
+    """
+    filled = found.has("grey-corners", "bright-corners", "other-corners", "stretched-corners")
+    ground = round(255 * fill) / 255
+
+    def warped(picture: Tensor, times: int, seed: int, by: Transform = transform) -> Tensor:
+        """The light of the picture, 0 ground to 1, in warps of it: (times, 28, 28)."""
+        picture = picture / 255
+        shown = ground + picture * (1 - ground) if fill < 0.5 else ground - picture * ground
+        results, _ = by.of_any_kind([(255 * shown).round().to(torch.uint8)], times, seed)
+        if results[0].numel() != 28 * 28:
+            return torch.zeros(0)
+        seen = (tones.light(results.view(-1, 28, 28)) - fill).float()
+        seen = seen / (1 - fill) if fill < 0.5 else -seen / fill
+        return seen * warps.middle() if filled else seen
+
+    light = warped(warps.dots(), WARPS, seed)
+    if not len(light):
+        return
+    if (light == light[0]).all():
+        if not found.has("reseeds"):
+            other = warped(warps.dots(), 1, seed + 1, again())
+            _say_not_random(light[0], other[0], found)
+        return
+    measured = warps.measure(light)
+    if SURE < off_by(measured) < CERTAIN:
+        light = torch.cat([light, warped(warps.dots(), MORE, seed + 1)])
+        measured = warps.measure(light)
+    if off_by(measured) < (SURE if len(light) == WARPS else CERTAIN):
+        return
+    try:
+        clouds = warped(warps.clouds(), 256, seed)
+    except SubmissionFailure:  # There was no time left for more; the dots are known.
+        clouds = light
+    _say_warps(transform.name, light, clouds, measured, found)
+    if found.has("fixed-angle", "no-rotation"):
+        _say_drawn_once(clouds, warped(warps.clouds(), 32, seed + 1, again()), found)
+    if found.has("cropped"):
+        framed = warps.trace(warped(warps.framed_dots(), 64, seed))
+        if (framed.scale[framed.similar < 0.3] < 1.02).double().mean() > 0.5:
+            found.replace(
+                ("cropped",),
+                "cropped-to-ink",
+                "Five dots on black come out larger than they were, and with a white pixel in each "
+                "corner of the picture as large as before.",
+            )
+
+
+def off_by(measured: warps.Warps) -> float:
+    """How many standard deviations warps are from what is asked for; infinitely many where one
+    shows what no rotation and no perspective does.
+    """
+    plain, degrees = measured.rotations, measured.degrees
+    turned = degrees[plain]
+    if not 1 < len(turned) < len(plain) - 1:
+        return math.inf
+    as_asked = (
+        _steep(turned.min().item(), turned.max().item())
+        and degrees[~plain].std().item() > TURNED_AS_WELL
+        and bool(measured.upright[plain].all())
+        and _blurred(measured) == 0
+        and _shifted(measured) < SHIFT
+    )
+    if not as_asked:
+        return math.inf
+    return max(_share_off(plain), _angles_off(measured), _scale_off(measured))
+
+
+def _share_off(plain: Tensor) -> float:
+    """Of a share of one half with a perspective, in standard deviations."""
+    return 2 * math.sqrt(len(plain)) * abs(plain.double().mean().item() - 0.5)
+
+
+def _angles_off(measured: warps.Warps) -> float:
+    """Of angles drawn evenly from -10 to 10 degrees, in standard deviations."""
+    turned = measured.degrees[measured.rotations]
+    mean = abs(measured.degrees.mean().item()) * math.sqrt(len(measured.degrees)) / 5.9
+    return max(mean, _beyond(turned.std().item(), ANGLES, 2.6 / math.sqrt(len(turned))))
+
+
+def _scale_off(measured: warps.Warps) -> float:
+    """Of a distortion scale of 0.2, in standard deviations."""
+    scale = measured.scale[~measured.rotations]
+    known_to = 0.022 / math.sqrt(len(scale))
+    return max(
+        _beyond(scale.mean().item(), SHRINKAGE, known_to),
+        _beyond(scale.std().item(), VARIED, 0.7 * known_to),
+    )
+
+
+def _beyond(value: float, bounds: tuple[float, float], known_to: float) -> float:
+    return max(0.0, bounds[0] - value, value - bounds[1]) / known_to
+
+
+def _steep(low: float, high: float) -> bool:
+    """Whether the outermost angles are those that are asked for, to within what dots tell."""
+    return all(STEEPEST[0] < each <= STEEPEST[1] for each in (-low, high))
+
+
+def _blurred(measured: warps.Warps) -> float:
+    """The share of mere rotations whose centre dot is wider or narrower than it was."""
+    spread = measured.spread[measured.rotations]
+    return ((spread - warps.SPREAD).abs() > BLUR).double().mean().item() if len(spread) else 0.0
+
+
+def _shifted(measured: warps.Warps) -> float:
+    """By how many pixels mere rotations moved the dots: the root of the mean square."""
+    return measured.shift[measured.rotations].abs().square().mean().sqrt().item()
+
+
+def _say_not_random(light: Tensor, second: Tensor, found: Findings) -> None:
+    """Every call gives ``light``; the transform made once more gives ``second``."""
+    traces = warps.trace(torch.stack([light, second]))
+    degrees, turned = traces.degrees.tolist()
+    evidence = f"{WARPS} calls gave equal results; five dots were turned by {degrees:.1f} degrees"
+    still = (
+        (traces.degrees.abs() < CLEAR)
+        & (traces.similar < 0.3)
+        & ((traces.scale - 1).abs() < 0.02)
+        & (traces.shift.abs() < 0.3)
+        & ~traces.mirrored
+    )
+    if still.all():
+        found.add("not-augmented", f"{evidence}.")
+    elif match.difference(second, light) > 1e-3:
+        found.add("same-draw", f"{evidence}, and by {turned:.1f} when it was made once more.")
+    elif traces.similar[0] < 0.3 and abs(degrees) >= CLEAR:
+        found.add("fixed-angle", f"{evidence}, also when it was made once more.")
+        found.add("no-perspective", "")
+    else:
+        found.observe(
+            "train_transform does the same to a picture every time.",
+            f"{evidence}.",
+            "The angle has to be drawn at every call.",
+        )
+
+
+def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
+    """Whether a transform that was made once more turns all pictures alike too, but otherwise."""
+    (first, second) = (
+        degrees[alike > ALIKE] for degrees, alike in map(warps.angles, (clouds, others))
+    )
+    if len(second) < 3 or (second - second.median()).abs().max() > CLEAR:
+        return
+    if (first.median() - second.median()).abs() > 1:
+        found.replace(
+            ("fixed-angle", "no-rotation"),
+            "same-draw",
+            f"All pictures were turned by {first.median():.1f} degrees, and by "
+            f"{second.median():.1f} after the transform was made once more.",
+        )
+
+
+def _say_warps(
+    name: str, light: Tensor, clouds: Tensor, measured: warps.Warps, found: Findings
+) -> None:
+    before = found.count
+    traces = warps.trace(light)
+    straight = (traces.bent[traces.whole] < BENT).double().mean().item()
+    if traces.whole.sum() > 100 and straight > 0.85:
+        degrees = _say_flips(traces, found)
+        moved = _say_moves(traces, measured, found)
+        _say_perspective(traces, measured, moved, found, _interpolated(light))
+        _say_angles(traces, degrees, clouds, measured, moved, found)
+        _say_blur(measured, found)
+        _say_either(measured, found)
+    if found.count == before:
+        rotated = measured.rotations.double().mean().item()
+        found.observe(
+            f"{name} does more to a picture than to rotate and distort it.",
+            f"In {len(light)} warps of five dots {rotated:.0%} were a mere rotation, and in "
+            f"{straight:.0%} the middle dot stayed where the diagonals of the others cross, as it "
+            "does in any perspective.",
+            "Leave out whatever changes brightness or place in another way.",
+        )
+
+
+PLACED: dict[tuple[bool, int], tuple[str, str]] = {
+    (True, 0): ("mirrored", "horizontal-flip"),
+    (True, 2): ("upside-down", "vertical-flip"),
+    (True, 1): ("transposed", ""),
+    (True, 3): ("transposed", ""),
+    (False, 2): ("half-a-turn", ""),
+    (False, 1): ("quarter-turn", ""),
+    (False, 3): ("quarter-turn", ""),
+}
+"""What a picture that is mirrored or not and turned by quarters is called, always and sometimes."""
+
+
+def _say_flips(traces: warps.Traces, found: Findings) -> Tensor:
+    """The angles (N,), less the quarter turns that are part of a flip or of another place."""
+    quarters = torch.polar(torch.ones(len(traces.degrees)), torch.deg2rad(4 * traces.degrees))
+    lean = torch.rad2deg(quarters.mean().angle()).item() / 4
+    turns = ((traces.degrees - lean) / 90).round().long()
+    fits = traces.whole & (traces.affine < 0.5)
+    named = False
+    for (mirrored, turn), (always, sometimes) in PLACED.items():
+        placed = (traces.mirrored == mirrored) & (turns % 4 == turn)
+        part = placed[fits].double().mean().item()
+        name = always if part > 0.9 else sometimes
+        if part > 0.05 and name:
+            found.add(name, f"So were five dots in {part:.0%} of {len(placed)} warps.")
+            named = True
+    return traces.degrees - 90 * turns if named else traces.degrees
+
+
+def _say_moves(traces: warps.Traces, measured: warps.Warps, found: Findings) -> Tensor | None:
+    """Shift, scale and shear, in images that no perspective has made smaller; which of the N have
+    no more than that and a rotation, None if nothing moved.
+    """
+    similar = traces.whole & (traces.similar < 0.3)
+    affine = traces.whole & ~similar & (traces.affine < 0.3)
+    kept = (traces.scale - 1).abs() <= 0.02
+    shift = traces.shift.abs()
+    larger = similar & (traces.scale > 1.02)
+    smaller = similar & (traces.scale < 0.98) & (shift < 0.3)
+    moved = similar & kept & (shift > 0.4)
+    sheared = affine & (traces.shear > 0.03 * traces.scale) & (traces.scale > 0.985)
+    outwards = traces.whole & ~similar & ~affine & (traces.scale > 1)
+    share = {
+        part: which[traces.whole].double().mean().item()
+        for part, which in {
+            "larger": larger,
+            "smaller": smaller,
+            "moved": moved,
+            "sheared": sheared,
+            "outwards": outwards,
+        }.items()
+    }
+    count = len(similar)
+    if share["outwards"] > max(0.02, 0.5 * share["larger"], share["moved"]):
+        found.add(
+            "corners-outwards",
+            f"In {share['outwards']:.0%} of {count} warps five dots were distorted and drawn apart "
+            "as well.",
+        )
+        return measured.rotations
+    even = None
+    if share["larger"] > 0.05 or share["smaller"] > 0.25:
+        changed = traces.scale[larger if share["larger"] > 0.05 else smaller]
+        always = "cropped" if share["larger"] > 0.05 else "padded"
+        alike = ((changed - changed.median()).abs() < 0.012).double().mean().item()
+        found.add(
+            always if alike > 0.75 and len(changed) > 0.25 * count else "rescaled",
+            f"Of {count} warps of five dots {share['larger']:.0%} enlarged them and "
+            f"{share['smaller']:.0%} drew them together evenly, by factors from "
+            f"{changed.min():.2f} to {changed.max():.2f}.",
+        )
+        even = similar
+    slightly = measured.rotations & (shift > SHIFT)
+    if share["moved"] > 0.05 or _shifted(measured) > SHIFT:
+        _say_moved(traces, moved if share["moved"] > 0.05 else slightly, found)
+        even = similar & kept if even is None else even
+    if share["sheared"] > 0.1 and share["larger"] <= 0.05:
+        found.add(
+            "sheared",
+            f"In {share['sheared']:.0%} of {count} warps of five dots the square that they make "
+            "became a slanted or oblong one.",
+        )
+        even = traces.affine < 0.15
+    return even
+
+
+def _say_moved(traces: warps.Traces, moved: Tensor, found: Findings) -> None:
+    """About another point c a turn by t moves all dots by (1 - e^it) c."""
+    turn = torch.polar(torch.ones(()), torch.deg2rad(traces.degrees[moved]))
+    shift = traces.shift[moved]
+    centre = ((1 - turn).conj() * shift).sum() / (1 - turn).abs().square().sum().clamp(min=1e-9)
+    left = (shift - (1 - turn) * centre).abs().square().sum() / shift.abs().square().sum()
+    if left < 0.15 and centre.abs() > 1:
+        right, up = centre.real.item(), centre.imag.item()
+        found.add(
+            "rotation-centre",
+            f"Five dots turned about a point {abs(right):.1f} pixels to the "
+            f"{'right' if right > 0 else 'left'} of the centre and {abs(up):.1f} "
+            f"{'above' if up > 0 else 'below'} it.",
+        )
+        return
+    found.add(
+        "shifted",
+        f"In {moved.double().mean():.0%} of {len(moved)} warps five dots moved together, by up to "
+        f"{shift.abs().max():.1f} pixels.",
+    )
+
+
+def _interpolated(light: Tensor) -> bool:
+    """Whether there are brightnesses that the dots do not have."""
+    levels = (255 * light).round()
+    return (~torch.isin(levels, warps.dots().float())).double().mean().item() > 0.01
+
+
+def _say_perspective(
+    traces: warps.Traces,
+    measured: warps.Warps,
+    moved: Tensor | None,
+    found: Findings,
+    interpolated: bool,
+) -> None:
+    even = measured.rotations if moved is None else moved[traces.whole]
+    share = 1 - even.double().mean().item()
+    evidence = (
+        f"So many of {len(even)} warps of five dots were more than a rotation: "
+        f"{share:.1%}; a perspective is asked for with probability 0.5."
+    )
+    if share < 0.02:
+        found.add("no-perspective", evidence)
+        return
+    more = traces.whole & ((traces.similar > 0.3) | ((traces.scale - 1).abs() > 0.01))
+    bent = traces.bent[more]
+    limit = STRAIGHT if interpolated else STRAIGHT_NEAREST
+    if moved is not None or (len(bent) and bent.quantile(0.9) > limit):
+        return  # there is more, and it may not be a perspective
+    if share > 0.98:
+        found.add("perspective-always", evidence)
+    elif _share_off(even) > CERTAIN:
+        found.add("perspective-probability", evidence)
+    if traces.degrees.abs().max() < 45 and _scale_off(measured) > CERTAIN:
+        scale = measured.scale[~measured.rotations]
+        found.add(
+            "distortion-scale",
+            f"It draws dots together to {scale.mean():.3f} of their distance on average, with a "
+            f"standard deviation of {scale.std():.3f}; with a scale of 0.2 those are 0.926 and "
+            "0.022 by whole pixels, 0.896 and 0.021 by fractions of a pixel.",
+        )
+
+
+def _say_angles(
+    traces: warps.Traces,
+    degrees: Tensor,
+    clouds: Tensor,
+    measured: warps.Warps,
+    moved: Tensor | None,
+    found: Findings,
+) -> None:
+    """How far pictures are turned, told from those without a perspective if there are any.
+
+    Clouds tell it best, where they are not moved or mirrored as well.
+    """
+    turned, alike = warps.angles(clouds)
+    plain = traces.whole & (traces.similar < 0.3) & (traces.scale > 0.98)
+    if (alike > ALIKE).double().mean() > 0.15:
+        angles = turned[alike > ALIKE].sort().values
+        if degrees is not traces.degrees:
+            angles = (angles - 90 * (angles / 90).round()).sort().values
+    elif moved is not None and plain.double().mean() > 0.15:
+        angles = degrees[plain].sort().values
+    elif moved is None:
+        _say_rough_angles(degrees[traces.whole], measured, found)
+        return
+    else:
+        return
+    angles = _without_strays(angles)
+    low, high, spread = angles[0].item(), angles[-1].item(), angles.std().item()
+    evidence = (
+        f"The angles of {len(angles)} mere rotations lie between {low:.1f} and {high:.1f} degrees, "
+        f"with a standard deviation of {spread:.1f}; -10, 10 and 5.8 are asked for."
+    )
+    if max(abs(low), abs(high)) < CLEAR:
+        found.add("no-rotation", evidence)
+        return
+    if high - low < 2 * CLEAR:
+        found.add("fixed-angle", evidence)
+        return
+    groups = _groups(angles, max(1.5, 8 * (high - low) / len(angles)))
+    if len(groups) > 1 and all(group[-1] - group[0] < 2 * CLEAR for group in groups):
+        listed = ", ".join(f"{group.mean():.0f}" for group in groups[:8])
+        found.add("few-angles", f"{evidence} They are near {listed} and nowhere else.")
+        return
+    seen = measured.degrees[measured.rotations]
+    known = moved is None and degrees is traces.degrees and len(seen) > 100
+    steep = known and _steep(seen.min().item(), seen.max().item())
+    if (steep and _angles_off(measured) < CERTAIN) or (not known and _as_asked(angles)):
+        return
+    even = (high - low) / math.sqrt(12)
+    if low > -CLEAR or high < CLEAR:
+        found.add("one-sided-angle", evidence)
+    elif steep:
+        mean, spread = seen.mean().item(), seen.std().item()
+        found.add(
+            "uneven-angles",
+            f"The angles of {len(seen)} mere rotations have a mean of {mean:.1f} degrees and a "
+            f"standard deviation of {spread:.1f}; 0 and 5.8 are asked for.",
+        )
+    elif high - low > 8 and not 0.85 < spread / even < 1.15:
+        found.add("uneven-angles", evidence)
+    else:
+        found.add("angle-range", evidence)
+
+
+def _as_asked(angles: Tensor) -> bool:
+    """Whether sorted angles may be drawn evenly from -10 to 10 degrees, by rough bounds."""
+    return 4.7 < angles.std().item() < 6.9 and all(
+        8.3 < each < 10.8 for each in (-angles[0].item(), angles[-1].item())
+    )
+
+
+def _say_rough_angles(degrees: Tensor, measured: warps.Warps, found: Findings) -> None:
+    """A perspective turns dots as well, by some 18 degrees for each part that it draws them
+    together by.
+    """
+    angles = degrees[(degrees - degrees.median()).abs() < 60]
+    noise = 18 * (1 - measured.scale[~measured.rotations].nanmean().item())
+    spread = math.sqrt(max(0.0, angles.var().item() - noise**2))
+    evidence = (
+        f"Without the perspective's share the angles of {len(angles)} warps of five dots have a "
+        f"mean of {angles.mean():.1f} degrees and a standard deviation of {spread:.1f}; 0 and 5.8 "
+        "are asked for."
+    )
+    mean = angles.mean().item()
+    if spread < 1.5:
+        found.add("no-rotation" if abs(mean) < 1 else "fixed-angle", evidence)
+    elif abs(mean) > 0.8 * math.sqrt(3) * spread:
+        found.add("one-sided-angle", evidence)
+    elif not 4.0 < spread < 7.5:
+        found.add("angle-range", evidence)
+
+
+def _without_strays(angles: Tensor) -> Tensor:
+    """Sorted angles, but for a few beside the others: now and then a perspective is so slight that
+    it passes for none.
+    """
+    gap = max(1.0, 8 * (angles[-1] - angles[0]).item() / len(angles))
+    groups = [group for group in _groups(angles, gap) if len(group) > 0.03 * len(angles)]
+    return torch.cat(groups) if groups else angles
+
+
+def _groups(angles: Tensor, gap: float) -> list[Tensor]:
+    """Sorted angles, parted where there are none for so many degrees."""
+    ends = ((angles[1:] - angles[:-1]) > gap).nonzero().flatten() + 1
+    return list(angles.tensor_split(ends.tolist()))
+
+
+def _say_blur(measured: warps.Warps, found: Findings) -> None:
+    share = _blurred(measured)
+    if share >= 0.2:
+        found.add(
+            "blurred",
+            f"In {share:.0%} of the mere rotations of five dots the middle one is wider or "
+            "narrower than it was.",
+        )
+
+
+def _say_either(measured: warps.Warps, found: Findings) -> None:
+    if not 0.05 < measured.rotations.double().mean() < 0.95:
+        return
+    turned = measured.degrees[measured.rotations].std().item()
+    as_well = measured.degrees[~measured.rotations].std().item()
+    if turned > TURNED_AS_WELL > 2.5 > as_well:
+        found.add(
+            "rotation-or-perspective",
+            f"The angles of mere rotations have a standard deviation of {turned:.1f} degrees, "
+            f"those of pictures with a perspective one of {as_well:.1f}, which is the "
+            "perspective's own.",
+        )

@@ -1,0 +1,205 @@
+"""Do the loaders of ``make_loaders`` give batches as their handout asks?"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+
+from mnist_lab.diagnosis import fail
+from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults.preprocessing import NAMES
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.submission.answers import Batch
+from mnist_lab.submission.client import ExerciseHandle
+
+__all__ = ["check_make_loaders"]
+
+
+def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
+    """``make_loaders`` shuffles the training data anew each epoch, and drops nothing."""
+    generator = grader.generator("preprocessing.loaders")
+    batch_size = int(torch.randint(20, 40, (), generator=generator))
+    sets = {
+        "train": _dataset(generator, 3 * batch_size + 5, first=0),
+        "test": _dataset(generator, 2 * batch_size + 3, first=1000),
+    }
+    seed = int(torch.randint(2**31, (), generator=generator))
+    loaders = exercise.make_loaders(sets["train"], sets["test"], batch_size, epochs=3, seed=seed)
+    epochs = {"train": loaders.train, "test": loaders.test}
+    found = Findings(NAMES)
+    _expect_form(epochs, found)
+    if found.has("one-pass-only"):
+        raise found.failure()
+    sets = _expect_own_set(sets, epochs, found)
+    for name in epochs:
+        _expect_batches(name, epochs[name], len(sets[name][1]), batch_size, found)
+        _expect_items(name, epochs[name], sets[name], found)
+    train, test = ("test", "train") if found.has("loaders-swapped") else ("train", "test")
+    _expect_in_order(epochs[test], sets[test], found)
+    _expect_shuffled(epochs[train], found)
+    if not found.has("train-batch-size", "loaders-swapped", "sets-swapped", "items-missing"):
+        _expect_default_size(exercise, generator, sets["test"], seed, found)
+    found.expect_none()
+
+
+def _dataset(generator: torch.Generator, size: int, first: int) -> Batch:
+    """Images filled with a number of their own, counted from ``first``, and labels."""
+    numbers = torch.arange(first, first + size, dtype=torch.float32).view(-1, 1, 1, 1)
+    return numbers.expand(size, 1, 28, 28), torch.randint(10, (size,), generator=generator)
+
+
+Epochs = tuple[tuple[Batch, ...], ...]
+
+
+def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
+    for name, each in epochs.items():
+        for images, labels in (batch for epoch in each for batch in epoch):
+            if images.shape[1:] != (1, 28, 28) or labels.shape != images.shape[:1]:
+                raise fail(
+                    f"The {name} loader gives images of shape {tuple(images.shape)} with labels of "
+                    f"shape {tuple(labels.shape)}.",
+                    "The items have (1, 28, 28) and a batch puts them side by side.",
+                )
+        if not each[0]:
+            raise fail(f"The {name} loader gives no batches.", "In the first of three epochs.")
+        if not all(each):
+            found.add(
+                "one-pass-only",
+                f"The {name} loader gave {len(each[0])} batches in the first epoch and "
+                f"{len(each[1])} in the second.",
+            )
+
+
+def _expect_own_set(
+    sets: dict[str, Batch], epochs: dict[str, Epochs], found: Findings
+) -> dict[str, Batch]:
+    """The set that each loader is of: its own, but for mistakes."""
+    of = {
+        name: "test" if min(_order(each[0])) >= 1000 else "train" for name, each in epochs.items()
+    }
+    shown = ", ".join(
+        f"the {name} loader has {len(_order(each[0]))} items" for name, each in epochs.items()
+    )
+    evidence = (
+        f"Of {len(sets['train'][1])} items for training and {len(sets['test'][1])} for the test, "
+        f"{shown}."
+    )
+    if of == {"train": "test", "test": "train"}:
+        first, second = (_order(epochs[name][0]) for name in ("train", "test"))
+        in_place = first != sorted(first) and second == sorted(second)
+        found.add("sets-swapped" if in_place else "loaders-swapped", evidence)
+    elif of["train"] == of["test"]:
+        found.add("one-set-for-both", evidence)
+    return {name: sets[of[name]] for name in epochs}
+
+
+def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Findings) -> None:
+    """Full batches and a short last one; of each loader what it does wrong in every epoch."""
+    for epoch in epochs:
+        sizes = [len(labels) for _, labels in epoch]
+        given = max(sizes)
+        whole, rest = divmod(items, given)
+        evidence = f"Of {items} items with batch_size={size} it makes batches of {_listed(sizes)}."
+        if given > size or (given < size and len(sizes) > 1):
+            found.add(f"{name}-batch-size", evidence)
+        if sizes == [given] * whole and rest and not _same_missing(name, epochs):
+            found.add(f"{name}-drops-last", evidence)
+        elif (
+            given == size and sum(sizes) == items and sizes != [size] * whole + [rest] * (rest > 0)
+        ):
+            found.observe(
+                f"The {name} loader makes batches of {_listed(sizes)} where batch_size={size}.",
+                f"{items} items are {whole} batches of {size} and a last one of {rest}.",
+            )
+
+
+def _same_missing(name: str, epochs: Epochs) -> bool:
+    """Whether the same items are missing from every shuffled epoch: then no batch was dropped."""
+    given = [set(_order(epoch)) for epoch in epochs]
+    shuffled = any(order != sorted(order) for order in map(_order, epochs))
+    return shuffled and name == "train" and all(each == given[0] for each in given)
+
+
+def _expect_items(name: str, epochs: Epochs, dataset: Batch, found: Findings) -> None:
+    """Every item of the dataset once an epoch, with its own label."""
+    own = [int(number) for number in dataset[0][:, 0, 0, 0].tolist()]
+    labels = dict(zip(own, dataset[1].tolist(), strict=True))
+    for epoch in epochs:
+        order = _order(epoch)
+        given = set(order)
+        evidence = (
+            f"Of {len(own)} items the {name} loader gives {len(given & set(own))}, in an epoch of "
+            f"{len(order)}."
+        )
+        if given - set(own):
+            found.observe(f"The {name} loader gives items of the other dataset too.", evidence)
+        elif len(given) < len(order) and len(order) > len(own):
+            found.add("items-twice", evidence)
+        elif len(given) < len(order):
+            found.add("with-replacement", evidence)
+        elif len(given) < len(own) and not found.has(f"{name}-drops-last"):
+            found.add("items-missing", evidence)
+        seen = torch.cat([each for _, each in epoch]).tolist()
+        pairs = zip(order, seen, strict=True)
+        if any(labels.get(number, label) != label for number, label in pairs):
+            found.add("loader-labels", f"In the {name} loader.")
+
+
+def _expect_in_order(epochs: Epochs, dataset: Batch, found: Findings) -> None:
+    first = int(dataset[0][0, 0, 0, 0])
+    for epoch in epochs:
+        order = _order(epoch)
+        if order != sorted(order):
+            shown = ", ".join(str(number - first) for number in order[:5])
+            found.add("test-shuffled", f"Its first items are numbers {shown} of the dataset.")
+
+
+def _expect_shuffled(epochs: Epochs, found: Findings) -> None:
+    orders = [_order(epoch) for epoch in epochs]
+    shown = ", ".join(map(str, orders[0][:5]))
+    if any(order in (sorted(order), sorted(order, reverse=True)) for order in orders):
+        found.add("train-unshuffled", f"It begins with numbers {shown} of the dataset.")
+    elif any(one == other for one, other in pairwise(orders)):
+        found.add("shuffled-once", f"Each time it begins with numbers {shown} of the dataset.")
+    else:
+        groups = [
+            {frozenset(_order((batch,))) for batch in epoch if len(batch[1]) > 1}
+            for epoch in epochs
+        ]
+        if any(len(one & other) > 1 for one, other in pairwise(groups)):
+            found.add(
+                "same-batches",
+                f"Of {len(groups[0])} batches of the first epoch {len(groups[0] & groups[1])} "
+                "are those of the second, with the same items in each.",
+            )
+
+
+def _expect_default_size(
+    exercise: ExerciseHandle,
+    generator: torch.Generator,
+    test: Batch,
+    seed: int,
+    found: Findings,
+) -> None:
+    train = _dataset(generator, 130, first=0)
+    loaders = exercise.make_loaders(train, test, epochs=1, seed=seed)
+    sizes = [len(labels) for _, labels in loaders.train[0]]
+    if sizes[:1] != [64]:
+        found.add(
+            "default-batch-size",
+            f"Without batch_size the train loader makes batches of {_listed(sizes)} from 130 "
+            "items; 64, 64 and 2 are asked for.",
+        )
+
+
+def _order(epoch: tuple[Batch, ...]) -> list[int]:
+    """The numbers of an epoch's items."""
+    return [
+        int(number) for images, _ in epoch for number in images.flatten(1)[:, 0].round().tolist()
+    ]
+
+
+def _listed(sizes: list[int]) -> str:
+    shown = [str(size) for size in sizes[:6]] + ["..."] * (len(sizes) > 6)
+    return ", ".join(shown)

@@ -1,0 +1,191 @@
+"""Does ``downsample`` draw as its handout asks?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults.preprocessing import NAMES
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.submission.answers import Batch
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
+
+__all__ = ["check_downsample"]
+
+MANY, SEEDS = 200, 40
+"""Items half of which are drawn under so many seeds, to see that all come equally often."""
+
+UNEVEN = 320
+"""The sum over ``MANY`` items of (often - 20)^2 / 10, how often they came in ``SEEDS`` draws: 200
+on average, above 320 once in 10 million right draws. Where half of the items have a chance of 0.6
+and half one of 0.4 it is 512 on average."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws from the items of ``dataset``; what is wrong goes to ``found``."""
+
+    exercise: ExerciseHandle
+    dataset: Batch
+    found: Findings
+
+    @property
+    def items(self) -> int:
+        return len(self.dataset[1])
+
+    def draw(self, size: int, seed: int | None) -> tuple[int, ...]:
+        """The items drawn; it is told if their number, their labels or repeats are wrong."""
+        drawn = self.exercise.downsample(self.dataset, size, seed)
+        what = f"downsample of {self.items} items, size={size}, seed={seed}"
+        if drawn.length != size:
+            evidence = f"{what}: it gives a dataset of {drawn.length} items."
+            self.found.add("wrong-number-of-items", evidence)
+        different = len(set(drawn.indices))
+        if different != len(drawn.indices):
+            self.found.add("repeated-items", f"{what}: only {different} of them are different.")
+        if not drawn.labels_kept:
+            self.found.add("labels-changed", f"{what}.")
+        return drawn.indices
+
+
+def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
+    """``downsample`` draws distinct items, by the seed."""
+    generator = grader.generator("preprocessing.downsample")
+    items = 500 + int(torch.randint(100, (), generator=generator))
+    size = items // 3
+    seed = 1 + int(torch.randint(1000, (), generator=generator))
+    found = Findings(NAMES)
+    draws = Draws(exercise, _items(generator, items), found)
+    first = draws.draw(size, seed)
+    at_random = _expect_random(first, items, found)
+    again = draws.draw(size, seed)
+    if set(again) != set(first):
+        found.add(
+            "not-reproducible",
+            f"Twice of {items} items with size={size}, seed={seed}: only "
+            f"{len(set(first) & set(again))} items were drawn both times.",
+        )
+    elif at_random and _expect_seeded(draws, size, seed, first) and not found:
+        _expect_even(Draws(exercise, _items(generator, MANY), found), seed)
+    _expect_all_drawn(draws, seed)
+    _expect_value_error(draws)
+    found.expect_none()
+
+
+def _items(generator: torch.Generator, count: int) -> Batch:
+    """Small images, each filled with a number that nobody can know; item i has the label i % 10."""
+    marks = 1000 * torch.arange(count) + torch.randint(1000, (count,), generator=generator)
+    marks = marks[torch.randperm(count, generator=generator)].float().view(-1, 1, 1, 1)
+    return marks.expand(-1, 1, 4, 4), torch.arange(count) % 10
+
+
+def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
+    """No pattern in the positions, and all parts of the dataset have their share."""
+    places = sorted(set(drawn))
+    steps = {after - before for before, after in pairwise(places)}
+    if not 2 < len(places) < items:
+        return True
+    shown = f"Of {items} items it draws numbers {', '.join(map(str, places[:4]))} ... {places[-1]}."
+    digits = {place % 10 for place in places}
+    if steps == {1}:
+        name = {0: "first-items", items - len(places): "last-items"}.get(places[0])
+        found.add(name or "neighbouring-items", shown)
+    elif len(steps) == 1 or (max(steps) - min(steps) == 1 and _even(places)):
+        found.add("every-kth-item", shown)
+    elif places[-1] < 0.8 * items or places[0] > 0.2 * items:
+        found.add("part-of-the-items", shown)
+        return True
+    elif len(digits) < 10:
+        absent = ", ".join(str(digit) for digit in range(10) if digit not in digits)
+        found.add(
+            "part-of-the-items",
+            f"Item i has the label i % 10, and of {len(places)} items drawn none has the labels "
+            f"{absent}.",
+        )
+        return True
+    else:
+        return True
+    return False
+
+
+def _even(places: list[int]) -> bool:
+    """Whether each place is where equal distances would have it, to within one."""
+    step = (places[-1] - places[0]) / (len(places) - 1)
+    return all(abs(place - places[0] - step * at) <= 1 for at, place in enumerate(places))
+
+
+def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -> bool:
+    """Other seeds draw others, 0 is a seed and the default; whether each seed has its own draw."""
+    found = draws.found
+    others = [draws.draw(size, other) for other in (seed + 1, seed + 2)]
+    for other, drawn in enumerate(others, seed + 1):
+        if set(drawn) == set(first):
+            found.add("seed-ignored", f"With seed={seed} and with seed={other}.")
+            return False
+    zero, again, default = (draws.draw(size, each) for each in (0, 0, None))
+    if set(zero) != set(again):
+        found.add(
+            "zero-is-no-seed",
+            f"Of {size} items only {len(set(zero) & set(again))} are the same in two calls.",
+        )
+    elif set(default) != set(zero):
+        found.add(
+            "other-default-seed",
+            f"Of {size} items only {len(set(default) & set(zero))} are the same.",
+        )
+    counts = [
+        torch.tensor(drawn).remainder(10).bincount(minlength=10) for drawn in (first, *others, zero)
+    ]
+    if all(count.max() - count.min() <= 1 for count in counts):
+        found.add(
+            "balanced-digits",
+            f"With each of four seeds {size} items have {counts[0].min()} or {counts[0].max()} of "
+            "every label.",
+        )
+        return False
+    return True
+
+
+def _expect_even(draws: Draws, seed: int) -> None:
+    """Over many seeds every item comes about as often."""
+    size = MANY // 2
+    drawn = [torch.tensor(draws.draw(size, seed + other)) for other in range(SEEDS)]
+    often = torch.cat(drawn).long().bincount(minlength=MANY)
+    uneven = ((often - SEEDS / 2).square() / (SEEDS / 4)).sum().item()
+    if uneven > UNEVEN:
+        most, least = int(often.argmax()), int(often.argmin())
+        draws.found.add(
+            "biased-draw",
+            f"Of {MANY} items {size} were drawn with each of {SEEDS} seeds: number {most} came "
+            f"{often[most]} times, number {least} {often[least]} times.",
+        )
+
+
+def _expect_all_drawn(draws: Draws, seed: int) -> None:
+    items = draws.items
+    try:
+        draws.draw(items, seed)
+    except SubmissionFailure as failure:
+        if failure.raised != "ValueError":
+            raise
+        evidence = f"downsample of {items} items with size={items} raises it."
+        draws.found.add("refuses-all-items", evidence)
+
+
+def _expect_value_error(draws: Draws) -> None:
+    items = draws.items
+    what = f"downsample of {items} items, size={items + 1}"
+    try:
+        drawn = draws.exercise.downsample(draws.dataset, items + 1)
+    except SubmissionFailure as failure:
+        if failure.raised == "ValueError":
+            return
+        if failure.outcome != "failed" or not failure.raised:
+            raise
+        draws.found.add("other-error", f"{what}: it raises {failure.raised}.")
+    else:
+        draws.found.add("no-value-error", f"{what} gave a dataset of {drawn.length}.")

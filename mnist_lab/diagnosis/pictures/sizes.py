@@ -1,0 +1,136 @@
+"""Whether pictures of other sizes come out whole, stretched to 28x28."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import match
+from mnist_lab.diagnosis.faults.preprocessing import REFERENCE, computed, of_step, which
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.match import Explanation
+from mnist_lab.diagnosis.pictures.values import Tones
+from mnist_lab.submission.remote import Transform
+
+__all__ = ["expect_resized"]
+
+Size = tuple[int, int]
+
+SIZES: tuple[Size, ...] = ((56, 56), (40, 60), (60, 35), (20, 24))
+
+WARPED_SIZES = SIZES[1:3]
+"""The same for a transform that warps, which needs several pictures of each."""
+
+APART = 0.06
+"""Mean difference that interpolations of a picture may have: nearest neighbour has some 0.03, a
+ramp that is cropped or padded instead of resized 0.2 and more."""
+
+WARPED_APART = 0.036
+"""The same of the mean of eight warps of a ramp, ``INSIDE``: 300 right ones had 0.008 to 0.028, 80
+that were cropped to the shorter side or to 28 pixels 0.048 to 0.070."""
+
+INSIDE = slice(7, 21)
+"""Rows and columns away from the edges, which a warp paints over."""
+
+
+def expect_resized(
+    transform: Transform, tones: Tones | None, found: Findings, repeats: int = 1, seed: int = 0
+) -> None:
+    """Only the shape is looked at where ``tones`` are not known or something else was moved."""
+    warped = repeats > 1
+    readable = tones is not None and not found.has(*which("moves"))
+    shapes: dict[Size, tuple[int, ...]] = {}
+    lights: dict[Size, Tensor] = {}
+    for size in WARPED_SIZES if warped else SIZES:
+        pictures = _pictures(*size)
+        results, _ = transform.of_any_kind(pictures, repeats, seed)
+        shapes[size] = tuple(results.shape[1:])
+        if results[0].numel() == 28 * 28 and readable and tones is not None:
+            planes = results.reshape(len(pictures), repeats, 28, 28)
+            lights[size] = tones.light(planes.double()).mean(1)
+        if warped or found.has("test-augmented"):
+            continue
+        again, _ = transform.of_any_kind(pictures, 1, seed + 1)
+        if not torch.equal(results, again):
+            found.add(
+                "test-augmented",
+                f"Two calls with the same picture of {size[0]}x{size[1]} pixels differ.",
+            )
+
+    @cache
+    def differs(text: str) -> float:
+        return max(_off(text, size, shapes[size], lights.get(size), warped) for size in shapes)
+
+    allowed = WARPED_APART if warped else APART
+    if differs(REFERENCE) >= allowed:
+        explanation = match.explain(REFERENCE, of_step("size"), differs, allowed)
+        while explanation is not None and len(explanation.alternatives) > 1 and allowed > 1e-3:
+            allowed *= 0.9  # until the nearest is left
+            closer = match.explain(REFERENCE, of_step("size"), differs, allowed)
+            explanation = closer or explanation
+        _say(transform.name, shapes, explanation, differs(REFERENCE), found)
+
+
+def _off(
+    text: str, size: Size, shape: tuple[int, ...], light: Tensor | None, warped: bool
+) -> float:
+    """How far what came out is from what ``text`` makes of the pictures of a size."""
+    made = computed(text, _pictures(*size))
+    if len({each.shape for each in made}) > 1:
+        return math.inf
+    expected = torch.stack(made)
+    if light is None:
+        flat = math.prod(shape) == 28 * 28 == expected[0].numel()
+        return 0.0 if flat or shape[-2:] == expected.shape[1:] else math.inf
+    if light.shape != expected.shape:
+        return math.inf
+    off = (light - Tones().light(expected)).abs()
+    if warped:
+        off = off[:2, INSIDE, INSIDE]
+    return off.mean((1, 2)).max().item()
+
+
+def _pictures(height: int, width: int) -> list[Tensor]:
+    """Two ramps from black to white, across and down, and a white block on black."""
+    across, down = torch.linspace(0, 255, width), torch.linspace(0, 255, height)
+    block = torch.zeros(height, width, dtype=torch.uint8)
+    block[height // 4 : height // 2, width // 3 : 3 * width // 4] = 255
+    return [
+        across.expand(height, width).round().to(torch.uint8),
+        down.unsqueeze(1).expand(height, width).round().to(torch.uint8),
+        block,
+    ]
+
+
+def _say(
+    name: str,
+    shapes: dict[Size, tuple[int, ...]],
+    explanation: Explanation[str] | None,
+    off: float,
+    found: Findings,
+) -> None:
+    said = "; ".join(
+        f"{height}x{width} -> {'x'.join(map(str, shape))}"
+        for (height, width), shape in shapes.items()
+    )
+    evidence = f"{name}, size of the picture and of what comes out: {said}. 1x28x28 is asked for."
+    if off < math.inf:
+        evidence = (
+            f"Of pictures of other sizes, a ramp from black to white or a block, {name} makes ones "
+            f"that are up to {off:.2f} off on average, on the scale from 0 to 1."
+        )
+    elif found.has("other-size") or (found and len(set(shapes.values())) == 1):
+        return  # that is told of pictures of 28x28 pixels already
+    if explanation is not None:
+        found.explain(explanation.alternatives, evidence)
+    elif off < math.inf:
+        found.observe(
+            f"{name} does not fit the whole of a picture of another size into 28x28.",
+            evidence,
+            "Resize to (28, 28): both numbers, no cropping and no padding.",
+        )
+    else:
+        found.observe(f"{name} makes tensors of several sizes.", evidence, "Resize to (28, 28).")
