@@ -123,12 +123,13 @@ def test_code_in_the_contributors_page_is_the_kits():
             "mnist_lab/kit.toml",
             "mnist_lab/diagnosis/mistakes/networks.toml",
             "mnist_lab/diagnosis/mistakes/measures.toml",
+            "mnist_lab/diagnosis/mistakes/training.toml",
             "tests/grading/test_fnn.py",
             "tests/kit/mutants/networks.toml",
         )
     )
 
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
 
