@@ -4,13 +4,16 @@ results.
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +40,7 @@ from mnist_lab.grading.batch.submissions import (
     find,
 )
 from mnist_lab.grading.formats.text import one_line
+from mnist_lab.submission.server import environment
 
 __all__ = ["ClassError", "Progress", "grade_class", "look"]
 
@@ -82,22 +86,20 @@ def grade_class(
     listed = roster(listing.submissions) if roster else None
     started = time.perf_counter()
     try:
-        with Journal(out) as journal, _scratch() as scratch:
+        with Journal(out) as journal, _scratch() as scratch, _sentences() as says:
             if seed is None:
                 seed = single.fresh_seed() if journal.seed is None else journal.seed
             options = Options(tier, seed, fingerprint(), strict)
             journal.begin(options)
             reads = _read(listing, Path(scratch), best)
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
-            # It imports PyTorch, for which there is more time now than at the end.
-            threading.Thread(target=_sentences).start()
             outcomes = _grade(reads, engine, journal, options, progress)
+            attainable = kit.load().attainable(tier)
+            learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
+            rendered = [_rendered(each, attainable) for each in learners]
+            found = analysis.analyse([learner for learner, _ in rendered], attainable, says)
     except JournalError as error:
         raise ClassError(str(error)) from error
-    attainable = kit.load().attainable(tier)
-    learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
-    rendered = [_rendered(each, attainable) for each in learners]
-    found = analysis.analyse([learner for learner, _ in rendered], attainable, _sentences())
     settings = _settings(found, options, time.perf_counter() - started)
     _write(out, _of_learners(rendered, options))
     _write(out, [("class.html", pages.class_page(found, settings, listing.ignored))])
@@ -214,12 +216,30 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _sentences() -> Callable[[str], str | None]:
-    """What a known mistake is, by its id."""
-    from mnist_lab.diagnosis.faults import bank
+SENTENCES = """
+import json
+from mnist_lab.diagnosis.faults import bank
+print(json.dumps({fault.id: fault.says for fault in bank().values()}))
+"""
 
-    sentences = {fault.id: fault.says for fault in bank().values()}
-    return sentences.get
+
+@contextmanager
+def _sentences() -> Iterator[Callable[[str], str | None]]:
+    """What a known mistake is, by its id. A process of its own looks that up meanwhile, since the
+    bank brings PyTorch and hundreds of MB.
+    """
+    command = [sys.executable, "-P", "-c", SENTENCES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
+
+        @cache
+        def all_of_them() -> dict[str, str]:
+            found, _ = process.communicate()
+            return dict(json.loads(found)) if found else {}
+
+        try:
+            yield lambda fault: all_of_them().get(fault)
+        finally:
+            process.kill()
 
 
 def _rendered(learner: Learner, attainable: float) -> tuple[Learner, dict[str, str]]:
