@@ -10,15 +10,19 @@ import builtins
 import re
 import symtable
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Statement", "needed", "statements"]
+__all__ = ["Statement", "needed", "of_a_stub", "statements"]
 
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
 
-DEFINED = re.compile(r"^(?:async +)?(?:class|def) +(\w+)", re.MULTILINE)
+DEFINED = re.compile(
+    r"^(?:(?:async +)?(?:class|def) +|import +(?:[\w.]+ +as +)?|from +[\w.]+ +import +)(\w+)",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,26 @@ def statements(cell: int, source: str) -> list[Statement]:
         return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
 
 
+def of_a_stub(
+    text: str, line: int, names: Collection[str]
+) -> Literal["todo", "left-above", "raised"]:
+    """What the ``raise NotImplementedError`` at ``line`` of ``text`` is: the end of one of the
+    functions or classes ``names``, still to be written; above what is written; or another.
+    """
+    try:
+        tree = ast.parse(text)
+    except TOO_MUCH:
+        return "raised"
+    asked = [n for n in tree.body if getattr(n, "name", "") in names]
+    methods = [m for n in asked if isinstance(n, ast.ClassDef) for m in n.body]
+    for function in (*asked, *methods):
+        body = function.body if isinstance(function, ast.FunctionDef) else []
+        for number, statement in enumerate(body, start=1):
+            if statement.lineno == line and _is_todo(statement):
+                return "left-above" if number < len(body) else "todo"
+    return "raised"
+
+
 def needed(
     roots: Iterable[Statement], chosen: Mapping[str, Statement], among: Sequence[Statement]
 ) -> list[Statement]:
@@ -80,6 +104,7 @@ def needed(
         taken[id(statement)] = statement
         for name in statement.needs:
             found = [chosen[name]] if name in chosen else binding.get(name, [])
+            found = [each for each in found if not each.is_broken] or found
             unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
         if not statement.is_import:

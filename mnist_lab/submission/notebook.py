@@ -29,6 +29,9 @@ CELLS, CODE = 2000, 1 << 20
 HISTORY = "mnist-lab-history"
 """The entry of a notebook's metadata that marks the cells as what was run, in that order."""
 
+IS_MODULE = re.compile(r"^class \w+\(.*\bModule\b", re.MULTILINE)
+"""A class of networks, which may be one that is asked for under another name."""
+
 WORDS = {2: "twice", 3: "three times"}
 
 
@@ -58,13 +61,15 @@ class Notebook:
     """What a notebook defines: a file for each exercise of which it has something.
 
     ``modules`` are by the name of the file; ``notes`` are sentences that a learner should know.
-    ``is_begun`` says whether any name that is asked for is more than a stub.
+    ``is_begun`` says whether any name that is asked for is more than a stub; ``others`` is the text
+    of the classes and functions that it defines besides.
     """
 
     name: str
     modules: Mapping[str, Module]
     notes: tuple[str, ...] = ()
     is_begun: bool = True
+    others: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the files into ``folder``."""
@@ -203,14 +208,22 @@ def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
                 continue
             chosen[asked] = _best(defining, cells, exercise.id)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
+    taken = set(map(id, chosen.values()))
+    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in taken]
     modules = {}
     for exercise in exercises:
         own = [chosen[asked] for asked in exercise.names if asked in chosen]
         own += _unreadable(found, cells, exercise, chosen)
+        if not all(asked in chosen for asked in exercise.names):
+            own += [
+                s for s in others if exercise.names[0][0].isupper() and IS_MODULE.search(s.text)
+            ]
         if own:
             modules[exercise.file] = _module(own, chosen, found, cells)
     is_begun = any(statement.rank > 1 for statement in chosen.values())
-    return Notebook("the notebook" if is_history else name, modules, tuple(notes), is_begun)
+    text = "\n".join(statement.text for statement in others)
+    name = "the notebook" if is_history else name
+    return Notebook(name, modules, tuple(notes), is_begun, text)
 
 
 def _best(defining: Sequence[Statement], cells: Sequence[Cell], tag: str) -> Statement:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from mnist_lab.submission.notebook import Notebook, NotebookError
 __all__ = [
     "Opened",
     "SourceError",
+    "alike",
     "contents",
     "copy_modules",
     "digest",
@@ -38,6 +40,14 @@ NOTEBOOK = 20 << 20
 
 MOST_NOTEBOOKS = 10
 """How many notebooks of a folder are looked at."""
+
+DEPTH = 3
+"""How deep the folders are in which a file that lacks is looked for."""
+
+COPY = re.compile(
+    r"(?: ?\(\d+\)|[ _-]copy(?:[ _-]?\d+)?|[ _-]\d+)?(?:\.(?:py|ipynb|txt|pyc|bak))+$"
+)
+"""The end of the name of a copy, or of a file that was saved as something else."""
 
 
 class SourceError(Exception):
@@ -95,7 +105,10 @@ def find(path: str | Path) -> dict[str, Path]:
     if path.is_dir():
         found = {names[file]: path / file for file in names if (path / file).is_file()}
         if not found:
-            raise SourceError(f"{path} has none of the exercises: {', '.join(names)}.")
+            there = [f" {each} may be {file}." for file in names for each in alike(path, file)[:1]]
+            raise SourceError(
+                f"{path} has none of the exercises: {', '.join(names)}.{''.join(there)}"
+            )
         if links := [file.name for file in found.values() if file.is_symlink()]:
             raise SourceError(f"{links[0]} is a link: hand in the file itself.")
         modules = _modules(path)
@@ -146,6 +159,21 @@ def originals(path: str | Path) -> dict[str, Path]:
     """As ``find``, but of a notebook it is the notebook that has the exercise."""
     with opened(path) as inside:
         return {name: inside.file or file for name, file in find(inside.path).items()}
+
+
+def alike(folder: Path, file: str) -> list[str]:
+    """The files in ``folder`` that may be meant as ``file``: in another case, a copy, a notebook of
+    that name, or the file in a folder of its own.
+    """
+    stem, found = Path(file).stem, list[str]()
+    for place, folders, names in os.walk(folder):
+        where = Path(place).relative_to(folder)
+        folders[:] = sorted(folders)[:20] if len(where.parts) < DEPTH else []
+        for name in sorted(names)[:FILES]:
+            called = COPY.sub("", name.lower()).replace("-", "_").replace(" ", "_")
+            if called == stem and (where / name).as_posix() != file:
+                found.append("".join(c if c.isprintable() else "?" for c in f"{where / name}"))
+    return found
 
 
 def contents(path: Path) -> dict[str, bytes]:
