@@ -203,6 +203,8 @@ def _worded(entry: Entry, seen: Seen, cause: Cause, facts: Facts) -> Cause:
     known = more.get("known", KNOWN if facts["text"] else KNOWN_NOWHERE)
     if seen.event.kind in ("returned", "check", "lacking"):
         known = more.get("known", "")
+    elif not facts["text"] and "{text}" in known:
+        known = KNOWN_NOWHERE
     slug = more.get("fault", entry.id if "bank" in more else "")
     code = f"{seen.line}\n{' ' * (seen.event.column - 1)}^" if seen.event.column else ""
     return replace(
@@ -327,14 +329,6 @@ def _made_already(seen: Seen, facts: Facts) -> Facts | None:
     return {} if seen.name in seen.outline.assigned else None
 
 
-def _imported(seen: Seen, facts: Facts) -> Facts | None:
-    source = seen.outline.imported.get(seen.name)
-    if source is None or seen.name in seen.outline.top:
-        return None
-    first = source.partition(".")[0]
-    return None if seen.event.caller.text(f"{first}.py") else {"source": source}
-
-
 def _calls_itself(seen: Seen, facts: Facts) -> Facts | None:
     return {} if seen.outline.calls_itself(seen.name) else None
 
@@ -411,7 +405,6 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
     "exchanged": _exchanged,
     "hides-import": _hides,
     "import-of": _import_of,
-    "imported": _imported,
     "in-a-while": _in_a_while,
     "instead": _instead,
     "made-already": _made_already,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers, definitions, source
 from mnist_lab.submission.given import Given
+from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError, Worker
 from mnist_lab.submission.protocol import Message, WireError
 
@@ -150,6 +152,19 @@ class Caller:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
         return self._checked(reply, doing, operation, request)
 
+    def expect_own(self, name: str) -> None:
+        """Raise ``SubmissionFailure`` where ``name`` is only imported, and not from a file that was
+        handed in.
+        """
+        source = self._imported.get(name, "") if self._path else ""
+        if source and not self.text(f"{source.partition('.')[0]}.py"):
+            sentence = f"{name} in {self.file} is imported from {source}."
+            raise self.refusal(sentence, "imported", name, source=source)
+
+    @cached_property
+    def _imported(self) -> Mapping[str, str]:
+        return definitions.imported(self.text(self.file))
+
     @property
     def is_there(self) -> bool:
         """Whether there is such a file."""
@@ -199,7 +214,7 @@ class Caller:
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
-        return "" if self._worker is None else answers.text(self._worker.take_output())
+        return "" if self._worker is None else _of_the_learner(self._worker.take_output())
 
     def close(self) -> None:
         """End everything that the learner's file started."""
@@ -269,7 +284,7 @@ class Caller:
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
         name = str(request.fields.get("name", ""))
         event = Event(ended.kind, self, doing, operation, name, said=said, where=where)
-        output = answers.text(ended.printed)
+        output = _of_the_learner(ended.printed)
         cause = Cause(f"{doing} {said}.", where=where or self.file, output=output)
         return SubmissionFailure(cause, event=event)
 
@@ -316,6 +331,10 @@ class Caller:
         file, _, line = where.partition(":")
         names = [n for e in kit.load().exercises if e.file == self.file == file for n in e.names]
         return definitions.of_a_stub(self.text(file), int(line or 0), names)
+
+
+def _of_the_learner(printed: str) -> str:
+    return without_noise(answers.text(printed))
 
 
 def _end(status: int) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Statement", "needed", "of_a_stub", "statements"]
+__all__ = ["Statement", "imported", "needed", "of_a_stub", "statements"]
 
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
@@ -23,6 +23,8 @@ DEFINED = re.compile(
     r"^(?:(?:async +)?(?:class|def) +|import +(?:[\w.]+ +as +)?|from +[\w.]+ +import +)(\w+)",
     re.MULTILINE,
 )
+
+IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,16 @@ def of_a_stub(
             if statement.lineno == line and _is_todo(statement):
                 return "left-above" if number < len(body) else "todo"
     return "raised"
+
+
+def imported(text: str) -> dict[str, str]:
+    """The names that the last word on is an import at the top of ``text``, and from where."""
+    found: dict[str, str] = {}
+    for statement in statements(0, text):
+        for name in statement.binds:
+            source = IMPORT.match(statement.text) if statement.is_import else None
+            found[name] = source[1] if source else ""
+    return {name: source for name, source in found.items() if source}
 
 
 def needed(

@@ -57,6 +57,7 @@ def called(
         "seed": seed,
         "calls": calls,
     }
+    caller.expect_own(name)
     reply = caller.ask("call", Message(fields, arrays), doing, given)
     with caller.reading(doing):
         trees = answers.entry(reply, "returned", list)
@@ -164,6 +165,7 @@ class Model(_Remote):
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
         doing = f"{name}()"
+        caller.expect_own(name)
         made = caller.ask("build", Message({"name": name, "seed": seed}), doing)
         with caller.reading(doing):
             super().__init__(caller, name, answers.entry(made, "id", int))

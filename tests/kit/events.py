@@ -1,4 +1,4 @@
-"""Submissions in which something happens before anything is compared, as ``events.toml`` has them."""
+"""Submissions in which something happens before anything is compared: those of ``events.toml``."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Case:
 
 
 def load() -> tuple[Case, ...]:
-    """All of them; every other one that can be is there as a notebook as well."""
+    """All of them, and each that can be in a notebook there as well."""
     tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
     found = []
-    for number, entry in enumerate(tables["event"]):
+    for entry in tables["event"]:
         text = entry.get("code") or tables["base"][entry["of"]]
         text = edited(text.lstrip("\n"), entry.get("edits", []), entry["name"])
         forms = [False]
