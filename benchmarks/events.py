@@ -58,10 +58,12 @@ def table() -> str:
 
 
 def _plain(text: str) -> str:
-    """With dots for what is filled in, and nothing that ends a cell or begins a tag."""
-    text = re.sub(r"\{where\}", "*your line*", text)
-    text = re.sub(r"\{(\w+)\}", lambda found: f"*{found[1].strip('_')}*", text)
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    """With words for what is filled in, and nothing that ends a cell or begins a tag."""
+    parts = text.replace("{where}", "{your line}").split("`")
+    for number, part in enumerate(parts):
+        mark = "" if number % 2 else "*"  # in code a mark would be shown
+        parts[number] = re.sub(r"\{_?([\w ]+?)_?\}", rf"{mark}\1{mark}", part)
+    return "`".join(parts).replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

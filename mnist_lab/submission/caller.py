@@ -140,7 +140,7 @@ class Caller:
 
         Raises ``SubmissionFailure``, and nothing else.
         """
-        worker = self._ready()
+        worker = self._ready(operation, str(request.fields.get("name", "")))
         asked = time.monotonic()
         try:
             left = self._budget if self._left is None else self._left
@@ -228,11 +228,11 @@ class Caller:
         except SubmissionFailure:
             return  # The first call says so, where it can be reported.
 
-    def _ready(self) -> Worker:
-        """A process that has imported the learner's file."""
+    def _ready(self, operation: str = "load", name: str = "") -> Worker:
+        """A process that has imported the learner's file, which is asked for ``name``."""
         if self._path is None:
-            event = Event("lacking", self, said=self._lacking)
-            raise SubmissionFailure(Cause(self._lacking), event=event)
+            event = Event("lacking", self, operation=operation, name=name, said=self._lacking)
+            raise SubmissionFailure(Cause(self._lacking, where=self.file), event=event)
         if self._unusable is not None:
             raise self._unusable
         if self._worker is None or not self._worker.alive:

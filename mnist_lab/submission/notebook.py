@@ -82,12 +82,13 @@ class Notebook:
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
+        files = {exercise.file for exercise in kit.load().exercises}
         return replace(
             cause,
             message=self._in_cells(cause.message),
             evidence=self._in_cells(cause.evidence),
             hint=self._in_cells(cause.hint),
-            where=self.name if cause.where in self.modules else self._in_cells(cause.where),
+            where=self.name if cause.where in files else self._in_cells(cause.where),
             traceback=self._in_cells(cause.traceback),
         )
 
