@@ -136,8 +136,8 @@ class Seen:
 
     @cached_property
     def said(self) -> str:
-        """What Python or PyTorch said, without the names of the grader's own objects."""
-        said = self.event.said
+        """What Python or PyTorch said, without the grader's own objects and folders."""
+        said = re.sub(r" \(/\S+\)", "", self.event.said)
         if self.exercise.id in ("training", "evaluation"):
             for ours, theirs in OURS.items():
                 said = said.replace(ours, theirs)
@@ -315,7 +315,10 @@ def _outside(seen: Seen, facts: Facts) -> Facts | None:
     for name in ("forward", "__init__"):
         if name in methods:
             continue
-        if name in whole.top and "self" in whole.parameters(name):
+        if "self" in seen.beside.parameters(name):
+            at = seen.exercise.file
+            return {"method": name, "place": "outside of the class", "at": at}
+        if "self" in whole.parameters(name):
             at = f"{seen.exercise.file}:{whole.top[name].lineno}"
             return {"method": name, "place": "outside of the class", "at": at}
         if name in whole.inner and whole.inner[name][1].name in methods:

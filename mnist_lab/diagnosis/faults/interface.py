@@ -19,10 +19,11 @@ __all__ = ["BANK"]
 def _bank() -> Iterator[Fault[Any]]:
     for exercise in kit.load().exercises:
         kind = "class" if exercise.names[0][0].isupper() else "function"
+        name = exercise.names[0] if kind == "class" else "a function that is asked for"
         for entry in entries("events").values():
             if kind in entry.more.get("bank", ()):
                 slug = entry.more.get("fault", entry.id)
-                facts = {"name": exercise.names[0], "file": exercise.file}
+                facts = {"name": name, "file": exercise.file}
                 says = entry.more.get("title", entry.says).format_map(facts)
                 yield Fault(f"{exercise.id}.{slug}", says, entry.hint.format_map(facts), ())
 
