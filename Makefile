@@ -1,6 +1,8 @@
 # `make report` and `make test` work in a fresh clone: both make .venv when it is missing or older
 # than what it is made from, and only then.
 PYTHON ?= python3
+# The address of a package index that has CPU builds of torch, 1 GB in place of 6: make TORCH_INDEX=...
+TORCH_INDEX ?=
 BIN := .venv/bin
 
 .PHONY: report test lint format clean
@@ -23,6 +25,7 @@ format: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
+	@test -z '$(TORCH_INDEX)' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --index-url '$(TORCH_INDEX)' torch torchvision
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ziglang
 	@touch $@

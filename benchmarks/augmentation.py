@@ -16,7 +16,8 @@ import torch
 import usual
 from torchvision import transforms
 
-from mnist_lab.augment import MEAN, STD, augment, draw
+from mnist_lab.augment import augment, draw
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.data import load
 
 BATCH = 1024

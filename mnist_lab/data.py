@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from mnist_lab.chance import Purpose, permutation
+from mnist_lab.contract import TEST_SIZE, TRAIN_SIZE
 from mnist_lab.writing import cannot_write
 
 __all__ = ["DataError", "Digits", "Split", "data_directory", "download", "load", "missing", "read"]
 
 Source = Literal["auto", "mnist", "sample"]
 
-TRAIN_SIZE, TEST_SIZE = 30_000, 5_000
 SAMPLE_TRAIN_SIZE, SAMPLE_TEST_SIZE = 4_000, 1_000
 AUTO_WAIT, DOWNLOAD_WAIT = 60.0, 900.0
 """Seconds that a download may take: when it is a courtesy, and when it was asked for."""

@@ -1,7 +1,7 @@
-"""Has a GPU get ready in a thread while this process imports PyTorch and reads the digits.
+"""Threads for what takes seconds when it is first used, and which nobody needs to wait for.
 
-The driver's context and the first kernels of PyTorch's libraries take seconds, whoever waits for
-them. Nothing here imports PyTorch before the thread does.
+A GPU gets ready, the driver's context and the first kernels of PyTorch's libraries, while this
+process imports PyTorch and reads the digits. Nothing here imports PyTorch before the thread does.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
+from importlib import import_module
 from pathlib import Path
 
-__all__ = ["begin"]
+__all__ = ["begin", "import_meanwhile"]
 
 
 def begin(device: str) -> threading.Thread | None:
@@ -23,6 +24,16 @@ def begin(device: str) -> threading.Thread | None:
     thread = threading.Thread(target=_get_ready, daemon=True)
     thread.start()
     return thread
+
+
+def import_meanwhile(module: str) -> None:
+    """Import ``module`` in a thread. If it fails, so does whoever imports it next, and says why."""
+
+    def quietly() -> None:
+        with contextlib.suppress(Exception):
+            import_module(module)
+
+    threading.Thread(target=quietly).start()
 
 
 def _get_ready() -> None:

@@ -35,6 +35,7 @@ EXERCISE_ENTRIES: Entries = {
     "check": LIST,
 }
 CHECK_ENTRIES: Entries = {"id": STRING, "title": STRING, "points": NUMBER, "hints": LIST}
+OPTIONAL_EXERCISE_ENTRIES: Entries = {"done": STRING}
 OPTIONAL_CHECK_ENTRIES: Entries = {"tier": STRING, "needs": LIST, "limit": NUMBER}
 
 
@@ -62,7 +63,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One file of a learner: the ``names`` it must define and the checks on them."""
+    """One file of a learner: the ``names`` it must define and the checks on them. ``done`` is the
+    sentence for who has finished it.
+    """
 
     id: str
     title: str
@@ -70,6 +73,7 @@ class Exercise:
     names: tuple[str, ...]
     minutes: int
     checks: tuple[Check, ...]
+    done: str = ""
 
     @property
     def points(self) -> float:
@@ -102,6 +106,16 @@ class Kit:
             if exercise.id == name:
                 return exercise
         raise KeyError(f"no exercise is called {name!r}; there are {_listed(self.exercises)}")
+
+    def find(self, name: str) -> Exercise:
+        """The exercise that ``name`` may mean: an id, how one begins, or a number from 1 on.
+
+        Raises ``KeyError`` as ``exercise``.
+        """
+        if name.isdecimal() and 0 < int(name) <= len(self.exercises):
+            return self.exercises[int(name) - 1]
+        begun = [each for each in self.exercises if name and each.id.startswith(name.lower())]
+        return begun[0] if len(begun) == 1 else self.exercise(name)
 
     def check(self, name: str) -> Check:
         """The check called ``name``; ``KeyError`` names those of its exercise."""
@@ -138,7 +152,7 @@ def parse(text: str) -> Kit:
 
 def _exercise(table: Mapping[str, Any]) -> Exercise:
     where = f"exercise {table.get('id', '?')}"
-    _entries(table, EXERCISE_ENTRIES, {}, where)
+    _entries(table, EXERCISE_ENTRIES, OPTIONAL_EXERCISE_ENTRIES, where)
     if not table["names"]:
         raise KitError(f"{where}: its file must define at least one name")
     if Path(table["file"]).name != table["file"] or not table["file"].endswith(".py"):
@@ -150,6 +164,7 @@ def _exercise(table: Mapping[str, Any]) -> Exercise:
         names=tuple(table["names"]),
         minutes=table["minutes"],
         checks=tuple(_check(entry, table["id"]) for entry in table["check"]),
+        done=table.get("done", ""),
     )
 
 

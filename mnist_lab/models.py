@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
+
 __all__ = ["CNN", "FNN", "MODELS", "LogisticRegression", "parameter_count"]
 
 
@@ -15,7 +17,7 @@ class LogisticRegression(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(784, 10)
+        self.linear = nn.Linear(SIDE * SIDE, DIGITS)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.linear(images.flatten(1)).sigmoid()
@@ -26,8 +28,8 @@ class FNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = nn.Linear(784, 256)
-        self.output = nn.Linear(256, 10)
+        self.hidden = nn.Linear(SIDE * SIDE, HIDDEN)
+        self.output = nn.Linear(HIDDEN, DIGITS)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.output(F.relu(self.hidden(images.flatten(1))))
@@ -43,10 +45,11 @@ class CNN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 16, kernel_size=3, padding=1)
-        self.conv2 = nn.Conv2d(16, 32, kernel_size=3, padding=1)
-        self.hidden = nn.Linear(32 * 7 * 7, 128)
-        self.output = nn.Linear(128, 10)
+        first, second = FILTERS
+        self.conv1 = nn.Conv2d(1, first, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(first, second, kernel_size=3, padding=1)
+        self.hidden = nn.Linear(second * 7 * 7, DENSE)
+        self.output = nn.Linear(DENSE, DIGITS)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(F.max_pool2d(self.conv1(images), 2))

@@ -1,4 +1,4 @@
-"""What the terminal shows while models train: a bar, plain lines, or nothing."""
+"""What the terminal shows while models train: a line an epoch and, where it can, a bar below."""
 
 from __future__ import annotations
 
@@ -13,60 +13,48 @@ from mnist_lab.training import Epoch, Watch
 __all__ = ["watching"]
 
 WIDTH = 22
+LINE = 64
+"""The width of an epoch's line; where there is less room it takes two."""
 
 
 @contextmanager
 def watching(
     console: Console, titles: Mapping[str, str], epochs: int, images: int
 ) -> Iterator[Watch]:
-    """A watch for the training of ``titles`` (name to title): ``images`` digits an epoch each.
-
-    A bar with the time left where ``console`` is a terminal, a line an epoch where it is not,
-    nothing where it is quiet.
-    """
-    if not console.is_terminal or console.quiet:
-        yield _Lines(console, titles, epochs)
-        return
+    """A watch for the training of ``titles`` (name to title): ``images`` digits an epoch each."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        BarColumn(bar_width=min(20, console.width // 4)),
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Training", total=len(titles) * epochs * images)
-        yield _Bar(console, titles, epochs, progress, task, epochs * images)
+    silent = console.quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+        yield _Lines(titles, epochs, images, progress)
 
 
 class _Lines(Watch):
-    """One line for each finished epoch."""
+    """A line for each finished epoch, and how far all models together have come."""
 
-    def __init__(self, console: Console, titles: Mapping[str, str], epochs: int) -> None:
-        self.console, self.titles, self.epochs = console, titles, epochs
-
-    def finished(self, name: str, number: int, epoch: Epoch) -> None:
-        self.console.print(
-            f"epoch {number:>2}/{self.epochs}  {self.titles[name]:<{WIDTH}} "
-            f"train {epoch.train_accuracy:7.2%}  test {epoch.test_accuracy:7.2%}",
-            highlight=False,
-        )
-
-    def stopped(self, name: str, reason: str) -> None:
-        self.console.print(f"{self.titles[name]}: {reason}", highlight=False)
-
-
-class _Bar(_Lines):
-    """The lines above, and below them how far all models together have come."""
-
-    def __init__(self, console, titles, epochs, progress: Progress, task, images: int) -> None:  # type: ignore[no-untyped-def]
-        super().__init__(console, titles, epochs)
-        self.progress, self.task = progress, task
-        self.left = dict.fromkeys(titles, images)
+    def __init__(
+        self, titles: Mapping[str, str], epochs: int, images: int, progress: Progress
+    ) -> None:
+        self.titles, self.epochs, self.progress = titles, epochs, progress
+        self.left = dict.fromkeys(titles, epochs * images)
+        self.task = progress.add_task("Training", total=sum(self.left.values()))
 
     def advanced(self, name: str, images: int) -> None:
         self.left[name] -= images
         self.progress.advance(self.task, images)
 
+    def finished(self, name: str, number: int, epoch: Epoch) -> None:
+        fits = self.progress.console.width >= LINE
+        title = f"{self.titles[name]:<{WIDTH}} " if fits else f"{self.titles[name]}\n  "
+        self.progress.console.print(
+            f"epoch {number:>2}/{self.epochs}  {title}"
+            f"train {epoch.train_accuracy:7.2%}  test {epoch.test_accuracy:7.2%}"
+        )
+
     def stopped(self, name: str, reason: str) -> None:
-        super().stopped(name, reason)
+        self.progress.console.print(f"{self.titles[name]}: {reason}")
         self.progress.advance(self.task, self.left.pop(name))

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from mnist_lab.augment import augment, draw, normalise
 from mnist_lab.chance import Purpose, permutation
-from mnist_lab.cuda import GraphSteps, Lane
+from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
+from mnist_lab.cuda import GraphSteps, WorkQueue
 from mnist_lab.data import Digits, Split
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class Settings:
     the order of the images and their augmentation; the initial weights are the caller's.
     """
 
-    epochs: int = 10
-    learning_rate: float = 1e-3
-    batch_size: int = 64
+    epochs: int = EPOCHS
+    learning_rate: float = LEARNING_RATE
+    batch_size: int = BATCH_SIZE
     seed: int = 0
     device: str = "auto"
     augment: bool = True
@@ -282,26 +283,26 @@ class _Run:
     model: nn.Module
     steps: _EagerSteps | FastSteps | GraphSteps
     loss: Loss
-    lane: Lane
+    queue: WorkQueue
     epochs: list[Epoch] = field(default_factory=list)
     stopped: str = ""
 
     def __post_init__(self) -> None:
-        self.random_state = _random_state(self.lane.device)
+        self.random_state = _random_state(self.queue.device)
         self.tally = _Tally()
         self._remember_weights()
 
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
         """One step of the optimizer for each batch of ``images``; on a GPU others can go on."""
-        with self.lane.work():
+        with self.queue.work():
             self.model.train()
-            _draw_from(self.random_state, self.lane.device)
+            _draw_from(self.random_state, self.queue.device)
             self.outputs = self.steps.learn(images, labels, batch_size)
-            self.random_state = _random_state(self.lane.device)
+            self.random_state = _random_state(self.queue.device)
 
     def count(self, labels: Tensor) -> None:
         """Add the outputs of the last ``learn`` to the epoch's sums; wait for them on a GPU."""
-        with self.lane.work():
+        with self.queue.work():
             loss, correct = _loss_and_correct(self.loss, self.outputs, labels)
         self.tally.loss += loss * len(labels)
         self.tally.correct += correct
@@ -314,7 +315,7 @@ class _Run:
 
     def finish_epoch(self, test_images: Tensor, test_labels: Tensor) -> Epoch:
         """Evaluate on the test digits and close the epoch."""
-        with self.lane.work():
+        with self.queue.work():
             logits = _forward(self.model, test_images)
             test_loss, correct = _loss_and_correct(self.loss, logits, test_labels)
             self._remember_weights()
@@ -324,7 +325,7 @@ class _Run:
             tally.correct / tally.examples,
             test_loss,
             correct / len(test_labels),
-            self.lane.seconds(),
+            self.queue.seconds(),
         )
         self.epochs.append(epoch)
         return epoch
@@ -332,12 +333,12 @@ class _Run:
     def stop(self, reason: str) -> None:
         """Train no further and go back to the weights of the last finished epoch."""
         self.stopped = reason
-        self.lane.wait()
+        self.queue.wait()
         self.model.load_state_dict(self.weights)
 
     def release(self) -> None:
         """Give the parameters back their own memory, in the usual layout."""
-        self.lane.wait()
+        self.queue.wait()
         for parameter in self.model.parameters():
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
             parameter.grad = None
@@ -367,19 +368,19 @@ def _start(
     settings: Settings,
     device: torch.device,
 ) -> _Run:
-    lane = Lane(device)
+    queue = WorkQueue(device)
     usual = loss is cross_entropy and optimizer is adam
     if usual and _is_the_labs(model):
         from mnist_lab.fast import FastSteps, suits
 
         if suits(model, device):
-            return _Run(model, FastSteps(model, settings.learning_rate), loss, lane)
+            return _Run(model, FastSteps(model, settings.learning_rate), loss, queue)
         if device.type == "cuda":
-            return _Run(model, GraphSteps(model, settings.learning_rate), loss, lane)
+            return _Run(model, GraphSteps(model, settings.learning_rate), loss, queue)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
     made = optimizer(list(model.parameters()), settings.learning_rate)
-    return _Run(model, _EagerSteps(model, loss, made), loss, lane)
+    return _Run(model, _EagerSteps(model, loss, made), loss, queue)
 
 
 def _prefer_channels_last(model: nn.Module, images: Tensor) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mnist_lab
 
-__all__ = ["WorkspaceError", "create", "grading_tests", "root"]
+__all__ = ["WorkspaceError", "above", "create", "grading_tests", "root"]
 
 COPIED = ("exercises", "tests/grading", "conftest.py")
 
@@ -43,6 +43,15 @@ def root() -> Path:
     package = Path(mnist_lab.__file__).parent
     inside = package / "workspace_files"
     return inside if inside.is_dir() else package.parent
+
+
+def above(folder: Path) -> Path | None:
+    """The workspace, or the checkout of the kit, that ``folder`` is or lies in; None if none."""
+    for each in (folder, *folder.parents):
+        settings = each / "conftest.py"
+        if (each / "tests/grading").is_dir() and settings.is_file():
+            return each if b"mnist_lab.grading.plugin" in settings.read_bytes() else None
+    return None
 
 
 def grading_tests() -> Path:

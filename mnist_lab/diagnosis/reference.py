@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, MEAN, SIDE, STD
+
 __all__ = [
+    "CONVOLUTION",
+    "LINEAR",
     "MEAN",
     "NETWORKS",
     "STD",
     "Epoch",
     "Network",
-    "Stage",
     "Weights",
     "accuracy",
     "adam",
@@ -30,6 +34,7 @@ __all__ = [
     "normalise",
     "normed_fnn",
     "sgd",
+    "through",
     "train",
     "train_epoch",
 ]
@@ -38,13 +43,8 @@ Weights = Mapping[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Forward = Callable[[Weights, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
-Stage = Callable[[Weights, Tensor], Tensor]
-"""A step of a network: what comes out of it for its weights and what goes in."""
-
 Step = Callable[[Weights, Weights], dict[str, Tensor]]
 """An optimizer: from weights and gradients to the weights after its step."""
-
-MEAN, STD = 0.1307, 0.3081
 
 
 # The images
@@ -60,89 +60,86 @@ def normalise(images: Tensor) -> Tensor:
 # The networks: images (N, 1, 28, 28) -> (N, 10)
 
 
-def linear(x: Tensor, w: Weights, layer: str) -> Tensor:
-    return x.flatten(1) @ w[f"{layer}.weight"].flatten(1).T + w[f"{layer}.bias"]
-
-
-def convolution(x: Tensor, w: Weights, layer: str) -> Tensor:
-    return F.conv2d(x, w[f"{layer}.weight"], w[f"{layer}.bias"], padding=1)
-
-
-def linear_with(layer: str) -> Stage:
-    return lambda w, x: linear(x, w, layer)
-
-
-def convolution_with(layer: str) -> Stage:
-    return lambda w, x: convolution(x, w, layer)
-
-
-def relu(w: Weights, x: Tensor) -> Tensor:
-    return F.relu(x)
-
-
-def sigmoid(w: Weights, x: Tensor) -> Tensor:
-    return torch.sigmoid(x)
-
-
-def max_pool(w: Weights, x: Tensor) -> Tensor:
-    return F.max_pool2d(x, 2)
+LINEAR = "F.linear(x.flatten(1), w['{0}.weight'].flatten(1), w['{0}.bias'])"
+CONVOLUTION = "F.conv2d(x, w['{0}.weight'], w['{0}.bias'], padding=1)"
 
 
 @dataclass(frozen=True)
 class Network:
     """The stages of a network in their order, and the axes of its weights.
 
-    ``axes`` gives the sizes of each weight as (outputs, inputs...), a dense layer's inputs as the
-    axes of the image or the feature maps that are flattened into it. ``changed`` names the stages
-    that are no longer what is asked for.
+    A stage is an expression of its weights ``w`` and of what goes in, ``x``. ``axes`` gives the
+    sizes of each weight as (outputs, inputs...), a dense layer's inputs as the axes of the image or
+    the feature maps that are flattened into it. ``changed`` names the stages that are no longer
+    what is asked for.
     """
 
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, str]
     axes: Mapping[str, tuple[int, ...]]
     changed: frozenset[str] = frozenset()
 
+    @property
+    def layers(self) -> list[str]:
+        """The stages that have weights."""
+        return [name.removesuffix(".weight") for name in self.axes if name.endswith(".weight")]
+
     def forward(self, w: Weights, images: Tensor) -> Tensor:
-        x = images
-        for stage in self.stages.values():
-            x = stage(w, x)
-        return x
+        return through(self.stages.values(), w, images)
+
+
+def through(stages: Iterable[str], w: Weights, x: Tensor) -> Tensor:
+    """What comes out of the stages, one after another."""
+    for stage in stages:
+        x = compiled(stage)(w, x)
+    return x
+
+
+@cache
+def compiled(stage: str) -> Forward:
+    names = {"torch": torch, "F": F, "MEAN": MEAN, "STD": STD}
+    function: Forward = eval(f"lambda w, x: {stage}", names)
+    return function
 
 
 NETWORKS = {
     "logistic_regression": Network(
-        {"linear": linear_with("linear"), "sigmoid": sigmoid},
-        {"linear.weight": (10, 28, 28), "linear.bias": (10,)},
+        {"linear": LINEAR.format("linear"), "sigmoid": "torch.sigmoid(x)"},
+        {"linear.weight": (DIGITS, SIDE, SIDE), "linear.bias": (DIGITS,)},
     ),
     "fnn": Network(
-        {"hidden": linear_with("hidden"), "relu": relu, "output": linear_with("output")},
         {
-            "hidden.weight": (256, 28, 28),
-            "hidden.bias": (256,),
-            "output.weight": (10, 256),
-            "output.bias": (10,),
+            "hidden": LINEAR.format("hidden"),
+            "relu": "F.relu(x)",
+            "output": LINEAR.format("output"),
+        },
+        {
+            "hidden.weight": (HIDDEN, SIDE, SIDE),
+            "hidden.bias": (HIDDEN,),
+            "output.weight": (DIGITS, HIDDEN),
+            "output.bias": (DIGITS,),
         },
     ),
     "cnn": Network(
         {
-            "conv1": convolution_with("conv1"),
-            "relu1": relu,
-            "pool1": max_pool,
-            "conv2": convolution_with("conv2"),
-            "relu2": relu,
-            "pool2": max_pool,
-            "hidden": linear_with("hidden"),
-            "relu3": relu,
-            "output": linear_with("output"),
+            "conv1": CONVOLUTION.format("conv1"),
+            "relu1": "F.relu(x)",
+            "pool1": "F.max_pool2d(x, 2)",
+            "conv2": CONVOLUTION.format("conv2"),
+            "relu2": "F.relu(x)",
+            "pool2": "F.max_pool2d(x, 2)",
+            "hidden": LINEAR.format("hidden"),
+            "relu3": "F.relu(x)",
+            "output": LINEAR.format("output"),
         },
         {
-            "conv1.weight": (16, 1, 3, 3),
-            "conv1.bias": (16,),
-            "conv2.weight": (32, 16, 3, 3),
-            "conv2.bias": (32,),
-            "hidden.weight": (128, 32, 7, 7),
-            "hidden.bias": (128,),
-            "output.weight": (10, 128),
-            "output.bias": (10,),
+            "conv1.weight": (FILTERS[0], 1, 3, 3),
+            "conv1.bias": (FILTERS[0],),
+            "conv2.weight": (FILTERS[1], FILTERS[0], 3, 3),
+            "conv2.bias": (FILTERS[1],),
+            "hidden.weight": (DENSE, FILTERS[1], SIDE // 4, SIDE // 4),
+            "hidden.bias": (DENSE,),
+            "output.weight": (DIGITS, DENSE),
+            "output.bias": (DIGITS,),
         },
     ),
 }
@@ -182,13 +179,13 @@ def normed_fnn(w: Weights, images: Tensor, training: bool = True) -> Tensor:
     """As ``fnn`` with batch normalisation before the ReLU: by the batch's own mean and variance
     in training, else by the running ones (Ioffe and Szegedy, "Batch normalization", 2015).
     """
-    x = linear(images, w, "hidden")
+    x = F.linear(images.flatten(1), w["hidden.weight"], w["hidden.bias"])
     if training:
         mean, variance = x.mean(0), x.var(0, unbiased=False)
     else:
         mean, variance = w["norm.running_mean"], w["norm.running_var"]
     x = (x - mean) / (variance + 1e-5).sqrt() * w["norm.weight"] + w["norm.bias"]
-    return linear(F.relu(x), w, "output")
+    return F.linear(F.relu(x), w["output.weight"], w["output.bias"])
 
 
 def batches(images: Tensor, labels: Tensor, size: int) -> list[Batch]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 import mnist_lab
-from mnist_lab import grade, kit
+from mnist_lab import grade, kit, workspace
 from mnist_lab.grade import Cause, Grade, Result
 from mnist_lab.grading import terminal
 from mnist_lab.submission.sandbox.walls import refusal, summary
@@ -45,7 +45,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--submission",
         metavar="PATH",
         type=Path,
-        default=Path("exercises"),
         help="the folder, archive, notebook or exercise's file to grade (default: exercises)",
     )
     group.addoption(
@@ -84,16 +83,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) -> None:
-    """Run the tests of the current folder, whatever folder is to be graded.
+    """Run the tests of the workspace, whatever folder of it pytest is started in and whatever
+    folder is to be graded.
 
     pytest looks for its settings before it knows our options, so it takes the PATH of
     ``--submission PATH`` for a folder of tests and loses the settings, ``testpaths`` above all.
     """
     here = early_config.invocation_params.dir
-    known = early_config.known_args_namespace
-    if early_config.inipath is None and not known.file_or_dir and (here / "tests/grading").is_dir():
-        args.append(str(here / "tests/grading"))
-        early_config._rootpath = here  # else the cache is written into what is graded
+    known, lab = early_config.known_args_namespace, workspace.above(here)
+    if lab and not known.file_or_dir and (early_config.inipath is None or here != lab):
+        args.append(str(lab / "tests/grading"))
+        early_config._rootpath = lab  # else the cache is written into what is graded
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -203,6 +203,8 @@ class Grading:
         self.results: dict[str, Result] = {}
         self.learned: dict[str, LearnedModel] = {}
         self.grade: Grade | None = None
+        self.kept: Grade | None = None
+        self.former: Grade | None = None
         self.unwritten = ""
         self.walls: dict[str, str] = {}
         self.started = time.perf_counter()
@@ -236,7 +238,8 @@ class Grading:
             from mnist_lab.submission.client import Submission
             from mnist_lab.submission.source import SourceError
 
-            path, isolation = (self.config.getoption(f"--{n}") for n in ("submission", "isolation"))
+            path = _submission_path(self.config)
+            isolation = self.config.getoption("--isolation")
             try:
                 self._opened = Submission(path, isolation=isolation, server=self._server)
             except SourceError as error:
@@ -380,9 +383,10 @@ class Grading:
             return
         self.grade = self._grade()
         self._remember(self.grade)
-        full_marks = self.grade.score >= kit.load().attainable(self.tier)
+        part = len(self.results) < len(kit.load().checks)
+        done = part or self.grade.score >= kit.load().attainable(self.tier)
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if not (self._written(self.grade) and full_marks) and session.exitstatus in ended:
+        if not (self._written(self.grade) and done) and session.exitstatus in ended:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _written(self, graded: Grade) -> bool:
@@ -400,6 +404,12 @@ class Grading:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.grade is None:
+            if self.alone and self.config.option.keyword:
+                names = ", ".join(exercise.id for exercise in kit.load().exercises)
+                terminalreporter.write_line(
+                    f"No check has {self.config.option.keyword!r} in its name. Those of an "
+                    f"exercise: pytest -k NAME, with one of {names}."
+                )
             return
         if out := self.config.getoption("--report"):
             terminalreporter.write_line(self._report(self.grade, out))
@@ -410,6 +420,8 @@ class Grading:
             colour=writer.hasmarkup,
             every_check=self.verbosity > 0,
             tracebacks=self.config.option.tbstyle not in ("auto", "no"),
+            kept=self.kept,
+            former=self.former,
         )
         if self.config.getoption("--walls"):
             terminalreporter.write_line(summary(self.walls))
@@ -424,12 +436,11 @@ class Grading:
         from mnist_lab.grading.learners import beside_the_kits
 
         try:
-            with report.replaced(out) as scratch:
-                comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
-                report.write_into(scratch, comparison, graded)
+            report.check(out)
+            comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
+            return f"Report: {report.write(comparison, out, graded)}"
         except report.ReportError as error:
             return f"There is no report: {error}"
-        return f"Report: {out / 'report.html'}"
 
     def _remember(self, graded: Grade) -> None:
         """Keep the grade of the workspace's own exercises; those of others are none of it."""
@@ -437,14 +448,15 @@ class Grading:
         from mnist_lab.submission import source
 
         here = self.config.invocation_params.dir
-        path = self.config.getoption("--submission").resolve()
-        if path == (here / "exercises").resolve():
-            memory.remember(here, graded, source.originals(path))
+        lab, path = workspace.above(here) or here, _submission_path(self.config).resolve()
+        if path == (lab / "exercises").resolve():
+            self.former = memory.last(lab)
+            self.kept = memory.remember(lab, graded, source.originals(path))
 
     def _grade(self) -> Grade:
         from mnist_lab.submission import source
 
-        path = self.config.getoption("--submission")
+        path = _submission_path(self.config)
         return grade.build(
             kit.load(),
             self.results,
@@ -467,6 +479,11 @@ def _asks_for_grading_alone(config: pytest.Config) -> bool:
     """Whether every path asked for is, or is in, a folder ``grading``."""
     paths = [argument.split("::")[0] for argument in config.args]
     return bool(paths) and all("grading" in Path(path).absolute().parts for path in paths)
+
+
+def _submission_path(config: pytest.Config) -> Path:
+    given: Path | None = config.getoption("--submission")
+    return given or config.rootpath / "exercises"
 
 
 def _asked_name(check: kit.Check, cause: Cause) -> str:

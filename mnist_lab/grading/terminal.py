@@ -33,9 +33,20 @@ MOST_OUTPUT = 20
 
 
 def show(
-    grade: Grade, file: TextIO, *, colour: bool, every_check: bool = False, tracebacks: bool = False
+    grade: Grade,
+    file: TextIO,
+    *,
+    colour: bool,
+    every_check: bool = False,
+    tracebacks: bool = False,
+    kept: Grade | None = None,
+    former: Grade | None = None,
 ) -> None:
-    """Write ``grade`` to ``file``; tracebacks are the learner's frames alone."""
+    """Write ``grade`` to ``file``; tracebacks are the learner's frames alone.
+
+    ``kept`` is what is known of all exercises, also of those that were not asked for now, and
+    ``former`` what was known before: what is finished since is said.
+    """
     console = Console(
         file=file,
         width=WIDTH,
@@ -48,7 +59,11 @@ def show(
         soft_wrap=True,
     )
     console.print()
+    known = {exercise.id: exercise for exercise in kept.exercises} if kept else {}
     for exercise in grade.exercises:
+        if state(exercise) == "not_run" and exercise.id in known:
+            console.print(Text(_line(known[exercise.id]).plain, style="dim"))
+            continue
         console.print(_line(exercise))
         if every_check:
             for check in exercise.checks:
@@ -59,7 +74,9 @@ def show(
             for line in _explained(exercise, first, tracebacks):
                 console.print(line)
     console.print()
-    for line in _closing(grade):
+    for line in _finished(grade, former) if kept else ():
+        console.print(line)
+    for line in _closing(grade, kept or grade):
         console.print(line)
 
 
@@ -158,25 +175,44 @@ def _wrapped(name: str, text: str) -> list[Text]:
     return [Text(line) for line in lines]
 
 
-def _closing(grade: Grade) -> Iterator[Text]:
-    attainable = kit.load().attainable(grade.tier)
-    score = Text(f"Score {grade.score:g} of {attainable:g}", style="bold")
-    if attainable < grade.max_score:
-        score.append(f" ({grade.max_score - attainable:g} more with --full)", style="not bold")
-    score.append(f", {grade.seconds:.1f} s", style="not bold")
-    yield score
+def _finished(grade: Grade, former: Grade | None) -> Iterator[Text]:
+    """A sentence for each exercise that is done now and was not before, and for all of them."""
+    before = {e.id for e in former.exercises if state(e) == "passed"} if former else set()
+    now = {exercise.id for exercise in grade.exercises if state(exercise) == "passed"}
+    for exercise in kit.load().exercises:
+        if exercise.done and exercise.id in now - before:
+            yield Text(f"{exercise.title} is done.", style="green")
+            yield from map(Text, textwrap.wrap(exercise.done, WIDTH))
+            yield Text()
+    if now - before and len(now | before) == len(kit.load().exercises):
+        yield Text("All exercises are done: three models, built, trained and measured.")
+        yield Text("See them side by side: pytest --full --report report")
+        yield Text()
+
+
+def _closing(grade: Grade, kept: Grade) -> Iterator[Text]:
     runs = {"quick", grade.tier}
     left_out = sum(
         check.max_points
         for check in grade.checks
         if check.outcome == "not_run" and kit.load().check(check.id).tier in runs
     )
+    attainable = kit.load().attainable(grade.tier)
+    score = Text(f"Score {grade.score:g} of {attainable - left_out:g}", style="bold")
     if left_out:
-        yield Text(f"{left_out:g} of these points did not run, so this is not full marks.")
+        score.append(f" in this part, {kept.score:g} of {attainable:g} in all", style="not bold")
+    elif attainable < grade.max_score:
+        score.append(f" ({grade.max_score - attainable:g} more with --full)", style="not bold")
+    score.append(f", {grade.seconds:.1f} s", style="not bold")
+    yield score
     for note in grade.notes:
         yield from map(Text, textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent=" " * 6))
-    if (step := grade.next_step()) is not None:
+    if (step := grade.next_step() or kept.next_step()) is not None:
         yield from map(Text, _next(grade, step))
+    elif left_out and (never := [e.id for e in kept.exercises if state(e) == "not_run"]):
+        exercise = kit.load().exercise(never[0])
+        yield Text(f"Next: {exercise.file}")
+        yield Text(f"      pytest -k {exercise.id}")
 
 
 def _next(grade: Grade, step: CheckGrade) -> list[str]:

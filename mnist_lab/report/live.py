@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mnist_lab.augment import MEAN, STD, normalise
+from mnist_lab.augment import normalise
 from mnist_lab.compare import Comparison, Result
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.data import Split
 from mnist_lab.models import MODELS
 from mnist_lab.plots import MOST_MISREADINGS, featured, misreadings
@@ -47,15 +48,14 @@ class Misread:
 @dataclass(frozen=True)
 class Live:
     """``models`` answer on the page, ``absent`` cannot. ``deepest`` is the largest part of a true
-    digit's images that a model reads as one other digit. ``digits`` maps positions in the test set
-    to PNGs in base64; ``data`` is what the page's scripts read, for JSON.
+    digit's images that a model reads as one other digit. ``data`` is what the page's scripts read,
+    for JSON; its ``digits`` maps positions in the test set to PNGs in base64.
     """
 
     models: tuple[Result, ...]
     absent: tuple[Result, ...]
     gallery: tuple[Misread, ...]
     deepest: float
-    digits: dict[int, str]
     data: dict[str, Any]
 
 
@@ -89,7 +89,6 @@ def live(comparison: Comparison) -> Live:
         absent=tuple(absent),
         gallery=gallery,
         deepest=max(map(_deepest, comparison.results)),
-        digits=digits,
         data={
             "mean": MEAN,
             "std": STD,

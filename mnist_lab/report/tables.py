@@ -7,7 +7,7 @@ colour of the page that it stands on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mnist_lab.report.pages import render
@@ -30,6 +30,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     numbers: Sequence[int] = ()
     notes: Sequence[str] = ()
+
+    def only(self, *places: int) -> Table:
+        """The table of the columns at ``places``."""
+        columns, *rows = ([line[place] for place in places] for line in (self.columns, *self.rows))
+        numbers = [new for new, place in enumerate(places) if place in self.numbers]
+        return replace(self, columns=columns, rows=rows, numbers=numbers)
 
     def _repr_html_(self) -> str:
         return render("table.html.jinja", table=self)

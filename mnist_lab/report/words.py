@@ -213,9 +213,9 @@ def _about_misreadings(comparison: Comparison) -> str:
         else f"All {_count(len(wrong))} that the {_name(result)} misreads"
     )
     return (
-        f"{shown}, those first of which it is surest. At the head, a {true} is read as {read} "
-        f"with a probability of {_percent(float(worst[read]))}; the true {true} has "
-        f"{_percent(float(worst[true]))}.{_limit_of_probabilities(result)}"
+        f"{shown}, the surest first. The first shows {true}: the probability given to {read} is "
+        f"{_percent(float(worst[read]))}, to {true} {_percent(float(worst[true]))}."
+        f"{_limit_of_probabilities(result)}"
     )
 
 

@@ -199,6 +199,16 @@ class ExerciseHandle:
         """An instance of the class ``name``, made with no arguments after seeding."""
         return Model(self._caller, name, seed)
 
+    def call(self, name: str, *arguments: Tensor | float | str, **options: Any) -> Value:
+        """What the learner's function ``name`` returns; a tensor arrives contiguous."""
+        arrays = {str(at): each for at, each in enumerate(arguments) if isinstance(each, Tensor)}
+        described = [
+            {"is": "tensor", "fields": {"name": str(at)}} if str(at) in arrays else each
+            for at, each in enumerate(arguments)
+        ]
+        (value,) = called(self._caller, name, name, described, options, arrays).values
+        return value
+
     def test_transform(self) -> Transform:
         """What ``test_transform()`` returns."""
         return Transform(self._caller, "test_transform")

@@ -13,3 +13,13 @@ def comparison():
     """The three models after two short epochs on real digits. Read it, do not change it."""
     digits = data.load("sample", train_size=500, test_size=200)
     return compare.compare(digits, training.Settings(epochs=2, device="cpu"))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports have blanks for their pictures, which take seconds to draw."""
+    from mnist_lab import plots
+    from mnist_lab.report import drawing
+
+    blank = dict.fromkeys(plots.FIGURES, drawing.Drawing("<svg></svg>", b"", ""))
+    monkeypatch.setattr(drawing, "draw_all", lambda comparison: blank)

@@ -2,9 +2,14 @@
 
 import json
 import os
+import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,6 +142,89 @@ def test_ctrl_c_keeps_what_is_finished_and_the_report_says_what_is_missing(tmp_p
     assert "Interrupted after" in (tmp_path / "report" / "report.md").read_text()
 
 
+ONE = ["compare", *QUICK, "--epochs", "1", "--models", "logistic_regression"]
+
+WORDS_LOST = {
+    "full": ("> /dev/full", 1, "standard output cannot be written (No space left on device)"),
+    "nobody reads": ("| head -1", 0, ""),
+    "closed": (">&-", 0, ""),
+    "all closed": (">&- 2>&- <&-", 0, ""),
+}
+
+
+@pytest.mark.parametrize("where", WORDS_LOST)
+def test_a_report_is_written_wherever_the_words_go(tmp_path, where):
+    redirected, status, told = WORDS_LOST[where]
+    command = f"set -o pipefail; {shlex.join([*MNIST_LAB, *ONE])} {redirected}"
+
+    run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True)
+
+    assert (tmp_path / "report" / "results.json").is_file()
+    assert run.returncode == status, run.stderr
+    assert told in run.stderr
+    assert len(run.stderr.splitlines()) == bool(told)
+
+
+def test_a_name_is_shown_as_it_is_or_in_the_characters_that_there_are(tmp_path):
+    name = "Łukasz [/x] [bold]:smile:[/bold]"
+
+    run = mnist_lab(*ONE, "--out", name, cwd=tmp_path, PYTHONIOENCODING="latin-1")
+
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("Report: \\u0141ukasz [/x] [bold]:smile:[/bold]/report.html\n")
+    assert (tmp_path / name / "report.html").is_file()
+
+
+@pytest.mark.parametrize("command", [["status"], ["--help"], ["hint", "cnn"], ["new", "lab"]])
+def test_no_command_ends_in_a_traceback_where_its_words_are_lost(tmp_path, command):
+    run = subprocess.run(
+        ["bash", "-c", f"{shlex.join([*MNIST_LAB, *command])} > /dev/full"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert run.returncode == 1
+    assert run.stderr.startswith("mnist-lab: ")
+    assert "Traceback" not in run.stderr
+
+
+def test_in_a_narrow_terminal_lines_are_narrow_and_without_colour_plain(report, tmp_path):
+    plain = {"TERM": "xterm", "NO_COLOR": "1"}
+    shown = in_a_terminal(40, *ONE, cwd=tmp_path, **plain)
+
+    assert "\n  train " in shown
+    assert re.search(r"Logistic regression +\d+\.\d\d%\n", shown)
+    assert max(map(len, shown.splitlines())) <= 40
+    assert not re.search(r"\x1b\[[0-9;]*m", shown)
+
+
+def in_a_terminal(columns, *arguments, cwd, **environment):
+    """What a command shows in a terminal, the last form of each line."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, columns))
+    cleared = {"COLUMNS": "", "LINES": ""}
+    process = subprocess.Popen(
+        [*MNIST_LAB, *arguments],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        cwd=cwd,
+        env={**os.environ, **cleared, **environment},
+    )
+    os.close(its)
+    said = b""
+    with suppress(OSError):  # The end of a terminal is an error.
+        while some := os.read(ours, 4096):
+            said += some
+    os.close(ours)
+    assert process.wait() == 0, said
+    lines = said.decode().replace("\r\n", "\n").split("\n")
+    return "\n".join(
+        re.sub(r"\x1b\[[0-9?]*[A-Za-ln-z]", "", line.split("\r")[-1]) for line in lines
+    )
+
+
 COMMANDS = [[], *([name] for name in main.commands)]
 
 
@@ -173,7 +261,7 @@ def test_download_says_what_is_wrong_with_the_files_that_are_there(tmp_path):
     run = mnist_lab("download", "--data", tmp_path)
 
     assert run.returncode == 1
-    assert "train-images-idx3-ubyte is not the original file" in run.stderr
+    assert "train-images-idx3-ubyte is not the original file" in " ".join(run.stderr.split())
 
 
 def test_the_package_itself_loads_no_torch():

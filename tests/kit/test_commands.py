@@ -123,6 +123,10 @@ def test_a_new_workspace_has_exercises_and_tests_and_no_solutions(here):
     assert not list((here / "lab").rglob("__pycache__"))
 
 
+def test_what_to_do_next_can_be_typed_as_it_is_said(here):
+    assert run("new", "my lab").output.endswith("Next: cd 'my lab', then pytest.\n")
+
+
 def test_a_workspace_never_overwrites(here):
     (here / "lab").mkdir()
     (here / "lab" / "thesis.tex").write_text("years of work")

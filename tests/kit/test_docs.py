@@ -112,19 +112,22 @@ def test_commands_that_are_not_run_here_are_still_in_the_docs():
 def test_code_in_the_contributors_page_is_the_kits():
     text = (ROOT / "docs" / "contributors.md").read_text(encoding="utf-8")
     blocks = [
-        block for block in re.findall(r"(?:^    .*\n)+", text, re.M) if "mnist-lab" not in block
+        block
+        for block in re.findall(r"(?:^    .*\n)+", text.partition("# A check")[2], re.M)
+        if "mnist-lab" not in block
     ]
     kits = "\n".join(
         (ROOT / file).read_text(encoding="utf-8")
         for file in (
             "mnist_lab/kit.toml",
-            "mnist_lab/diagnosis/faults/functions.py",
+            "mnist_lab/diagnosis/mistakes/networks.toml",
+            "mnist_lab/diagnosis/mistakes/measures.toml",
             "tests/grading/test_fnn.py",
             "tests/kit/mutants/networks.toml",
         )
     )
 
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for block in blocks:
         assert re.sub(r"^    ", "", block, flags=re.M).strip() in kits
 

@@ -261,6 +261,26 @@ def test_it_is_compiled_once_and_kept(anew, monkeypatch):
 
 
 @needs_a_compiler
+@pytest.mark.parametrize("harm", ["cut off", "of another user"])
+def test_what_is_kept_but_not_sound_is_made_anew(anew, monkeypatch, harm):
+    assert fast.compiled() is not None
+    (made,) = anew.iterdir()
+    content, me = made.read_bytes(), os.getuid()
+    made.unlink()  # This process has it loaded: it must not change below it.
+    made.write_bytes(content[: len(content) // 2] if harm == "cut off" else content)
+    if harm == "of another user" and me == 0:
+        os.chown(made, 1, -1)
+    elif harm == "of another user":
+        monkeypatch.setattr(os, "getuid", lambda: me + 1)
+    before = made.stat().st_ino
+    libraries.library.cache_clear()
+
+    assert fast.compiled() is not None
+    assert made.stat().st_ino != before
+    assert libraries._digest(made.read_bytes()) in made.name
+
+
+@needs_a_compiler
 def test_a_cache_that_cannot_be_written_is_done_without(anew):
     anew.parent.write_text("no folder")
 

@@ -6,12 +6,13 @@ from itertools import combinations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from mnist_lab.diagnosis import match
+from mnist_lab.diagnosis import match, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults import evaluation
-from mnist_lab.diagnosis.faults.evaluation import BANK, Counting, Matrices, Scores
-from mnist_lab.diagnosis.measures import checks
+from mnist_lab.diagnosis.measures import bank, checks
+from mnist_lab.diagnosis.measures.bank import BANK
+from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, MATRIX, Matrices, Scores
 
 SEEDS = range(5)
 
@@ -21,12 +22,9 @@ def calls(seed: int):
     return [quiz.scored for quiz in (*quizzes, *checks._further())]
 
 
-def plans(asked, faults):
+def made(asked, faults):
+    """Each mistake in each way: its name and the text of the reference with it."""
     return [(fault.id, change(asked)) for fault in faults for change in fault.changes]
-
-
-def numbers(scores, plan):
-    return [scores.of(plan, call) for call in range(len(scores))]
 
 
 def far(one, other):
@@ -51,46 +49,49 @@ def test_every_entry_has_an_id_of_its_own_a_sentence_and_a_hint():
         assert fault.hint.endswith(".")
 
 
-NUMBERS = [
-    (evaluation.LOSS, evaluation.IN_LOSS),
-    (evaluation.ACCURACY, evaluation.IN_ACCURACY),
-]
+NUMBERS = [(LOSS, "loss"), (ACCURACY, "accuracy")]
+
+
+@pytest.mark.parametrize(("asked", "number"), NUMBERS)
+def test_every_mistake_in_a_number_can_be_made_and_computed(asked, number):
+    in_tens = [quiz.scored for quizzes in checks._in_tens() for quiz in quizzes]
+    scores = Scores(in_tens)  # (10, 10) == (10,) is no error
+
+    for name, text in made(asked, bank.in_number(number)):
+        assert text is not None, name
+        assert not all(map(math.isnan, scores.of(text))), name
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_mistake_in_a_number_fails_the_check(seed):
+    quizzes = checks._quizzes(Grader(seed).generator("evaluation.evaluate"))
+    scores = Scores([quiz.scored for quiz in quizzes])
+
+    for asked, number in NUMBERS:
+        right = [quiz.asked[number == "accuracy"] for quiz in quizzes]
+        for name, text in made(asked, bank.in_number(number)):
+            assert not all(map(checks.comparing.close, scores.of(text), right)), name
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("asked", "faults"), NUMBERS, ids=["loss", "accuracy"])
-def test_every_mistake_in_a_number_shows(seed, asked, faults):
+@pytest.mark.parametrize(("asked", "number"), NUMBERS)
+def test_no_mistake_in_a_number_looks_like_another(seed, asked, number):
     scores = Scores(calls(seed))
-    right = numbers(scores, asked)
+    told = [(name, list(scores.of(text))) for name, text in made(asked, bank.in_number(number))]
 
-    for name, plan in plans(asked, faults):
-        assert far(numbers(scores, plan), right), name
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("asked", "faults"), NUMBERS, ids=["loss", "accuracy"])
-def test_no_mistake_in_a_number_looks_like_another(seed, asked, faults):
-    scores = Scores(calls(seed))
-    made = [(name, numbers(scores, plan)) for name, plan in plans(asked, faults)]
-
-    for (name, one), (other_name, other) in combinations(made, 2):
+    for (name, one), (other_name, other) in combinations(told, 2):
         assert name == other_name or far(one, other), (name, other_name)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_mistake_in_the_matrix_shows_and_looks_like_no_other(seed):
-    scored = calls(seed)[:2]
-    matrices = Matrices(scored)
+    matrices = Matrices(calls(seed)[:2])
+    right = list(matrices.of(MATRIX))
+    told = [(name, list(matrices.of(text))) for name, text in made(MATRIX, bank.in_matrix())]
 
-    def tables(plan):
-        return [matrices.of(plan, call) for call in range(len(scored))]
-
-    made = [(name, tables(plan)) for name, plan in plans(Counting(), evaluation.MATRIX)]
-    right = tables(Counting())
-
-    for name, one in made:
+    for name, one in told:
         assert tables_far(one, right), name
-    for (name, one), (other_name, other) in combinations(made, 2):
+    for (name, one), (other_name, other) in combinations(told, 2):
         assert name == other_name or tables_far(one, other), (name, other_name)
 
 
@@ -99,12 +100,36 @@ def test_the_same_mistake_in_loss_and_accuracy_is_one():
     ids = [f"evaluation.{each}" for each in (f"loss-{mean}", f"accuracy-{percent}")]
     faults = [fault for fault in BANK if fault.id in {*ids, f"evaluation.accuracy-{mean}"}]
 
-    merged = {fault.id for fault in evaluation.merged(faults)}
+    merged = {fault.id for fault in bank.merged(faults)}
 
     assert merged == {f"evaluation.{mean}", f"evaluation.accuracy-{percent}"}
 
 
-def test_the_matrices_of_the_plan_are_the_counts():
-    logits, labels = torch.eye(10, dtype=torch.float64)[[3, 5, 5]], torch.tensor([3, 3, 5])
-    matrix = Matrices([[(logits[:2], labels[:2]), (logits[2:], labels[2:])]]).of(Counting(), 0)
-    assert matrix.nonzero().tolist() == [[3, 3], [3, 5], [5, 5]]
+def test_the_texts_without_a_mistake_compute_what_the_reference_does():
+    for call, loss, accuracy, matrix in zip(
+        (data := calls(0)),
+        Scores(data).of(LOSS),
+        Scores(data).of(ACCURACY),
+        Matrices(data).of(MATRIX),
+        strict=True,
+    ):
+        logits, labels = map(torch.cat, zip(*call, strict=True))
+        assert loss == pytest.approx(reference.cross_entropy(logits, labels).item(), rel=1e-12)
+        assert accuracy == pytest.approx(reference.accuracy(logits, labels), rel=1e-12)
+        assert torch.equal(matrix.long(), reference.confusion_matrix(logits, labels))
+
+
+def test_a_loss_is_the_one_that_is_given():
+    logits, labels = torch.eye(10, dtype=torch.float64), torch.arange(10)
+    (told,) = Scores([[(logits, labels)]], F.multi_margin_loss).of(LOSS)
+
+    assert told == pytest.approx(F.multi_margin_loss(logits, labels).item())
+
+
+def test_what_a_call_leaves_behind_is_there_in_the_next():
+    (way, *_) = next(f for f in BANK if f.id == "evaluation.matrix-carried-over").changes
+    batches = [(torch.eye(10), torch.arange(10))]
+
+    first, second = Matrices([batches, batches]).of(way(MATRIX))
+
+    assert (first.sum(), second.sum()) == (20, 20)

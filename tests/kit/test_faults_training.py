@@ -7,7 +7,7 @@ would see of code.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -17,7 +17,6 @@ from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import changes, findings, measured
 from mnist_lab.diagnosis.faults import training as faults
-from mnist_lab.diagnosis.faults.evaluation import ACCURACY, LOSS, Number, Scores
 from mnist_lab.diagnosis.loops import checks, optimizers
 from mnist_lab.diagnosis.loops.optimizers import Optimizer
 from mnist_lab.diagnosis.loops.replay import (
@@ -30,6 +29,7 @@ from mnist_lab.diagnosis.loops.replay import (
     replay,
     results,
 )
+from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
 CHECKS = ("check_steps", "check_results", "check_train")
@@ -207,20 +207,15 @@ class Replaying:
 class Measuring(Replaying):
     """Steps as asked, and numbers that are computed as ``evaluate`` may compute them."""
 
-    loss: Number = LOSS
-    accuracy: Number = ACCURACY
+    loss: str = LOSS
+    accuracy: str = ACCURACY
 
     def history(self, loop: Loop, call: Call, after: Replayed) -> Sequence[tuple[float, float]]:
-        scores = Scores(
-            [[(p.scores("before", call, p.after), p.true) for p in epoch] for epoch in after.epochs]
-        )
-        loss = self.loss
-        if loss.value is LOSS.value:  # of the loss that is given, whichever that is
-            loss = replace(loss, value=lambda logits, labels: call.loss(logits, labels).item())
-        return [
-            (scores.of(loss, epoch), scores.of(self.accuracy, epoch))
-            for epoch in range(len(after.epochs))
+        epochs = [
+            [(p.scores("before", call, p.after), p.true) for p in epoch] for epoch in after.epochs
         ]
+        scores = Scores(epochs, call.loss)
+        return list(zip(scores.of(self.loss), scores.of(self.accuracy), strict=True))
 
 
 def all_settings(used: Optimizer) -> dict[str, object]:
@@ -350,7 +345,7 @@ def test_a_mistake_of_evaluate_is_named_in_train_epoch(fault) -> None:
     assert any(fault.id in said_of(**{which: plan}).split("|") for plan in plans)
 
 
-def said_of(**wrong: Number) -> str:
+def said_of(**wrong: str) -> str:
     """The name of the failure, if there is one that has a name."""
     try:
         checks.check_results(Measuring(lambda loop: loop, **wrong), Grader(0))
@@ -366,7 +361,7 @@ def test_each_mistake_of_training_has_one_name() -> None:
 
 
 def test_what_training_knows_keeps_its_name() -> None:
-    told = {fault.id for fault in measured.in_accuracy("train")}
+    told = {fault.id for fault in measured.in_number("accuracy", "train")}
 
     assert "training.top-k" in told
     assert not {"training.accuracy-top-k", "training.loss-by-batches"} & told

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mnist_lab"
 
-LAB = ("augment", "chance", "compare", "cuda", "data", "models", "plots")
+LAB = ("augment", "chance", "compare", "contract", "cuda", "data", "models", "plots")
 NOT_FOR = {
     **{f"{name}.py": ("cli", "grading", "report", "submission", "diagnosis") for name in LAB},
     "fast": ("cli", "grading", "report", "submission", "diagnosis"),

@@ -17,6 +17,7 @@ from mnist_lab.grade import Cause, Result
 from mnist_lab.grading import run
 from mnist_lab.grading.warm import JobError, Run
 from mnist_lab.notebook import Card, Models, check, compare
+from mnist_lab.report.files import contents
 
 ROOT = Path(__file__).parents[2]
 EXERCISES = kit.load().exercises
@@ -309,9 +310,8 @@ def test_a_picture_that_there_is_not_is_refused_with_those_that_are():
 def written(comparison, tmp_path_factory):
     """The folder of a report with a learner's grade. Read it, do not change it."""
     folder = tmp_path_factory.mktemp("lab") / "report"
-    folder.mkdir()
     failed = {"cnn.shapes": Result("failed", 0.1, Cause(NASTY))}
-    report.write_into(folder, comparison, a_grade(failed))
+    report.write(comparison, folder, a_grade(failed))
     return folder
 
 
@@ -348,7 +348,7 @@ def test_a_reports_notebook_runs_again_and_gives_the_same(written):
 def test_a_report_is_read_back_as_it_was_made(written, comparison):
     found = report.load(written)
 
-    assert report.contents(found, report.load_grade(written)) == {
+    assert contents(found, report.load_grade(written)) == {
         path.relative_to(written).as_posix(): path.read_bytes()
         for path in written.rglob("*")
         if path.is_file()

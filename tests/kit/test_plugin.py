@@ -51,6 +51,58 @@ def test_a_workspace_for_another_kit_says_so(tmp_path, made_for, status):
     assert (f"made for mnist-lab {made_for}" in run.stderr) == (status == 4)
 
 
+def run_pytest(folder, *arguments):
+    """As somebody types it in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_another_project_has_its_own_options_and_marks(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        '    parser.addoption("--full", action="store_true")\n'
+        '    parser.addoption("--report", help="theirs")\n'
+    )
+    (tmp_path / "test_theirs.py").write_text(
+        "import sys\n"
+        "import pytest\n"
+        '@pytest.mark.check("x")\n'
+        "def test_it(request):\n"
+        '    assert request.config.getoption("--full")\n'
+        '    assert "mnist_lab.grading.plugin" not in sys.modules\n'
+    )
+
+    run = run_pytest(tmp_path, "--full", "-q")
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "1 passed" in run.stdout
+    assert "Score" not in run.stdout
+
+
+def test_pytest_anywhere_in_a_workspace_runs_its_grading_tests(tmp_path):
+    workspace.create(tmp_path / "lab")
+
+    for folder, arguments in ((tmp_path / "lab" / "exercises", ()), (tmp_path, ("lab",))):
+        run = run_pytest(folder, "--collect-only", "-q", *arguments)
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert "tests/grading/test_cnn.py" in run.stdout
+
+
+def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
+    workspace.create(tmp_path / "lab")
+
+    run = run_pytest(tmp_path)
+
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert f"cd {tmp_path / 'lab'}" in run.stdout
+    assert "Error" not in run.stdout
+
+
 def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path, solutions):
     nowhere = tmp_path / "no such folder" / "grade.json"
     run = subprocess.run(
@@ -101,14 +153,46 @@ def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solution
     assert outcomes(result)["cnn.accuracy"] == "not_run"
 
 
-def test_a_part_of_the_checks_is_never_full_marks(solutions):
+def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(solutions):
     run, result = graded(solutions, "-k", "fnn")
 
-    assert run.returncode == 1
+    assert run.returncode == 0
     assert result.score == 11
     assert result.exercises[0].points == 0
     assert outcomes(result)["cnn.network"] == "not_run"
-    assert "did not run, so this is not full marks" in run.stdout
+    assert "Score 11 of 11 in this part, 11 of 85 in all" in run.stdout
+
+
+def test_a_part_of_the_checks_in_which_one_fails_ends_with_1(solutions):
+    (solutions / "fnn.py").write_text("class FNN: ...\n")
+
+    assert graded(solutions, "-k", "fnn")[0].returncode == 1
+
+
+def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(solutions):
+    run, result = graded(solutions, "-k", "cmn")
+
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert result is None
+    for exercise in kit.load().exercises:
+        assert exercise.id in run.stdout
+
+
+def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(tmp_path):
+    workspace.create(tmp_path / "lab")
+    for name in ("fnn", "logistic_regression"):
+        shutil.copy(ROOT / "solutions" / f"{name}.py", tmp_path / "lab" / "exercises")
+
+    first = run_pytest(tmp_path / "lab", "-k", "fnn")
+    second = run_pytest(tmp_path / "lab", "-k", "logistic")
+    third = run_pytest(tmp_path / "lab", "-k", "logistic")
+
+    assert "Feed-forward network is done." in first.stdout
+    assert "Feed-forward network    ########....    11 of 15" in second.stdout
+    assert "Score 7 of 7 in this part, 18 of 85 in all" in second.stdout
+    assert "Logistic regression is done." in second.stdout
+    assert "is done." not in third.stdout
+    assert "Next: preprocessing.py" in third.stdout
 
 
 def test_the_first_failure_stops_the_run_with_x(solutions):

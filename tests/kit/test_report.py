@@ -3,9 +3,9 @@
 import errno
 import json
 import re
-import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from mnist_lab import report
 from mnist_lab.models import MODELS
 from mnist_lab.report import folder, words
+from mnist_lab.report.files import contents
 from mnist_lab.training import evaluate
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -73,20 +74,6 @@ def results(written):
 @pytest.fixture(scope="module")
 def page(written):
     return Page((written / "report.html").read_text("utf-8"))
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Reports without pictures and pages, for tests of what becomes of their files."""
-
-    def contents(comparison, grade=None, artists=None):
-        files = ["cnn.safetensors", "results.json"]
-        return {
-            "weights/cnn.safetensors": b"new",
-            "results.json": json.dumps({"schema": 1, "files": files}).encode(),
-        }
-
-    monkeypatch.setattr(report, "contents", contents)
 
 
 @pytest.fixture
@@ -239,35 +226,7 @@ def test_saved_weights_read_the_test_digits_as_the_model_did(written, comparison
 
 
 def test_the_same_comparison_gives_the_same_files(written, comparison):
-    assert report.contents(comparison) == snapshot(written)
-
-
-def test_artists_draw_the_same_pictures(written, comparison):
-    with report.Artists() as artists:
-        assert report.contents(comparison, artists=artists) == snapshot(written)
-
-
-@pytest.mark.parametrize("python", ["/nowhere/python", shutil.which("false")])
-def test_where_artists_fail_the_pictures_are_drawn_without(
-    written, comparison, monkeypatch, python
-):
-    monkeypatch.setattr(sys, "executable", python)
-    with report.Artists() as artists:
-        assert report.contents(comparison, artists=artists) == snapshot(written)
-
-
-def test_artists_that_are_not_needed_end(monkeypatch):
-    started = []
-    start = subprocess.Popen
-    monkeypatch.setattr(
-        subprocess,
-        "Popen",
-        lambda *about, **how: started.append(start(*about, **how)) or started[0],
-    )
-    with report.Artists():
-        assert started[0].poll() is None
-
-    assert started[0].returncode is not None
+    assert contents(comparison) == snapshot(written)
 
 
 def test_the_losses_are_said_not_to_compare_only_beside_logistic_regression(comparison):
@@ -289,39 +248,36 @@ def test_a_verdict_on_separate_intervals_names_the_best(comparison):
     assert "The interval of the perfect lies above every other" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_missing_stands_before_the_table(comparison):
     sentence = "Convolutional network: Diverged in epoch 1: try a smaller learning rate."
     lacking = replace(comparison, results=comparison.results[:2], missing=(sentence,))
-    files = report.contents(lacking)
+    files = contents(lacking)
     for name in ("report.md", "report.html"):
         text = files[name].decode()
         assert text.index(sentence) < text.index("7,850")
     assert json.loads(files["results.json"])["missing"] == [sentence]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_note_is_escaped_and_its_command_stands_out(comparison):
     note = "No <network>. Run `mnist-lab download --data d`."
-    files = report.contents(replace(comparison, digits=replace(comparison.digits, note=note)))
+    files = contents(replace(comparison, digits=replace(comparison.digits, note=note)))
     html = files["report.html"].decode()
     assert "No &lt;network&gt;. Run <code>mnist-lab download --data d</code>." in html
     assert note in files["report.md"].decode()
-
-
-def test_what_is_missing_is_escaped(comparison):
-    html = report.contents(replace(comparison, missing=("<b>",)))["report.html"].decode()
-    assert "&lt;b&gt;" in html
-    assert "<b>" not in html
 
 
 def test_the_report_says_how_to_get_the_full_set_instead_of_the_sample(page):
     assert "mnist-lab download" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_loss_that_is_not_finite_is_null_in_the_results(comparison):
     result = comparison.results[1]
     epochs = (replace(result.history.epochs[0], test_loss=float("nan")),)
     lost = replace(result, history=replace(result.history, epochs=epochs))
-    files = report.contents(replace(comparison, results=(lost,)))
+    files = contents(replace(comparison, results=(lost,)))
     assert json.loads(files["results.json"])["models"][0]["test_loss"] is None
     assert "not finite" in files["report.html"].decode()
 
@@ -335,92 +291,111 @@ def test_a_comparison_without_results_writes_nothing(comparison, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_former_report_is_replaced_and_what_others_put_there_is_kept(former, comparison):
+NEW = {
+    "weights/cnn.safetensors": b"new",
+    "results.json": b'{"schema": 1, "files": ["results.json", "weights/cnn.safetensors"]}',
+}
+
+
+def put(out):
+    folder.put(NEW, out)
+
+
+def beside(out):
+    return [path.name for path in out.parent.iterdir()]
+
+
+def test_a_former_report_is_replaced_and_what_others_put_there_is_kept(former):
     (former / "notes.txt").write_text("Anna: well done")
-    (former / "seminar" / "slides").mkdir(parents=True)
-    (former / "seminar" / "slides" / "one.txt").write_text("1")
-    report.write(comparison, former)
-    after = snapshot(former)
-    assert after.pop("results.json")
-    assert after == {
-        "weights/cnn.safetensors": b"new",
-        "notes.txt": b"Anna: well done",
-        "seminar/slides/one.txt": b"1",
-    }
-    assert [path.name for path in former.parent.iterdir()] == ["report"]
+    (former / "weights" / "mine").mkdir()
+    (former / "weights" / "mine" / "one.txt").write_text("1")
+    (former / "link").symlink_to("nowhere")
+    put(former)
+    others = {"notes.txt": b"Anna: well done", "weights/mine/one.txt": b"1"}
+    assert snapshot(former) == NEW | others
+    assert (former / "link").is_symlink()
+    assert beside(former) == ["report"]
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_failure_in_the_middle_leaves_the_former_report_as_it_was(former, error):
+@pytest.mark.parametrize("step", ["write_bytes", "first rename", "second rename"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(KeyboardInterrupt("now"), "now"), (OSError(errno.ENOSPC, "No space"), "The disk is full")],
+)
+def test_a_failure_at_any_time_leaves_the_former_report_as_it_was(
+    former, monkeypatch, step, error, told
+):
     before = snapshot(former)
-    with pytest.raises(error):
-        fail_half_way(former, error)
-    assert snapshot(former) == before
-    assert [path.name for path in former.parent.iterdir()] == ["report"]
+    method = step.split()[-1]
+    untouched, left = getattr(Path, method), [step == "second rename"]
 
-
-def fail_half_way(out, error):
-    with report.replaced(out) as scratch:
-        (scratch / "report.md").write_text("half")
+    def failing(self, *about):
+        if left.pop() if left else False:
+            return untouched(self, *about)
+        monkeypatch.undo()
         raise error
 
-
-@pytest.mark.parametrize("rename", [1, 2])
-def test_an_interrupt_while_the_folders_are_swapped_loses_nothing(former, monkeypatch, rename):
-    before, calls, true_rename = snapshot(former), [], Path.rename
-
-    def interrupted(self, target):
-        calls.append(self)
-        if len(calls) == rename:
-            raise KeyboardInterrupt
-        return true_rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), report.replaced(former):
-        pass
+    monkeypatch.setattr(Path, method, failing)
+    with pytest.raises((report.ReportError, KeyboardInterrupt), match=told):
+        put(former)
     assert snapshot(former) == before
+    assert beside(former) == ["report"]
 
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from mnist_lab.report.folder import replaced
-rename, calls = Path.rename, []
-def dying(self, target):
-    if len(calls) == int(sys.argv[2]):
+from mnist_lab.report import folder
+method, left = sys.argv[2], [int(sys.argv[3])]
+untouched = getattr(Path, method)
+def dying(self, *about):
+    if not left[0]:
         os._exit(9)
-    calls.append(self)
-    return rename(self, target)
-Path.rename = dying
-with replaced(Path(sys.argv[1])) as scratch:
-    (scratch / "results.json").write_text('{"schema": 1, "files": ["results.json"]}')
-    if int(sys.argv[2]) < 0:
-        os._exit(9)
+    left[0] -= 1
+    return untouched(self, *about)
+setattr(Path, method, dying)
+folder.put({"results.json": b'{"schema": 1, "files": ["results.json"]}'}, Path(sys.argv[1]))
+os._exit(9)
 """
 
 
-@pytest.mark.parametrize("renames", [-1, 0, 1, 2])
-def test_a_killed_run_loses_no_report_and_the_next_run_clears_up(former, renames):
+@pytest.mark.parametrize(
+    ("method", "times"), [("write_bytes", 0), ("rename", 0), ("rename", 1), ("rename", 2)]
+)
+def test_a_killed_run_loses_no_report_and_the_next_run_clears_up(former, method, times):
     (former / "notes.txt").write_text("kept")
     before = snapshot(former)
-    done = subprocess.run([sys.executable, "-c", KILLED, str(former), str(renames)])
-    assert done.returncode == 9
-    with pytest.raises(ValueError, match="stop"), report.replaced(former):
-        raise ValueError("stop")
-    assert [path.name for path in former.parent.iterdir()] == ["report"]
+    killed = [sys.executable, "-c", KILLED, str(former), method, str(times)]
+    assert subprocess.run(killed).returncode == 9
+    report.check(former)
+    assert beside(former) == ["report"]
     after = snapshot(former)
-    assert after == before if renames < 2 else after["notes.txt"] == b"kept"
-    assert ("weights/fnn.safetensors" in after) == (renames < 2)
+    assert after == before if times < 2 else set(after) == {"results.json", "notes.txt"}
 
 
-def test_a_run_at_work_keeps_its_scratch_folder_when_another_starts(former):
-    with report.replaced(former) as mine:
-        with pytest.raises(ValueError, match="stop"), report.replaced(former):
-            raise ValueError("stop")
-        assert mine.is_dir()
-        (mine / "results.json").write_text('{"schema": 1, "files": ["results.json"]}')
-    assert list(snapshot(former)) == ["results.json"]
+def test_runs_that_end_at_once_leave_one_whole_report(tmp_path):
+    out = tmp_path / "report"
+    names = [f"figures/{number}.svg" for number in range(20)]
+    results = json.dumps({"schema": 1, "files": [*names, "results.json"]}).encode()
+
+    def write(run):
+        folder.put(dict.fromkeys(names, str(run).encode()) | {"results.json": results}, out)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    files = snapshot(out)
+    assert files.pop("results.json") == results
+    assert sorted(files) == sorted(names)
+    assert len(set(files.values())) == 1
+    assert beside(out) == ["report"]
+
+
+def test_a_run_that_hangs_while_it_writes_holds_up_no_other(former, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_SECONDS", 0.1)
+    with folder._alone_in(former.parent) as alone:
+        put(former)
+    assert alone
+    assert snapshot(former) == NEW
 
 
 NOT_REPORTS = {
@@ -431,74 +406,59 @@ NOT_REPORTS = {
 
 
 @pytest.mark.parametrize("name", NOT_REPORTS)
-def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path, name):
+@pytest.mark.parametrize("refusing", [report.check, put])
+def test_a_folder_with_other_files_is_refused(tmp_path, name, refusing):
     out = tmp_path / "thesis"
     out.mkdir()
     (out / name).write_text(NOT_REPORTS[name])
     with pytest.raises(report.ReportError, match=r"thesis is not a report of mnist-lab"):
-        enter(out)
+        refusing(out)
     assert snapshot(tmp_path) == {f"thesis/{name}": NOT_REPORTS[name].encode()}
-
-
-def enter(out):
-    with report.replaced(out):
-        raise AssertionError("the work began")
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "report").write_text("mine")
     with pytest.raises(report.ReportError, match="is not a report"):
-        enter(tmp_path / "report")
+        report.check(tmp_path / "report")
 
 
 def test_the_folder_that_the_command_runs_in_is_refused(former, monkeypatch):
     monkeypatch.chdir(former)
     with pytest.raises(report.ReportError, match="the folder that the command runs in"):
-        enter(Path())
+        report.check(Path())
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(report.ReportError, match="cannot be written"):
-        enter(tmp_path / "file" / "report")
+        report.check(tmp_path / "file" / "report")
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_missing_or_empty_folder_is_filled(tmp_path, comparison):
+def test_to_check_a_place_changes_nothing(former):
+    before = snapshot(former)
+    report.check(former)
+    assert snapshot(former) == before
+    assert beside(former) == ["report"]
+
+
+def test_a_missing_or_empty_folder_is_filled(tmp_path):
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "new" / "report", tmp_path / "empty"):
-        assert report.write(comparison, out) == out / "report.html"
-        assert (out / "results.json").is_file()
+        put(out)
+        assert snapshot(out) == NEW
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_link_to_a_folder_stays_a_link(former, comparison, tmp_path):
+def test_a_link_to_a_folder_stays_a_link(former, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(former, target_is_directory=True)
-    report.write(comparison, link)
+    put(link)
     assert link.is_symlink()
-    assert (former / "weights" / "cnn.safetensors").read_bytes() == b"new"
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_full_disk_is_said_and_leaves_the_former_report(former, comparison, monkeypatch):
-    before, write_bytes = snapshot(former), Path.write_bytes
-
-    def full(self, content):
-        write_bytes(self, content[:1])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(report.ReportError, match="The disk is full"):
-        report.write(comparison, former)
-    assert snapshot(former) == before
-    assert [path.name for path in former.parent.iterdir()] == ["report"]
+    assert snapshot(former) == NEW
 
 
 def test_the_folder_has_the_permissions_of_any_other(tmp_path):
     (tmp_path / "any").mkdir()
-    with report.replaced(tmp_path / "report"):
-        pass
+    put(tmp_path / "report")
     assert (tmp_path / "report").stat().st_mode == (tmp_path / "any").stat().st_mode
 
 

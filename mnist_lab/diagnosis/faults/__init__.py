@@ -12,7 +12,14 @@ from mnist_lab.diagnosis.match import Fault
 
 __all__ = ["MODULES", "bank"]
 
-MODULES = ("preprocessing", "networks", "training", "measured", "evaluation", "interface")
+MODULES = (
+    "faults.preprocessing",
+    "faults.networks",
+    "faults.training",
+    "faults.measured",
+    "measures.bank",
+    "faults.interface",
+)
 
 
 def bank() -> dict[str, Fault[Any]]:
@@ -20,5 +27,5 @@ def bank() -> dict[str, Fault[Any]]:
     return {
         fault.id: fault
         for module in MODULES
-        for fault in import_module(f"{__name__}.{module}").BANK
+        for fault in import_module(f"mnist_lab.diagnosis.{module}").BANK
     }

@@ -12,18 +12,25 @@
 ``edits`` are what a learner would have typed instead, old text and new; ``ways`` are several such
 lists for one mistake. A mistake that is observed has neither. ``{name}`` in a hint stands for the
 hint of that name, which several mistakes share.
+
+``values = {N = ["2", "10"]}`` makes as many ways, with each value in turn where ``N`` stands in
+the new text. ``paired`` are the values to try where two mistakes are looked for at once, if not all
+of them; ``paired = false`` is for a mistake that would explain nearly anything beside another.
 """
 
 from __future__ import annotations
+import __future__
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
+from itertools import product
+from types import CodeType
 from typing import Any
 
-__all__ = ["Edits", "Entry", "compiled", "edited", "entries"]
+__all__ = ["Edits", "Entry", "change", "defined", "edited", "entries"]
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -36,6 +43,7 @@ class Entry:
     says: str
     hint: str
     ways: tuple[Edits, ...]
+    paired: tuple[Edits, ...]
     more: Mapping[str, Any]
 
 
@@ -59,28 +67,53 @@ def entries(name: str) -> Mapping[str, Entry]:
 def _entry(table: Mapping[str, Any], hints: Mapping[str, str]) -> Entry:
     more = dict(table)
     ways = more.pop("ways", [more.pop("edits")] if "edits" in more else [])
+    values = more.pop("values", {})
+    paired = more.pop("paired", values)
     return Entry(
         more.pop("id"),
         more.pop("says"),
         more.pop("hint").format_map(hints),
-        tuple(tuple((old, new) for old, new in way) for way in ways),
+        tuple(_filled(ways, values)),
+        () if paired is False else tuple(_filled(ways, values | paired)),
         more,
     )
 
 
-def edited(text: str, *mistakes: Edits) -> str | None:
-    """``text`` with the edits of all ``mistakes``; None where an old text is not there once."""
-    for edits in mistakes:
-        for old, new in edits:
-            if text.count(old) != 1:
-                return None
-            text = text.replace(old, new)
+def _filled(
+    ways: Sequence[Sequence[Sequence[str]]], values: Mapping[str, Sequence[str]]
+) -> Iterator[Edits]:
+    """Each of ``ways`` with each combination of ``values`` in its new texts."""
+    for chosen in product(*values.values()):
+        for way in ways:
+            edits = []
+            for old, new in way:
+                for word, value in zip(values, chosen, strict=True):
+                    new = new.replace(word, value)
+                edits.append((old, new))
+            yield tuple(edits)
+
+
+def edited(text: str, edits: Edits) -> str | None:
+    """``text`` with the ``edits``; None where an old text is not there just once."""
+    for old, new in edits:
+        if text.count(old) != 1:
+            return None
+        text = text.replace(old, new)
     return text
 
 
-def compiled(text: str, name: str, given: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function called ``name`` that ``text`` defines, with the names that it is ``given``."""
+def change(edits: Edits) -> Callable[[str], str | None]:
+    """The change of a text that makes these edits."""
+    return lambda text: edited(text, edits)
+
+
+def defined(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that ``text`` defines, where those that are ``given`` are there."""
     names = dict(given)
-    exec(compile(text, f"<{name} with a mistake>", "exec"), names)
-    function: Callable[..., Any] = names[name]
-    return function
+    exec(_code(text), names)
+    return names
+
+
+@lru_cache(maxsize=1024)
+def _code(text: str) -> CodeType:
+    return compile(text, "<reference>", "exec", flags=__future__.annotations.compiler_flag)

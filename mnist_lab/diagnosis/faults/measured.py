@@ -4,14 +4,13 @@ return. What ``training.py`` knows too has its name there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from mnist_lab.diagnosis.faults import evaluation, training
-from mnist_lab.diagnosis.faults.evaluation import Number
+from mnist_lab.diagnosis.faults import training
 from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.measures import bank
 
-__all__ = ["BANK", "in_accuracy", "in_loss"]
+__all__ = ["BANK", "in_number"]
 
 OWN = {
     **{
@@ -44,19 +43,12 @@ UNSEEN = {
 """What a few epochs, with several losses, do not show."""
 
 
-def in_loss(function: str) -> tuple[Fault[Number], ...]:
-    """Those of the loss that ``function`` returns."""
-    return _returned_by(function, (*evaluation.AVERAGING[1::3], *evaluation.LOSS_FAULTS))
-
-
-def in_accuracy(function: str) -> tuple[Fault[Number], ...]:
-    """Those of the accuracy that ``function`` returns."""
-    return _returned_by(function, (*evaluation.AVERAGING[2::3], *evaluation.ACCURACY_FAULTS))
-
-
-def _returned_by(function: str, faults: Iterable[Fault[Number]]) -> tuple[Fault[Number], ...]:
+def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[str], ...]:
+    """Those of the "loss" or the "accuracy" that ``function`` returns; in the ways to try beside
+    another mistake if ``paired``.
+    """
     told = []
-    for fault in evaluation.returned_by(function, "training", faults):
+    for fault in bank.in_number(number, function, "training", paired):
         name = fault.id.removeprefix("training.")
         if name in OWN:
             own = training.entry(OWN[name])
@@ -68,7 +60,7 @@ def _returned_by(function: str, faults: Iterable[Fault[Number]]) -> tuple[Fault[
 
 BANK = tuple(
     fault
-    for fault in (*in_loss("train_epoch"), *in_accuracy("train_epoch"))
+    for fault in (*in_number("loss", "train_epoch"), *in_number("accuracy", "train_epoch"))
     if fault.id not in {known.id for known in training.BANK}
 )
 """Those that ``training.py`` does not know."""

@@ -13,13 +13,13 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import measured
-from mnist_lab.diagnosis.faults.evaluation import ACCURACY, LOSS, Number, Scores
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import comparing, trainings
 from mnist_lab.diagnosis.loops.optimizers import Optimizer
 from mnist_lab.diagnosis.loops.replay import Call, Loop, Replayed, Score, Seen
 from mnist_lab.diagnosis.match import Fault
 from mnist_lab.diagnosis.measures.numbers import explain_numbers
+from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores
 from mnist_lab.submission.answers import Batches, Recipe, Trained
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
@@ -483,7 +483,7 @@ def _unknown_results(tried: Sequence[Tried]) -> CheckFailure:
 
 def _measured(
     tried: Sequence[Tried], replays: Sequence[Replayed]
-) -> tuple[tuple[Fault[Number], ...], ...]:
+) -> tuple[tuple[Fault[str], ...], ...]:
     """The mistakes of a loss or an accuracy that is computed as no replay of the steps knows, for
     steps that are right: they are those that ``evaluate`` can have.
     """
@@ -502,10 +502,17 @@ def _measured(
         return ()
     returned = zip(*history, strict=True)
     name = tried[0].name
-    banks = measured.in_loss(name), measured.in_accuracy(name)
     explained = [
-        explain_numbers(Scores(scored), asked, bank, numbers)
-        for asked, bank, numbers in zip((LOSS, ACCURACY), banks, returned, strict=True)
+        explain_numbers(
+            Scores(scored),
+            asked,
+            measured.in_number(number, name),
+            measured.in_number(number, name, paired=True),
+            numbers,
+        )
+        for number, asked, numbers in zip(
+            ("loss", "accuracy"), (LOSS, ACCURACY), returned, strict=True
+        )
     ]
     if None in explained:
         return ()

@@ -74,6 +74,6 @@ def expect_score(what: str, score: Score, loss: float, accuracy: float, batches:
         )
 
 
-def close(actual: float, expected: float) -> bool:
+def close(actual: float, expected: float, within: float = NUMBER) -> bool:
     """Whether two numbers agree as closely as sums in float32 do."""
-    return abs(actual - expected) < NUMBER * max(1.0, abs(expected))
+    return abs(actual - expected) < within * max(1.0, abs(expected))

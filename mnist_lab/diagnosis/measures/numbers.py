@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from mnist_lab.diagnosis import match
-from mnist_lab.diagnosis.faults.evaluation import Number, Scores
 from mnist_lab.diagnosis.match import Explanation, Fault
+from mnist_lab.diagnosis.measures.replays import Scores
 
 __all__ = ["IN_FLOAT32", "explain_numbers"]
 
@@ -16,26 +16,38 @@ IN_FLOAT32 = 2e-6
 
 
 def explain_numbers(
-    calls: Scores, asked: Number, bank: Sequence[Fault[Number]], returned: Sequence[float]
-) -> Explanation[Number] | None:
-    """The mistakes of ``bank`` with which each of ``calls`` gives what was ``returned``.
+    calls: Scores,
+    asked: str,
+    bank: Sequence[Fault[str]],
+    paired: Sequence[Fault[str]],
+    returned: Sequence[float],
+) -> Explanation[str] | None:
+    """The mistakes of ``bank`` with which each of ``calls`` gives what was ``returned``, or two of
+    those that are ``paired``.
 
-    With no fault where a number is as asked; none for one that is always the same, which
+    With no fault where a number is as ``asked``; none for one that is always the same, which
     proves nothing.
     """
+    distances: dict[str, float] = {}
 
-    def differs(plan: Number) -> float:
-        furthest = 0.0
-        for call, actual in enumerate(returned):
-            expected = calls.of(plan, call)
-            distance = abs(actual - expected) / max(1.0, abs(expected))
-            if not distance < IN_FLOAT32:
-                return math.inf
-            furthest = max(furthest, distance)
-        return furthest
+    def differs(text: str) -> float:
+        if text not in distances:
+            distances[text] = _furthest(calls, text, returned)
+        return distances[text]
 
     if (distance := differs(asked)) < IN_FLOAT32:
         return Explanation(((),), distance, asked)
     if len(returned) > 1 and len(set(returned)) == 1:
         return None
-    return match.explain(asked, bank, differs, IN_FLOAT32)
+    return match.explain(asked, bank, differs, IN_FLOAT32, paired)
+
+
+def _furthest(calls: Scores, text: str, returned: Sequence[float]) -> float:
+    """The largest part by which a number is another; infinite from the first that is told apart."""
+    furthest = 0.0
+    for expected, actual in zip(calls.of(text), returned, strict=False):
+        distance = abs(actual - expected) / max(1.0, abs(expected))
+        if not distance < IN_FLOAT32:
+            return math.inf
+        furthest = max(furthest, distance)
+    return furthest

@@ -7,7 +7,7 @@ not pass is handed to ``explained.py``, which says why.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -16,11 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab import augment, models, training
+from mnist_lab.contract import ACCURACY
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.networks import explained as faults
-from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.networks import explained, layouts
+from mnist_lab.diagnosis.networks.explained import shape_of
 from mnist_lab.diagnosis.networks.layouts import Layout, Named
 from mnist_lab.submission.answers import Gradients
 from mnist_lab.submission.caller import SubmissionFailure
@@ -58,17 +59,6 @@ NO_BETTER_THAN_GUESSING = (1.5, 10.0)
 """Where an untrained network's loss lies: ln(10) = 2.30 for even scores; large first weights are
 confidently wrong. Well below 2.30 is a network that knows the digits already."""
 
-ACCURACY = {
-    "mnist": {"logistic_regression": 0.86, "fnn": 0.95, "cnn": 0.975},
-    "sample": {"logistic_regression": 0.80, "fnn": 0.88, "cnn": 0.92},
-}
-"""The fraction of test digits to be read after the lab's ten epochs, by source of the digits.
-
-The lab's own models reach, on average and with a standard deviation over 20 seeds: on MNIST 0.905
-(0.004), 0.980 (0.002) and 0.990 (0.0015), on the sample 0.888 (0.009), 0.955 (0.008) and 0.972
-(0.006). Every bound is at least seven deviations below, so that other first weights have room too.
-"""
-
 
 def check_parameters(exercise: str, model: Model, generator: torch.Generator) -> None:
     """One parameter for each weight of the reference, in any layout, and no others; the outputs
@@ -77,7 +67,7 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
     try:
         matched = layouts.match(reference.NETWORKS[exercise], model.parameters)
     except layouts.Unmatched as unmatched:
-        raise faults.other_parameters(exercise, model, unmatched, generator) from None
+        raise explained.other_parameters(exercise, model, unmatched, generator) from None
     network = reference.NETWORKS[exercise]
     weights = layouts.draw_weights(network, matched, generator)
     images = draws.images(generator, 2).float()
@@ -144,7 +134,7 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
             outputs = model(images)
             _expect_shape(model, outputs, size)
         except (CheckFailure, SubmissionFailure) as failure:
-            raise faults.other_shapes(exercise, model, failure) from None
+            raise explained.other_shapes(exercise, model, failure) from None
         if size == 10:
             _expect_answers(exercise, model, images, outputs, generator)
 
@@ -190,23 +180,23 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
     weights = layouts.draw_weights(network, matched, generator)
     images, outputs = _run(model, weights, draws.images(generator, 8))
     compared = layouts.compare(network, matched, weights, images, outputs)
-    seen = faults.Seen(exercise, model, matched, weights, images, outputs, compared)
+    seen = explained.Seen(matched, weights, images, outputs, exercise, model, compared)
     if not layouts.equal(outputs, compared.outputs):
-        raise faults.another_network(seen, generator)
+        raise explained.another_network(seen, generator)
     in_training = model.forward(images, training=True).logits
     if not layouts.equal(in_training, compared.outputs):
-        raise faults.another_in_training(seen, in_training, generator)
+        raise explained.another_in_training(seen, in_training, generator)
     _expect_the_same_of_digits(network, seen, generator)
 
 
 def _expect_the_same_of_digits(
-    network: reference.Network, seen: faults.Seen, generator: torch.Generator
+    network: reference.Network, seen: explained.Seen, generator: torch.Generator
 ) -> None:
     """Of images as they are in use: digits, in float32."""
     model, images = seen.model, draws.digits(generator, 8)[0]
-    model.float().set_weights(seen.weights)
+    model.float().set_weights(seen.stored)
     outputs = model(images)
-    asked = layouts.compare(network, seen.matched, seen.weights, images, outputs)
+    asked = layouts.compare(network, seen.matched, seen.stored, images, outputs)
     if not layouts.equal(outputs, asked.outputs):
         raise fail(
             f"{model.name} computes something else from digits in float32 than from other images.",
@@ -221,17 +211,18 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
     model.set_weights(_weights(exercise, model, generator))
     images = draws.images(generator, 6)
     outputs = model(images.float())
-    faults.check_function(exercise, model, images.float(), outputs)
+    _expect_shape(model, outputs, len(images))
+    explained.check_function(exercise, model, images.float(), outputs)
     if outputs.dtype != torch.float32:
-        raise faults.wrong_dtype(exercise, model, torch.float32, outputs.dtype)
+        raise explained.wrong_dtype(exercise, model, torch.float32, outputs.dtype)
     _check_device(exercise, model)
     model.double()
     try:
         outputs = model(images)
     except SubmissionFailure as failure:
-        raise faults.fails_in_float64(exercise, model, failure) from None
+        raise explained.fails_in_float64(exercise, model, failure) from None
     if outputs.dtype != torch.float64:
-        raise faults.wrong_dtype(exercise, model, torch.float64, outputs.dtype)
+        raise explained.wrong_dtype(exercise, model, torch.float64, outputs.dtype)
 
 
 @dataclass(frozen=True)
@@ -320,7 +311,7 @@ def _expect_gradients(
     for name, value in asked.items():
         actual = seen.parameters[name]
         if actual is None or not actual.any():
-            raise faults.told(
+            raise explained.known(
                 exercise,
                 "detached",
                 f"After backward() the gradient of {name} is "
@@ -368,7 +359,7 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         loss, gradients = proven.gradients(weights, images, loss_of)
         done += 1
     if loss >= reached:
-        raise faults.learns_too_little(
+        raise explained.learns_too_little(
             exercise,
             model,
             first_weights,
@@ -387,11 +378,11 @@ def _known_gradients(exercise: str, model: Model, generator: torch.Generator) ->
     try:
         return _proven(exercise, model, generator)
     except SubmissionFailure as failure:
-        raise faults.cannot_be_trained(exercise, model, failure) from None
+        raise explained.cannot_be_trained(exercise, model, failure) from None
     except CheckFailure:
         if frozen:
             said = f"requires_grad is False for {', '.join(frozen)}."
-            raise faults.told(exercise, "frozen", said) from None
+            raise explained.known(exercise, "frozen", said) from None
         raise
 
 
@@ -496,9 +487,9 @@ def _run(model: Model, weights: dict[str, Tensor], images: Tensor) -> tuple[Tens
 def _expect_shape(model: Model, outputs: Tensor, size: int) -> None:
     if outputs.shape != (size, 10):
         raise fail(
-            f"For images {_shape((size, 1, 28, 28))} the outputs of {model.name} have the shape "
-            f"{_shape(outputs.shape)}.",
-            f"{_shape((size, 10))} is asked for: ten numbers for each image.",
+            f"For images {shape_of((size, 1, 28, 28))} the outputs of {model.name} have the shape "
+            f"{shape_of(outputs.shape)}.",
+            f"{shape_of((size, 10))} is asked for: ten numbers for each image.",
             expected=[size, 10],
             actual=list(outputs.shape),
         )
@@ -510,7 +501,7 @@ def _check_device(exercise: str, model: Model) -> None:
     except SubmissionFailure as failure:
         if not failure.raised:
             raise
-        raise faults.told(
+        raise explained.known(
             exercise,
             "names-device",
             failure.cause.message,
@@ -518,7 +509,7 @@ def _check_device(exercise: str, model: Model) -> None:
             traceback=failure.cause.traceback,
         ) from None
     if device.startswith("cpu"):
-        raise faults.told(exercise, "back-to-cpu", f"They came back on {device}.")
+        raise explained.known(exercise, "back-to-cpu", f"They came back on {device}.")
 
 
 @contextmanager
@@ -533,7 +524,3 @@ def _using(threads: int) -> Iterator[None]:
 
 def _numbers(values: Tensor) -> str:
     return f"{', '.join(f'{value:.3g}' for value in values[:3].tolist())} and so on"
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return str(tuple(shape))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.networks.layouts import Named
-from mnist_lab.diagnosis.networks.probes import Run, tails
-from mnist_lab.diagnosis.reference import Network, Stage
+from mnist_lab.diagnosis.networks.probes import Run
+from mnist_lab.diagnosis.reference import Network, through
 
 __all__ = ["Dropout", "find"]
 
@@ -45,7 +45,7 @@ def find(
     ``network`` is what the learner's does without it; ``run`` is in the mode that drops.
     """
     images = torch.ones(IMAGES, 1, 28, 28, dtype=torch.float64)
-    for layer in (*tails(network), ""):
+    for layer in (*network.layers[::-1], ""):
         weights = _passing_on(network, layer, generator)
         outputs = run(layouts.stored(network, matched, weights), images)
         whole = network.forward(weights, images)
@@ -70,7 +70,7 @@ def _rate(parts: Tensor) -> float | None:
 
 
 def _hidden_rate(
-    outputs: Tensor, behind: Sequence[Stage], weights: Mapping[str, Tensor]
+    outputs: Tensor, behind: Sequence[str], weights: Mapping[str, Tensor]
 ) -> float | None:
     """The same where each row went through increasing functions, such as a softmax."""
     low, high = outputs.amin(1, keepdim=True), outputs.amax(1, keepdim=True)
@@ -79,23 +79,21 @@ def _hidden_rate(
         return None
     outputs, kept = outputs[rows], (outputs > (low + high) / 2)[rows].double()
     for rate in RATES:
-        x = kept / (1 - rate)
-        for stage in behind:
-            x = stage(weights, x)
+        x = through(behind, weights, kept / (1 - rate))
         if (x - outputs).abs().max() < NEARLY:
             return rate
     return None
 
 
-def _behind(network: Network) -> list[Stage]:
+def _behind(network: Network) -> list[str]:
     """The stages after the last layer."""
-    names, last = list(network.stages), tails(network)[0]
+    names, last = list(network.stages), network.layers[-1]
     return [network.stages[name] for name in names[names.index(last) + 1 :]]
 
 
 def _passing_on(network: Network, start: str, generator: torch.Generator) -> dict[str, Tensor]:
     """Weights with which ones leave the layer ``start`` and arrive at the outputs as ones."""
-    names = tails(network)[::-1]
+    names = network.layers
     weights = {}
     for name, axes in network.axes.items():
         layer, _, kind = name.rpartition(".")

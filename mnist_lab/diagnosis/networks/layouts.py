@@ -22,6 +22,7 @@ from mnist_lab.diagnosis.match import EQUAL, NEARLY_EQUAL, difference
 from mnist_lab.diagnosis.reference import Network
 
 __all__ = [
+    "MISFIT",
     "Comparison",
     "Layout",
     "Named",
@@ -36,6 +37,10 @@ __all__ = [
     "stored",
     "usual",
 ]
+
+
+MISFIT = (RuntimeError, LookupError, ValueError)
+"""What a network may raise where shapes do not fit."""
 
 
 class Named(Protocol):
@@ -232,6 +237,8 @@ def compare(
 
 def equal(actual: Tensor, expected: Tensor) -> bool:
     """Whether the two come from the same computation, as far as the dtype of ``actual`` tells."""
+    if not expected.numel():
+        return actual.shape == expected.shape
     size = max(1.0, expected.abs().max().item())
     tolerance = EQUAL if actual.dtype == torch.float64 else NEARLY_EQUAL
     return difference(actual, expected) < tolerance * size

@@ -13,17 +13,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import chain, combinations, permutations, product
 
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.match import Explanation, Fault, difference
+from mnist_lab.diagnosis.draws import images as drawn
+from mnist_lab.diagnosis.faults.networks import Mistake
+from mnist_lab.diagnosis.match import Explanation, difference
 from mnist_lab.diagnosis.networks import layouts
-from mnist_lab.diagnosis.networks.layouts import Named
-from mnist_lab.diagnosis.reference import Network, Stage, Weights
+from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
+from mnist_lab.diagnosis.reference import Network, through
 
-__all__ = ["Finding", "Observed", "Run", "explain", "tails"]
+__all__ = ["Finding", "Observed", "Run", "explain"]
 
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
@@ -44,6 +46,9 @@ AT_ONCE = 4
 EFFORT = 23_500
 """How much is tried before an explanation is given up: what a dense network takes is 1, and all of
 it a second or two."""
+
+COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
+"""Of computing a network from these layers on."""
 
 MORE_PAIRS = 500
 """How many pairs are tried after one that explains a part, for others that do."""
@@ -98,7 +103,7 @@ class Finding:
 
 def explain(
     network: Network,
-    bank: Sequence[Fault[Network]],
+    bank: Sequence[Mistake],
     observed: Observed,
     run: Run,
     generator: torch.Generator,
@@ -128,7 +133,7 @@ def explain(
 
 def _explained(
     network: Network,
-    bank: Sequence[Fault[Network]],
+    bank: Sequence[Mistake],
     tried: Sequence[_Tried],
     observed: Observed,
 ) -> Explanation[Network] | None:
@@ -142,25 +147,20 @@ def _explained(
     for thorough, pairs in ((False, False), (True, False), (False, True)):
         search = _Search(network, units, thorough, pairs)
         if all(search.narrow(each) for each in tried):
-            explanation = _verified(search.states, observed, bank)
+            explanation = _verified(network, search.states, observed)
             if explanation is None:
                 search.extend()
-                explanation = _verified(search.states, observed, bank)
+                explanation = _verified(network, search.states, observed)
             if explanation is not None:
                 return explanation
     return None
-
-
-def tails(network: Network) -> list[str]:
-    """The layers of a network, the last one first."""
-    return [name.removesuffix(".weight") for name in network.axes if name.endswith("weight")][::-1]
 
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
     """One way of making a mistake."""
 
-    fault: Fault[Network]
+    fault: Mistake
     change: Callable[[Network], Network | None]
 
 
@@ -168,7 +168,7 @@ class _Unit:
 class _State:
     """Some mistakes, and the network with them."""
 
-    faults: tuple[Fault[Network], ...]
+    faults: tuple[Mistake, ...]
     network: Network
 
     def with_(self, *units: _Unit) -> _State | None:
@@ -183,8 +183,8 @@ class _State:
 class _Search:
     """The ``states`` that explain all probes so far.
 
-    If ``thorough``, biases that are never added are supposed from the start, since a layer whose
-    weights are 0 then shows nothing, and a state is extended even where another needs no more.
+    If ``thorough``, silent mistakes are supposed from the start, since nothing shows them later,
+    and a state is extended even where another needs no more.
     """
 
     def __init__(
@@ -194,8 +194,8 @@ class _Search:
         self._asked, self._units = _State((), network), units
         self.states = [self._asked]
         if thorough:
-            biases = [unit for unit in units if "unused-bias" in unit.fault.id]
-            subsets = (combinations(biases, count) for count in range(1, len(biases) + 1))
+            silent = [unit for unit in units if unit.fault.silent]
+            subsets = (combinations(silent, count) for count in range(1, len(silent) + 1))
             states = (self._asked.with_(*subset) for group in subsets for subset in group)
             self.states += [state for state in states if state]
         self._passed: list[_Tried] = []
@@ -255,16 +255,19 @@ class _Search:
         """``state`` with two more mistakes that explain ``tried``."""
         if len(state.faults) + 2 > AT_ONCE:
             return
+        # What goes around a layer shows mistakes before it, which do not show here by themselves.
+        hidden = [unit for unit in self._open if unit not in units]
+        around = product((unit for unit in units if unit.fault.bypass), [*hidden, *units])
+        ordered = sorted(permutations(range(len(units)), 2), key=max)
+        both = ((units[first], units[second]) for first, second in ordered)
         last = None
-        for count, (first, second) in enumerate(
-            sorted(permutations(range(len(units)), 2), key=max)
-        ):
-            if units[first].fault is units[second].fault:
+        for count, (first, second) in enumerate(chain(around, both)):
+            if first.fault is second.fault:
                 continue
             tried.effort.take(1)
             if tried.effort.spent or (last is not None and count - last > MORE_PAIRS):
                 return
-            each = state.with_(units[first], units[second])
+            each = state.with_(first, second)
             if each and tried.matches(each.network):
                 last = count
                 yield each
@@ -289,16 +292,13 @@ class _Tried:
 
     def __init__(self, probe: Probe, asked: Network, seen: Tensor, effort: _Effort) -> None:
         self.probe, self.seen, self.effort = probe, seen, effort
-        self._cost = 17 if "conv1" in asked.stages else 3
-        if probe.start in ("conv2", "hidden", "output", "linear"):
-            self._cost = 6 if probe.start == "conv2" else 1
-        self._known: dict[tuple[Stage, ...], Tensor | None] = {}
-        self._results: OrderedDict[tuple[Stage, ...], Tensor] = OrderedDict()
-        self._input = probe.images
-        if probe.start:
-            names = list(asked.stages)
-            ahead = [asked.stages[name] for name in names[: names.index(probe.start)]]
-            self._input = _through(ahead, probe.weights, probe.images)
+        self._cost = COSTS.get(probe.start, 17 if "conv1" in asked.stages else 3)
+        self._known: dict[tuple[str, ...], Tensor | None] = {}
+        self._results: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
+        names = list(asked.stages)
+        before = names[: names.index(probe.start)] if probe.start else []
+        self._ahead = [asked.stages[name] for name in before]
+        self._input = through(self._ahead, probe.weights, probe.images)
 
     def matches(self, network: Network) -> bool:
         """Whether the network gives what the learner's gave."""
@@ -316,23 +316,25 @@ class _Tried:
         """None if shapes do not fit."""
         names, stages = list(network.stages), tuple(network.stages.values())
         start = names.index(self.probe.start) if self.probe.start in names else 0
+        if not self._ahead and self.probe.start in network.changed:
+            start = 0  # Another first layer may pass on what goes into it.
         tail = stages[start:]
         if tail not in self._known:
             self.effort.take(self._cost)
             self._known[tail] = self._computed(tail, stages)
         return self._known[tail]
 
-    def _computed(self, tail: tuple[Stage, ...], stages: tuple[Stage, ...]) -> Tensor | None:
+    def _computed(self, tail: tuple[str, ...], stages: tuple[str, ...]) -> Tensor | None:
         try:
             return self._tail(tail)
-        except (RuntimeError, IndexError, ValueError):
+        except MISFIT:
             pass
         try:
-            return _through(stages, self.probe.weights, self.probe.images)
-        except (RuntimeError, IndexError, ValueError):
+            return through(stages, self.probe.weights, self.probe.images)
+        except MISFIT:
             return None
 
-    def _tail(self, stages: tuple[Stage, ...]) -> Tensor:
+    def _tail(self, stages: tuple[str, ...]) -> Tensor:
         x, done = self._input, 0
         for length in range(len(stages), 0, -1):
             if stages[:length] in self._results:
@@ -340,27 +342,20 @@ class _Tried:
                 self._results.move_to_end(stages[:length])
                 break
         for length in range(done + 1, len(stages) + 1):
-            x = stages[length - 1](self.probe.weights, x)
+            x = through(stages[length - 1 : length], self.probe.weights, x)
             self._results[stages[:length]] = x
         while len(self._results) > KEPT:
             self._results.popitem(last=False)
         return x
 
 
-def _through(stages: Sequence[Stage], weights: Weights, images: Tensor) -> Tensor:
-    x = images
-    for stage in stages:
-        x = stage(weights, x)
-    return x
-
-
 def _probes(
     network: Network, matched: Mapping[str, Named], generator: torch.Generator
 ) -> Iterator[Probe]:
     """From the network's end to its beginning, each showing a part more than those before."""
-    layers = tails(network)
+    layers = network.layers[::-1]
     weights = layouts.neutral_weights(network, matched, generator)
-    images = 2 * _normal(generator, IMAGES, 1, 28, 28)
+    images = 2 * drawn(generator, IMAGES)
 
     def tail(name: str, start: str, weights: dict[str, Tensor]) -> Probe:
         size = network.axes[f"{start}.weight"][0]
@@ -379,7 +374,8 @@ def _probes(
         for name, value in weights.items()
     }
     if all(layouts.is_neutral(value, matched[name]) for name, value in narrow.items()):
-        flat = 2 * _normal(generator, IMAGES, 1, 1, 1).expand(IMAGES, 1, 28, 28)
+        shades = torch.randn(IMAGES, 1, 1, 1, generator=generator, dtype=torch.float64)
+        flat = 2 * shades.expand(IMAGES, 1, 28, 28)
         if "conv1" in layers:
             yield tail("behind conv1", "conv1", narrow)
         yield Probe("flat", "", narrow, flat.clone())
@@ -399,11 +395,17 @@ def _centre(kernel: Tensor) -> Tensor:
 
 
 def _verified(
-    states: Sequence[_State], observed: Observed, order: Sequence[Fault[Network]]
+    asked: Network, states: Sequence[_State], observed: Observed
 ) -> Explanation[Network] | None:
     """Those of the fewest mistakes whose outputs are the learner's under the weights and images
-    that were observed, in the most usual layout.
+    that were observed, in the most usual layout; several are told in the network's order.
     """
+    stages = list(asked.stages)
+
+    def place(fault: Mistake) -> int:
+        about = [stage for _, stage, _ in fault.changes[0].steps if stage in stages]
+        return min(map(stages.index, about), default=len(stages))
+
     best: list[tuple[_State, layouts.Comparison]] = []
     for state in sorted(states, key=lambda state: len(state.faults)):
         if best and len(state.faults) > len(best[0][0].faults):
@@ -412,7 +414,7 @@ def _verified(
             compared = layouts.compare(
                 state.network, observed.matched, observed.stored, observed.images, observed.outputs
             )
-        except (RuntimeError, IndexError, ValueError):
+        except MISFIT:
             continue
         size = max(1.0, compared.outputs.abs().max().item())
         if compared.difference < NAMED * size and layouts.equal(observed.outputs, compared.outputs):
@@ -425,12 +427,9 @@ def _verified(
         for state, compared in best
         if compared.tried == usual
     }
+    alternatives = [sorted(state.faults, key=place) for state, _ in chosen.values()]
     return Explanation(
-        tuple(tuple(sorted(state.faults, key=order.index)) for state, _ in chosen.values()),
+        tuple(map(tuple, alternatives)),
         max(compared.difference for _, compared in chosen.values()),
         next(iter(chosen.values()))[0].network,
     )
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)

@@ -9,27 +9,42 @@ only if it then gives the learner's outputs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from functools import cache
+from itertools import combinations, cycle, islice, permutations, product
 
-from torch import Tensor
-from torch.nn import functional as F
-
-from mnist_lab.diagnosis.faults.functions import ACTIVATIONS
+from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
+from mnist_lab.diagnosis.faults import networks
 from mnist_lab.diagnosis.networks.layouts import Named, possible
-from mnist_lab.diagnosis.reference import Network, Stage, Weights, max_pool, relu, sigmoid
+from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network
 
 __all__ = ["Structure", "structures"]
 
 MOST = 60
 """Guesses at most; the likeliest come first."""
 
+MOST_ORDERS = 1000
+"""Orders at most in which the layers may follow one another; that of registration comes first."""
+
 LARGEST_KERNEL = 5
 """Larger ones are dense layers, written as convolutions over all that is left."""
 
+MOST_CONVOLUTIONS = 5
+
 MOST_UNUSED = 2
 """Weights at most that are taken to be without use."""
+
+RELU = "F.relu(x)"
+
+ACTIVATIONS = [
+    text
+    for mistake in networks.of("fnn")
+    for change in mistake.changes
+    for verb, stage, text in change.steps
+    if (verb, stage) == ("replace", "relu")
+]
+"""What is put in place of a ReLU."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +64,11 @@ class Structure:
 def structures(exercise: str, parameters: Sequence[Named]) -> list[Structure]:
     """All guesses, those with the fewest faults first."""
     make = {"logistic_regression": _logistic, "fnn": _fnn, "cnn": _cnn}[exercise]
-    matrices = [each for each in parameters if _sides(each)]
-    vectors = [each for each in parameters if not _sides(each)]
+    matrices = [each for each in parameters if _outputs(each) and not _of_maps(each, parameters)]
+    vectors = [each for each in parameters if each not in matrices]
     found: list[Structure] = []
     for used in range(len(matrices), max(len(matrices) - MOST_UNUSED, 1) - 1, -1):
-        for chosen in permutations(matrices, used):
+        for chosen in islice(permutations(matrices, used), MOST_ORDERS):
             if len(found) > 10 * MOST:
                 break
             left = tuple(each for each in matrices if each not in chosen)
@@ -62,6 +77,33 @@ def structures(exercise: str, parameters: Sequence[Named]) -> list[Structure]:
                 spare = ("unused-layer",) if unused else ()
                 found.append(replace(structure, faults=(*structure.faults, *spare), unused=unused))
     return sorted(found, key=lambda structure: len(structure.faults))[:MOST]
+
+
+def _outputs(parameter: Named) -> tuple[int, ...]:
+    """What may be the number of outputs of a weight: its first or last side; none of a vector."""
+    sides = [size for size in parameter.shape if size > 1]
+    if len(parameter.shape) < 2 or 0 in parameter.shape:
+        return ()
+    if len(sides) < 2 and max(parameter.shape) != SIDE**2:
+        return ()
+    return (parameter.shape[0], parameter.shape[-1])
+
+
+def _of_maps(parameter: Named, parameters: Sequence[Named]) -> bool:
+    """Whether it is the scale or the shift of a normalisation of whole maps (C, H, W)."""
+    twins = [
+        each
+        for each in parameters
+        if _owner(each) == _owner(parameter) and tuple(each.shape) == tuple(parameter.shape)
+    ]
+    return len(parameter.shape) == 3 and len(twins) == 2
+
+
+def _owner(parameter: Named) -> str:
+    return parameter.name.rpartition(".")[0]
+
+
+# The three networks with layers of other sizes and numbers
 
 
 @dataclass(frozen=True)
@@ -73,36 +115,25 @@ class _Layer:
     axes: tuple[int, ...]
 
 
-# The three networks with layers of other sizes and numbers
-
-
 def _logistic(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
-    for layers in _chain(chosen, ["linear"] if len(chosen) == 1 else ["hidden", "linear"]):
-        faults = ["hidden-layer"] * (len(layers) > 1)
-        between: list[Stage | None] = [None]
-        if len(layers) > 1:
-            between = [relu, None, *(_unweighted(way) for f in ACTIVATIONS for way in f.ways)]
-        for stage in between:
-            stages = {layer.name: _linear(layer.name) for layer in layers}
-            if stage is not None:
-                stages = {"hidden": stages["hidden"], "relu": stage, "linear": stages["linear"]}
-            stages["sigmoid"] = sigmoid
-            yield from _with_vectors(
-                "logistic_regression", stages, layers, vectors, faults, {"hidden": "relu"}
-            )
+    layers = _chain(chosen, "linear")
+    if layers is None or len(layers) > 2:
+        return
+    bends = [[RELU], [], *([text] for text in ACTIVATIONS)] if len(layers) > 1 else [[]]
+    for bend in bends:
+        stages = {**_dense(layers, bend, ["relu"]), "sigmoid": "torch.sigmoid(x)"}
+        faults = ["hidden-layer"] * (len(layers) - 1)
+        yield from _complete("logistic_regression", stages, layers, vectors, faults)
 
 
 def _fnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
-    names = ["hidden", *(f"hidden{n}" for n in range(2, len(chosen))), "output"]
-    for layers in _chain(chosen, names if len(chosen) > 1 else ["output"]):
-        faults = []
-        if len(layers) != 2:
-            faults.append("extra-layer" if len(layers) > 2 else "no-hidden-layer")
-        elif layers[0].axes[0] != 256:
-            faults.append("other-width")
-        for bent in _bends(len(layers) - 1):
-            stages = _dense_stages(layers, {0: "relu"}, bent)
-            yield from _with_vectors("fnn", stages, layers, vectors, faults, {"hidden": "relu"})
+    layers = _chain(chosen, "output")
+    if layers is None:
+        return
+    for bends in _bends(len(layers) - 1):
+        stages = _dense(layers, bends, ["relu"])
+        faults = _dense_faults(layers, HIDDEN)
+        yield from _complete("fnn", stages, layers, vectors, faults)
 
 
 def _cnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
@@ -115,35 +146,29 @@ def _cnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structur
         kernels.append(each)
         channels = shape[0]
     dense = chosen[len(kernels) :]
-    if not kernels or not dense:
+    if not 0 < len(kernels) <= MOST_CONVOLUTIONS or not dense:
         return
-    fitting = _fitting_sides(dense[0], channels)
-    for ways in product(*(_ways(each.shape[2], len(kernels)) for each in kernels)):
-        size = 28
-        for way, each in zip(ways, kernels, strict=True):
-            size = way.size(size, each.shape[2])
-        for squash in (None, "mean", "maximum"):
-            side = 1 if squash else size
-            if size < 1 or side not in fitting or (squash and size == 1):
-                continue
-            for layers in _chain(dense, _dense_names(len(dense)), (channels, side, side)):
-                yield from _cnn_of(kernels, ways, squash, layers, vectors)
+    routes = _routes(tuple(each.shape[2] for each in kernels))
+    for side in dict.fromkeys((*routes, 1)):
+        layers = _chain(dense, "output", (channels, side, side))
+        if layers is None:
+            continue
+        for ways in routes.get(side, ()):
+            yield from _convolutional(kernels, ways, "", layers, vectors)
+        if side == 1:
+            larger = [ways for other, each in routes.items() if other > 1 for ways in each]
+            for ways, squash in product(larger, ("x.mean((2, 3))", "x.amax((2, 3))")):
+                yield from _convolutional(kernels, ways, squash, layers, vectors)
 
 
-def _fitting_sides(dense: Named, channels: int) -> set[int]:
-    """The sides of the maps that a dense layer may flatten."""
-    inputs = {math.prod(dense.shape) // outputs for outputs in _sides(dense)}
-    return {side for side in range(1, 29) if any(channels * side**2 == number for number in inputs)}
-
-
-def _cnn_of(
+def _convolutional(
     kernels: Sequence[Named],
     ways: Sequence[_Way],
-    squash: str | None,
+    squash: str,
     dense: Sequence[_Layer],
     vectors: Sequence[Named],
 ) -> Iterator[Structure]:
-    stages: dict[str, Stage] = {}
+    stages: dict[str, str] = {}
     faults = []
     if len(kernels) != 2:
         faults.append("extra-convolution" if len(kernels) > 2 else "one-convolution")
@@ -151,28 +176,22 @@ def _cnn_of(
     for number, (kernel, way) in enumerate(zip(kernels, ways, strict=True), start=1):
         name = f"conv{number}"
         layers.append(_Layer(name, kernel, tuple(kernel.shape)))
-        stages[name] = _convolution(name, way)
-        stages[f"relu{number}" if number < 3 else f"{name} relu"] = relu
+        stages[name] = way.convolution(name)
+        stages[f"relu{number}" if number < 3 else f"{name} relu"] = RELU
         if way.pool is not None:
-            stages[f"pool{number}"] = way.pool_stage()
+            stages[f"pool{number}"] = way.pooling
         if number < 3:
-            faults += way.faults(number, tuple(kernel.shape))
+            faults += way.faults(number, tuple(kernel.shape), bool(squash))
     if squash:
-        faults = [*(fault for fault in faults if not fault.startswith("no-pool")), "global-pool"]
-        stages["squash"] = _unweighted(_mean if squash == "mean" else _maximum)
-    if len(dense) != 2:
-        faults.append("extra-layer" if len(dense) > 2 else "no-hidden-layer")
-    elif dense[0].axes[0] != 128:
-        faults.append("other-width")
-    for bent in _bends(len(dense) - 1):
-        behind = _dense_stages(dense, {0: "relu3"}, bent)
-        yield from _with_vectors(
+        faults.append("global-pool")
+        stages["squash"] = squash
+    for bends in _bends(len(dense) - 1):
+        yield from _complete(
             "cnn",
-            stages | behind,
+            stages | _dense(dense, bends, ["relu3"]),
             [*layers, *dense],
             vectors,
-            faults,
-            {"conv1": "relu1", "conv2": "relu2", "hidden": "relu3"},
+            faults + _dense_faults(dense, DENSE),
         )
 
 
@@ -188,26 +207,39 @@ class _Way:
         after = (before + 2 * self.padding - kernel) // self.stride + 1
         return after if self.pool is None else (after - self.pool[0]) // self.pool[1] + 1
 
-    def pool_stage(self) -> Stage:
-        if self.pool == (2, 2):
-            return max_pool
+    def convolution(self, layer: str) -> str:
+        moves = "" if self.stride == 1 else f", stride={self.stride}"
+        return CONVOLUTION.format(layer).replace("padding=1", f"padding={self.padding}{moves}")
+
+    @property
+    def pooling(self) -> str:
         assert self.pool is not None
         size, stride = self.pool
-        return lambda w, x: F.max_pool2d(x, size, stride)
+        return "F.max_pool2d(x, 2)" if self.pool == (2, 2) else f"F.max_pool2d(x, {size}, {stride})"
 
-    def faults(self, number: int, shape: tuple[int, ...]) -> list[str]:
-        found = []
-        if shape[2] != 3:
-            found.append(f"conv{number}-kernel-size")
-        if shape[0] != (16, 32)[number - 1]:
-            found.append(f"conv{number}-filters")
-        if self.padding not in (1, shape[2] // 2):
-            found.append(f"conv{number}-padding")
-        if self.stride != 1:
-            found.append(f"conv{number}-stride")
-        if self.pool != (2, 2):
-            found.append(f"pool{number}-size" if self.pool else f"no-pool{number}")
-        return found
+    def faults(self, number: int, shape: tuple[int, ...], squashed: bool) -> list[str]:
+        departures = {
+            f"conv{number}-kernel-size": shape[2] != 3,
+            f"conv{number}-filters": shape[0] != FILTERS[number - 1],
+            f"conv{number}-padding": self.padding not in (1, shape[2] // 2),
+            f"conv{number}-stride": self.stride != 1,
+            f"pool{number}-size": self.pool not in (None, (2, 2)),
+            f"no-pool{number}": self.pool is None and not squashed,
+        }
+        return [slug for slug, departs in departures.items() if departs]
+
+
+@cache
+def _routes(kernels: tuple[int, ...]) -> dict[int, list[tuple[_Way, ...]]]:
+    """By the side of the maps in the end: how convolutions with kernels of these sizes may move."""
+    found: dict[int, list[tuple[_Way, ...]]] = {}
+    for ways in product(*(_ways(kernel, len(kernels)) for kernel in kernels)):
+        size = SIDE
+        for way, kernel in zip(ways, kernels, strict=True):
+            size = way.size(size, kernel) if size > 0 else 0
+        if size > 0:
+            found.setdefault(size, []).append(ways)
+    return found
 
 
 def _ways(kernel: int, convolutions: int) -> list[_Way]:
@@ -224,147 +256,125 @@ def _ways(kernel: int, convolutions: int) -> list[_Way]:
 
 
 def _chain(
-    chosen: Sequence[Named], names: Sequence[str], inputs: tuple[int, ...] = (28, 28)
-) -> Iterator[list[_Layer]]:
+    chosen: Sequence[Named], last: str, inputs: tuple[int, ...] = (SIDE, SIDE)
+) -> list[_Layer] | None:
     """``chosen`` one after another as dense layers, if each fits what the one before it gives."""
+    count = len(chosen)
+    names = ["hidden", *(f"hidden{number}" for number in range(2, count)), last][-count:]
     layers = []
     for name, weight in zip(names, chosen, strict=True):
-        outputs = [
+        fitting = [
             outputs
-            for outputs in dict.fromkeys(_sides(weight))
+            for outputs in _outputs(weight)
             if math.prod(weight.shape) == outputs * math.prod(inputs)
             and possible((outputs, *inputs), weight.shape)
         ]
-        if not outputs:
-            return
-        layers.append(_Layer(name, weight, (outputs[0], *inputs)))
-        inputs = (outputs[0],)
-    yield layers
+        if not fitting:
+            return None
+        layers.append(_Layer(name, weight, (fitting[0], *inputs)))
+        inputs = (fitting[0],)
+    return layers
 
 
-def _dense_names(count: int) -> list[str]:
-    if count == 1:
-        return ["output"]
-    return ["hidden", *(f"hidden{number}" for number in range(2, count)), "output"]
-
-
-def _bends(count: int) -> Iterator[tuple[bool, ...]]:
+def _bends(count: int) -> Iterator[list[str]]:
     """Whether there is a ReLU after each of the hidden layers; always after the first."""
-    if count == 0:
-        yield ()
-    else:
-        yield from ((True, *rest) for rest in product((True, False), repeat=count - 1))
+    for bent in islice(product((RELU, ""), repeat=max(count - 1, 0)), MOST):
+        yield [RELU, *bent][:count]
 
 
-def _dense_stages(
-    layers: Sequence[_Layer], known: Mapping[int, str], bent: Sequence[bool]
-) -> dict[str, Stage]:
-    stages: dict[str, Stage] = {}
+def _dense(layers: Sequence[_Layer], bends: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """The layers with what follows each, which has one of ``names`` as far as they go."""
+    stages: dict[str, str] = {}
     for number, layer in enumerate(layers):
-        stages[layer.name] = _linear(layer.name)
-        if number < len(bent) and bent[number]:
-            stages[known.get(number, f"{layer.name} relu")] = relu
+        stages[layer.name] = LINEAR.format(layer.name)
+        if number < len(bends) and bends[number]:
+            stages[names[number] if number < len(names) else f"{layer.name} relu"] = bends[number]
     return stages
 
 
-def _linear(layer: str) -> Stage:
-    def stage(w: Weights, x: Tensor) -> Tensor:
-        sums = x.flatten(1) @ w[f"{layer}.weight"].flatten(1).T
-        return sums + w[f"{layer}.bias"] if f"{layer}.bias" in w else sums
-
-    return stage
-
-
-def _convolution(layer: str, way: _Way) -> Stage:
-    return lambda w, x: F.conv2d(
-        x, w[f"{layer}.weight"], w.get(f"{layer}.bias"), way.stride, way.padding
-    )
-
-
-def _unweighted(function: Callable[[Tensor], Tensor]) -> Stage:
-    return lambda w, x: function(x)
-
-
-def _mean(x: Tensor) -> Tensor:
-    return x.mean((2, 3))
-
-
-def _maximum(x: Tensor) -> Tensor:
-    return x.amax((2, 3))
+def _dense_faults(layers: Sequence[_Layer], width: int) -> list[str]:
+    if len(layers) != 2:
+        return ["extra-layer" if len(layers) > 2 else "no-hidden-layer"]
+    return ["other-width"] if layers[0].axes[0] != width else []
 
 
 # Biases, normalisation layers and learned slopes
 
 
-def _with_vectors(
+RELUS = {
+    "logistic_regression": {},
+    "fnn": {"hidden": ("relu", "")},
+    "cnn": {"conv1": ("relu1", "pool1"), "conv2": ("relu2", "pool2"), "hidden": ("relu3", "")},
+}
+"""The ReLU after each layer, and the pool after that."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a ReLU is: its stage, the number of units before it, and the pool behind it.
+
+    ``at`` is what ids of mistakes call it.
+    """
+
+    units: int
+    relu: str
+    pool: str
+    at: str
+
+
+def _complete(
     exercise: str,
-    stages: Mapping[str, Stage],
+    stages: Mapping[str, str],
     layers: Sequence[_Layer],
     vectors: Sequence[Named],
     faults: Sequence[str],
-    activations: Mapping[str, str],
 ) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as norms or slopes."""
-    left = list(vectors)
-    if layers[-1].axes[0] != 10:
-        faults = [*faults, "other-outputs"]
+    left, stages, found = list(vectors), dict(stages), list(faults)
+    known, relus = networks.LAYERS[exercise], RELUS[exercise]
+    if layers[-1].axes[0] != DIGITS:
+        found.append("other-outputs")
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
     matched: dict[str, Named] = {f"{layer.name}.weight": layer.weight for layer in layers}
-    found = list(faults)
     for layer in layers:
         bias = _bias_of(layer, left)
         if bias is not None:
             left.remove(bias)
             axes[f"{layer.name}.bias"] = (layer.axes[0],)
             matched[f"{layer.name}.bias"] = bias
-        elif layer.name in _WITHOUT_BIAS[exercise]:
-            found.append(_WITHOUT_BIAS[exercise][layer.name])
-    sizes = ", ".join(
+            continue
+        stages[layer.name] = stages[layer.name].replace(f", w['{layer.name}.bias']", "")
+        if layer.name in known:
+            found.append(known[layer.name]["no_bias"])
+    plain = Structure(Network(stages, axes), matched, tuple(found), _sizes(layers))
+    if not left:
+        yield plain
+        return
+    places = [
+        _Place(layer.axes[0], relu, pool if pool in stages else "", known[layer.name]["at"])
+        for layer in layers
+        if layer.name in relus
+        for relu, pool in [relus[layer.name]]
+        if relu in stages
+    ]
+    for extras in _extras(left, places):
+        yield _with_extras(plain, extras)
+    yield replace(plain, unused=tuple(left))
+
+
+def _sizes(layers: Sequence[_Layer]) -> str:
+    return ", ".join(
         f"{layer.axes[2]}x{layer.axes[2]} conv to {layer.axes[0]}"
         if layer.name.startswith("conv")
         else f"{math.prod(layer.axes[1:])} to {layer.axes[0]}"
         for layer in layers
     )
-    plain = Structure(Network(dict(stages), axes), matched, tuple(found), sizes)
-    places = {
-        layer: (place, next(each.axes[0] for each in layers if each.name == layer))
-        for layer, place in activations.items()
-        if place in stages and layer in stages
-    }
-    slugs = {"hidden": "dense"} if exercise == "cnn" else {}
-    if not left:
-        yield plain
-        return
-    for extra in _extras(left, places):
-        network = plain.network
-        for way in extra.changes:
-            network = way(network)
-        yield Structure(
-            replace(network, axes={**axes, **extra.axes}),
-            matched | extra.matched,
-            (*found, *(f"{slugs.get(layer, layer)}-{what}" for layer, what in extra.faults)),
-            sizes,
-        )
-    yield replace(plain, unused=tuple(left))
-
-
-_WITHOUT_BIAS = {
-    "logistic_regression": {"linear": "no-bias"},
-    "fnn": {"hidden": "no-bias-hidden", "output": "no-bias-output"},
-    "cnn": {
-        "conv1": "no-bias-conv1",
-        "conv2": "no-bias-conv2",
-        "hidden": "no-bias-dense",
-        "output": "no-bias-output",
-    },
-}
 
 
 def _bias_of(layer: _Layer, vectors: Sequence[Named]) -> Named | None:
     """The vector that is the bias of a layer: one of its size, beside it by name if any is."""
     fitting = [each for each in vectors if math.prod(each.shape) == layer.axes[0]]
-    folder = layer.weight.name.rpartition(".")[0]
-    beside = [each for each in fitting if each.name.rpartition(".")[0] == folder]
+    beside = [each for each in fitting if _owner(each) == _owner(layer.weight)]
     if beside:
         return beside[0]
     named = "." in layer.weight.name and any("." in each.name for each in fitting)
@@ -373,121 +383,80 @@ def _bias_of(layer: _Layer, vectors: Sequence[Named]) -> Named | None:
 
 @dataclass(frozen=True)
 class _Extra:
-    changes: tuple[_Insert, ...]
-    axes: dict[str, tuple[int, ...]]
-    matched: dict[str, Named]
-    faults: tuple[tuple[str, str], ...]
+    """A layer that is not asked for: the step that adds it, its parameters, the fault."""
+
+    step: tuple[str, str, str]
+    parameters: Mapping[str, Named]
+    fault: str
 
 
-@dataclass(frozen=True)
-class _Insert:
-    """A stage that goes right before ``place``, right after it or in its place."""
-
-    place: str
-    stage: Stage
-    where: str
-
-    def __call__(self, network: Network) -> Network:
-        stages: dict[str, Stage] = {}
-        for name, stage in network.stages.items():
-            new = {f"{self.place} {self.where}": self.stage}
-            if name != self.place:
-                stages[name] = stage
-            elif self.where == "instead":
-                stages[name] = self.stage
-            else:
-                stages |= new | {name: stage} if self.where == "before" else {name: stage} | new
-        return replace(network, stages=stages)
+def _with_extras(structure: Structure, extras: Sequence[_Extra]) -> Structure:
+    parameters = {name: each for extra in extras for name, each in extra.parameters.items()}
+    sizes = {name: tuple(each.shape) for name, each in parameters.items()}
+    changed = networks.Change(tuple(extra.step for extra in extras))(structure.network)
+    assert changed is not None, "extras go where a ReLU is"
+    return replace(
+        structure,
+        network=replace(changed, axes={**changed.axes, **sizes}),
+        matched=structure.matched | parameters,
+        faults=(*structure.faults, *(extra.fault for extra in extras)),
+    )
 
 
-def _extras(vectors: Sequence[Named], places: Mapping[str, tuple[str, int]]) -> Iterator[_Extra]:
-    """Normalisation layers before or after activations, or PReLUs in their place."""
+def _extras(vectors: Sequence[Named], places: Sequence[_Place]) -> Iterator[list[_Extra]]:
+    """Normalisation layers around activations, or PReLUs in their place."""
     groups: dict[str, list[Named]] = {}
     for each in vectors:
-        groups.setdefault(each.name.rpartition(".")[0], []).append(each)
+        groups.setdefault(_owner(each), []).append(each)
     if all(len(group) == 2 for group in groups.values()):
-        for norm, where in product(("batch-norm-layer", "layer-norm-layer"), ("before", "after")):
-            extra = _norms(list(groups.values()), places, norm, where)
-            if extra is not None:
-                yield extra
+        for (kind, text), where in product(NORMS, ("before relu", "after relu", "after pool")):
+            extras = _norms(list(groups.values()), places, kind, text, where)
+            if extras is not None:
+                yield extras
     if all(len(group) == 1 for group in groups.values()):
-        slopes = [group[0] for group in groups.values()]
         for count in range(len(places), 0, -1):
-            for chosen in permutations(places, count):
-                if list(chosen) == sorted(chosen, key=list(places).index):
-                    yield from _slopes(slopes, {layer: places[layer] for layer in chosen})
+            for chosen in combinations(places, count):
+                yield from _slopes(vectors, chosen)
+
+
+NORMS = (
+    ("batch-norm-layer", "F.batch_norm(x, 0 * {shift}, 0 * {shift} + 1, {scale}, {shift})"),
+    ("layer-norm-layer", "F.group_norm(x, 1, {scale}, {shift})"),
+    ("layer-norm-layer", "F.layer_norm(x, x.shape[1:], {scale}, {shift})"),
+    ("instance-norm-layer", "F.instance_norm(x, weight={scale}, bias={shift})"),
+    *(("group-norm-layer", f"F.group_norm(x, {n}, {{scale}}, {{shift}})") for n in (2, 4, 8)),
+)
+"""In eval mode, before any training: running means are 0 and variances 1."""
 
 
 def _norms(
-    groups: Sequence[Sequence[Named]],
-    places: Mapping[str, tuple[str, int]],
-    norm: str,
-    where: str,
-) -> _Extra | None:
-    changes, faults = [], []
-    axes: dict[str, tuple[int, ...]] = {}
-    matched: dict[str, Named] = {}
-    free = dict(places)
+    groups: Sequence[Sequence[Named]], places: Sequence[_Place], kind: str, text: str, where: str
+) -> list[_Extra] | None:
+    extras, free = [], list(places)
+    verb, stage = where.split()
     for scale, shift in groups:
-        size = math.prod(scale.shape)
-        layer = next((name for name, (_, units) in free.items() if units == size), None)
-        if layer is None:
+        units = (scale.shape[0] if len(scale.shape) else 1, math.prod(scale.shape))
+        place = next((each for each in free if each.units in units), None)
+        if place is None or (stage == "pool" and not place.pool):
             return None
-        place, _ = free.pop(layer)
-        name = f"{layer} norm"
-        make = _batch_norm if norm == "batch-norm-layer" else _layer_norm
-        changes.append(_Insert(place, make(name), where))
-        axes |= {f"{name}.scale": (size,), f"{name}.shift": (size,)}
-        matched |= {f"{name}.scale": scale, f"{name}.shift": shift}
-        faults.append((layer, norm))
-    return _Extra(tuple(changes), axes, matched, tuple(faults))
+        free.remove(place)
+        names = {part: f"{place.at} norm.{part}" for part in ("scale", "shift")}
+        code = text.format_map({part: f"w['{name}']" for part, name in names.items()})
+        at = place.pool if stage == "pool" else place.relu
+        parameters = {names["scale"]: scale, names["shift"]: shift}
+        extras.append(_Extra((verb, at, code), parameters, f"{place.at}-{kind}"))
+    return extras
 
 
-def _batch_norm(name: str) -> Stage:
-    """In eval mode, before any training: the running mean is 0 and the variance 1."""
-
-    def stage(w: Weights, x: Tensor) -> Tensor:
-        shape = (-1, 1, 1) if x.dim() == 4 else (-1,)
-        scale, shift = (w[f"{name}.{part}"].view(shape) for part in ("scale", "shift"))
-        return x / math.sqrt(1 + 1e-5) * scale + shift
-
-    return stage
-
-
-def _layer_norm(name: str) -> Stage:
-    def stage(w: Weights, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[1:], w[f"{name}.scale"], w[f"{name}.shift"])
-
-    return stage
-
-
-def _slopes(slopes: Sequence[Named], places: Mapping[str, tuple[str, int]]) -> Iterator[_Extra]:
+def _slopes(slopes: Sequence[Named], places: Sequence[_Place]) -> Iterator[list[_Extra]]:
     """PReLUs in ``places``, each with a slope of its own or all with one."""
     if len(slopes) not in (1, len(places)):
         return
-    changes, faults = [], []
-    axes: dict[str, tuple[int, ...]] = {}
-    matched: dict[str, Named] = {}
-    for (layer, (place, units)), slope in zip(
-        places.items(), slopes if len(slopes) > 1 else [slopes[0]] * len(places), strict=True
-    ):
-        size = math.prod(slope.shape)
-        if size not in (1, units):
+    extras = []
+    for place, slope in zip(places, cycle(slopes)):
+        if math.prod(slope.shape) not in (1, place.units):
             return
         name = f"{slope.name} slope"
-        axes[name], matched[name] = (size,), slope
-        changes.append(_Insert(place, _prelu(name), "instead"))
-        faults.append((layer, "prelu"))
-    yield _Extra(tuple(changes), axes, matched, tuple(faults))
-
-
-def _prelu(name: str) -> Stage:
-    return lambda w, x: F.prelu(x, w[name].reshape(-1))
-
-
-def _sides(parameter: Named) -> tuple[int, ...]:
-    """What may be the number of outputs of a weight: its first or last side; none of a vector."""
-    sides = [size for size in parameter.shape if size > 1]
-    if len(parameter.shape) < 2 or (len(sides) < 2 and max(parameter.shape) != 784):
-        return ()
-    return (parameter.shape[0], parameter.shape[-1])
+        step = ("replace", place.relu, f"F.prelu(x, w['{name}'].reshape(-1))")
+        extras.append(_Extra(step, {name: slope}, f"{place.at}-prelu"))
+    yield extras

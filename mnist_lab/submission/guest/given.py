@@ -195,6 +195,8 @@ class Lent:
             return OPTIMIZERS[fields["name"]](self._model.parameters(), **fields["options"])
         if kind == "loss":
             return LOSSES[fields["name"]](**fields["options"])
+        if kind == "tensor":
+            return self._arrays[fields["name"]]
         assert kind == "dataset"
         images, labels = (self._arrays[f"{fields['name']}.{part}"] for part in ("images", "labels"))
         pairs = list(zip(images, labels.tolist(), strict=True))

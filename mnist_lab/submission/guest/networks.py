@@ -13,6 +13,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
+from torch.func import functional_call
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -63,15 +64,13 @@ def build(learner: Learner, question: Message) -> Message:
 
 def weights(learner: Learner, question: Message) -> Message:
     """Parameters and buffers."""
-    model = _model(learner, question)
-    named = [*model.named_parameters(), *model.named_buffers()]
+    named = _named(_model(learner, question))
     return Message({}, {f"weights.{name}": value for name, value in named})
 
 
 def set_weights(learner: Learner, question: Message) -> Message:
     """Overwrite parameters and buffers."""
-    model = _model(learner, question)
-    named = dict([*model.named_parameters(), *model.named_buffers()])
+    named = dict(_named(_model(learner, question)))
     with torch.no_grad():
         for name, value in question.arrays.items():
             named[name.removeprefix("weights.")].copy_(value)
@@ -142,11 +141,11 @@ def on_fake_device(learner: Learner, question: Message) -> Message:
     model.eval()
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     images = torch.zeros(question.fields["size"], 1, 28, 28, dtype=dtype, device="meta")
-    state = {name: value.to("meta") for name, value in model.state_dict().items()}
+    state = {name: value.to("meta") for name, value in _placed(model)}
     with torch.no_grad():
         try:
             with _OneDevice():
-                logits = torch.func.functional_call(model, state, (images,))
+                logits = functional_call(model, state, (images,), tie_weights=False)
         except Exception:  # Fake tensors know more of what a GPU does, and take far longer.
             try:
                 logits = _of_fake_tensors(model, images)
@@ -174,10 +173,8 @@ class _OneDevice(TorchDispatchMode):
 
 def _of_fake_tensors(model: nn.Module, images: Tensor) -> Any:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        state = {
-            name: mode.from_tensor(value).to("meta") for name, value in model.state_dict().items()
-        }
-        return torch.func.functional_call(model, state, (torch.zeros_like(images),))
+        state = {name: mode.from_tensor(value).to("meta") for name, value in _placed(model)}
+        return functional_call(model, state, (torch.zeros_like(images),), tie_weights=False)
 
 
 def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
@@ -219,6 +216,18 @@ def _counting() -> Iterator[list[str]]:
 
 def _model(learner: Learner, question: Message) -> nn.Module:
     return learner.objects[question.fields["id"]]
+
+
+def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers, each once, whatever names it has."""
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
+def _placed(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The same, but once for each place in a module where they are kept."""
+    for prefix, module in model.named_modules():
+        yield from module.named_parameters(prefix, recurse=False, remove_duplicate=False)
+        yield from module.named_buffers(prefix, recurse=False, remove_duplicate=False)
 
 
 @contextmanager
