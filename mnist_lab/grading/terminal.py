@@ -144,7 +144,8 @@ def _explained(exercise: ExerciseGrade, check: CheckGrade, tracebacks: bool) -> 
         yield from _wrapped("Waiting", ", ".join(waiting))
     others = [c for c in exercise.checks if c is not check and c.outcome in ("failed", "error")]
     for other in others:
-        yield Text(f"Also failing: {other.id} ({other.max_points:g} points)")
+        points = "point" if other.max_points == 1 else "points"
+        yield Text(f"Also failing: {other.id} ({other.max_points:g} {points})")
 
 
 def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
