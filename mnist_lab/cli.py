@@ -35,8 +35,23 @@ data_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
+GROUPS = {
+    "Learn": ("new", "hint", "status", "watch"),
+    "Train and compare": ("compare", "download", "doctor"),
+    "Grade": ("grade", "grade-class", "gradescope-zip"),
+    "Run a course": ("release", "check-kit"),
+}
+
+
 class Commands(click.Group):
     """Commands that end as they should, whatever becomes of their words."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                rows = [(f"{n:{width}}", self.commands[n].get_short_help_str(58)) for n in names]
+                formatter.write_dl(rows)
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         with terminal.patient():
@@ -65,7 +80,7 @@ def chosen_models(
     return tuple(name for name in MODEL_NAMES if name in asked)
 
 
-@main.command()
+@main.command(short_help="Train the models on MNIST and write a report.")
 @click.option(
     "--models",
     default=",".join(MODEL_NAMES),
@@ -180,7 +195,7 @@ def compare(
         raise SystemExit(INTERRUPTED if comparison.interrupted else 1)
 
 
-@main.command()
+@main.command(short_help="Fetch MNIST's 70,000 digits (12 MB), or check them.")
 @data_option
 @quiet_option
 def download(directory: Path | None, quiet: bool) -> None:
@@ -197,13 +212,14 @@ def download(directory: Path | None, quiet: bool) -> None:
     terminal.console(quiet=quiet).print(f"MNIST is in {where} and is what it should be.")
 
 
-@main.command()
-@click.argument("name")
+@main.command(short_help="Show a hint for a check or an exercise.")
+@click.argument("name", required=False)
 @click.option("--more", is_flag=True, help="The second hint, which is nearly the answer.")
-def hint(name: str, more: bool) -> None:
-    """Show a hint for the check or exercise NAME, such as cnn.network or cnn.
+def hint(name: str | None, more: bool) -> None:
+    """Show a hint for the check or exercise NAME: cnn.network, cnn, 4 or log.
 
-    For an exercise it is the hint of its first check that the last run of pytest did not pass.
+    For an exercise it is the hint of its first check that the last run of pytest did not pass;
+    without NAME, that of the first exercise with such a check.
     """
     from mnist_lab import kit
     from mnist_lab.grading import memory
@@ -211,11 +227,12 @@ def hint(name: str, more: bool) -> None:
     kept = memory.last(Path.cwd())
     passed = {check.id for check in kept.checks if check.passed} if kept else set()
     try:
-        if "." in name:
+        if name and "." in name:
             check = kit.load().check(name)
         else:
-            checks = kit.load().exercise(name).checks
-            check = next((check for check in checks if check.id not in passed), checks[0])
+            checks = kit.load().find(name).checks if name else kit.load().checks
+            quick = [check for check in checks if check.tier == "quick"]
+            check = next((check for check in quick if check.id not in passed), quick[0])
     except KeyError as error:
         fail(f"{error.args[0]}.")
     console = terminal.console()
@@ -226,7 +243,7 @@ def hint(name: str, more: bool) -> None:
         console.print(f"\nMore: mnist-lab hint {check.id} --more")
 
 
-@main.command()
+@main.command(short_help="Show where you stand, by the last runs of pytest.")
 def status() -> None:
     """Show where you stand: the grade of the last runs of pytest in this folder."""
     import sys
@@ -241,7 +258,7 @@ def status() -> None:
     show(kept, sys.stdout, colour=console.is_terminal and not console.no_color)
 
 
-@main.command()
+@main.command(short_help="Make a workspace with the exercises and their tests.")
 @click.argument("folder", type=click.Path(path_type=Path))
 def new(folder: Path) -> None:
     """Make a workspace in FOLDER: the exercises and the tests that grade them."""
@@ -270,7 +287,7 @@ def chosen_formats(
         raise click.BadParameter(str(error)) from error
 
 
-@main.command(name="grade")
+@main.command(name="grade", short_help="Grade one submission with a fresh seed.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
 @click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
@@ -335,13 +352,12 @@ def grade_command(
     raise SystemExit(status)
 
 
-@main.command("grade-class")
+@main.command("grade-class", short_help="Grade every submission in a folder.")
 @click.argument("submissions", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the results; the journal in it lets a killed run go on.",
+    help="Folder for the results; the journal in it lets a killed run go on.  [required]",
 )
 @click.option(
     "--jobs",
@@ -362,30 +378,61 @@ def grade_command(
     type=click.Choice(["strict"]),
     help="Grade nothing where a wall around a submission is not enforced.",
 )
+@click.option(
+    "--last/--best", "last", default=True, help="Which of several attempts counts.  [default: last]"
+)
+@click.option(
+    "--roster",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV of the course, from Canvas, Moodle or another: who has handed in nothing gets 0, "
+    "and --out gets it back with the marks, as roster.csv.",
+)
+@click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
+@click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
+@click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
+@click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
     submissions: Path,
-    out: Path,
+    out: Path | None,
     jobs: int | None,
     full: bool,
     seed: int | None,
     cluster: str | None,
     require: str | None,
+    last: bool,
+    roster: Path | None,
+    roster_key: str | None,
+    roster_name: str | None,
+    roster_score: str | None,
+    dry_run: bool,
     quiet: bool,
 ) -> None:
-    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner.
+    """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
+    Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
-    from mnist_lab.grading.batch.progress import watching
-    from mnist_lab.grading.batch.run import ClassError, grade_class
+    from functools import partial
+
+    from mnist_lab.grading.batch.progress import show, watching
+    from mnist_lab.grading.batch.roster import Roster
+    from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     if cluster and jobs:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
+    read_roster = partial(Roster.read, key=roster_key, name=roster_name, score=roster_score)
+    listed = partial(read_roster, roster) if roster else None
     try:
+        if dry_run:
+            listing, reads = look(submissions)
+            missing = listed(listing.submissions).missing(listing.submissions) if listed else ()
+            raise SystemExit(not show(listing, reads, missing, console))
+        if out is None:
+            raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
             found = grade_class(
                 submissions,
@@ -395,20 +442,25 @@ def grade_class_command(
                 jobs=jobs,
                 strict=require == "strict",
                 cluster=cluster,
+                best=not last,
+                roster=listed,
                 progress=progress,
             )
     except ClassError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
+    if found.missing:
+        console.print(f"Nothing was handed in by {', '.join(found.missing)}.")
+    handed_in = len(found.learners) - len(found.missing)
     console.print(
-        f"{len(found.graded)} of {len(found.learners)} graded: {out / 'class.html'}",
+        f"{len(found.graded)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
     raise SystemExit(bool(found.not_graded or found.unjudged))
 
 
-@main.command("gradescope-zip")
+@main.command("gradescope-zip", short_help="Write an autograder for Gradescope.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--full", is_flag=True, help="Also train the models; takes a limit of 40 minutes.")
 def gradescope_zip(out: Path, full: bool) -> None:
@@ -428,7 +480,7 @@ def gradescope_zip(out: Path, full: bool) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Write the learner's repository, without solutions.")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
     "--kit",
@@ -455,7 +507,7 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
     )
 
 
-@main.command()
+@main.command(short_help="Grade an exercise whenever its file is saved.")
 @click.option(
     "--submission",
     type=click.Path(exists=True, path_type=Path),
@@ -472,7 +524,7 @@ def watch(submission: Path) -> None:
     watch_files(submission)
 
 
-@main.command()
+@main.command(short_help="Say what is installed and what this machine can do.")
 @data_option
 def doctor(directory: Path | None) -> None:
     """Say what is installed, where the digits are, and what to do about what is missing."""
@@ -488,7 +540,7 @@ def doctor(directory: Path | None) -> None:
     raise SystemExit(any(line.state == "missing" for line in lines))
 
 
-@main.command("check-kit")
+@main.command("check-kit", short_help="Prove that the parts of the kit agree.")
 @click.option("--full", is_flag=True, help="Also train: the solutions must get 100.")
 @click.option(
     "--write", is_flag=True, help="Write the stubs and the notebook anew from the solutions."

@@ -6,7 +6,7 @@ in; the checks bring float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -21,30 +21,27 @@ __all__ = [
     "LINEAR",
     "MEAN",
     "NETWORKS",
+    "RETURNED",
+    "SGD",
     "STD",
-    "Epoch",
+    "TRAINING",
+    "Adam",
     "Network",
     "Weights",
     "accuracy",
-    "adam",
     "batches",
     "confusion_matrix",
     "cross_entropy",
     "fnn",
     "normalise",
     "normed_fnn",
-    "sgd",
     "through",
-    "train",
-    "train_epoch",
 ]
 
 Weights = Mapping[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Forward = Callable[[Weights, Tensor], Tensor]
 Loss = Callable[[Tensor, Tensor], Tensor]
-Step = Callable[[Weights, Weights], dict[str, Tensor]]
-"""An optimizer: from weights and gradients to the weights after its step."""
 
 
 # The images
@@ -193,74 +190,118 @@ def batches(images: Tensor, labels: Tensor, size: int) -> list[Batch]:
     return list(zip(images.split(size), labels.split(size), strict=True))
 
 
-def sgd(lr: float, momentum: float = 0.0) -> Step:
+class SGD:
     """Gradient descent with momentum: v = momentum v + g, w = w - lr v."""
-    velocity: dict[str, Tensor] = {}
 
-    def step(w: Weights, g: Weights) -> dict[str, Tensor]:
-        for name in g:
-            velocity[name] = momentum * velocity.get(name, 0) + g[name]
-        return {**w, **{name: w[name] - lr * velocity[name] for name in g}}
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
+        self.parameters, self.momentum = list(parameters), momentum
+        self.param_groups = [{"lr": lr}]
+        self.velocity: dict[int, Tensor] = {}
 
-    return step
-
-
-def adam(lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Step:
-    """Adam (Kingma and Ba, 2015, algorithm 1), PyTorch's defaults."""
-    m: dict[str, Tensor] = {}
-    v: dict[str, Tensor] = {}
-    t = 0
-
-    def step(w: Weights, g: Weights) -> dict[str, Tensor]:
-        nonlocal t
-        t += 1
-        after = dict(w)
-        for name in g:
-            m[name] = beta1 * m.get(name, 0) + (1 - beta1) * g[name]
-            v[name] = beta2 * v.get(name, 0) + (1 - beta2) * g[name] ** 2
-            m_hat, v_hat = m[name] / (1 - beta1**t), v[name] / (1 - beta2**t)
-            after[name] = w[name] - lr * m_hat / (v_hat.sqrt() + eps)
-        return after
-
-    return step
+    @torch.no_grad()
+    def step(self) -> None:
+        for i, w in enumerate(self.parameters):
+            if w.grad is not None:
+                v = w.grad
+                if self.momentum:
+                    v = v + self.momentum * self.velocity.get(i, torch.zeros_like(v))
+                    self.velocity[i] = v
+                w.sub_(v, alpha=self.param_groups[0]["lr"])
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """The weights after an epoch; mean loss and accuracy of the outputs before each step."""
+class Adam:
+    """Kingma and Ba, 2015, algorithm 1; AMSGrad: Reddi et al., 2018. PyTorch's settings.
 
-    weights: dict[str, Tensor]
-    loss: float
-    accuracy: float
+    Not ``torch.optim.Adam``, which imports PyTorch's compiler first, for more than a second.
+    ``corrected`` and ``eps_in_root`` are what those get wrong who write it themselves.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        maximize: bool = False,
+        corrected: bool = True,
+        eps_in_root: bool = False,
+    ) -> None:
+        self.parameters, self.betas, self.eps = list(parameters), betas, eps
+        self.weight_decay, self.amsgrad, self.maximize = weight_decay, amsgrad, maximize
+        self.corrected, self.eps_in_root = corrected, eps_in_root
+        self.param_groups = [{"lr": lr}]
+        self.m = [torch.zeros_like(w) for w in self.parameters]
+        self.v = [torch.zeros_like(w) for w in self.parameters]
+        self.largest = [torch.zeros_like(w) for w in self.parameters]
+        self.t = 0
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.t += 1
+        (beta1, beta2), (lr,) = self.betas, self.param_groups[0].values()
+        unbias1, unbias2 = 1 - beta1**self.t, 1 - beta2**self.t
+        if not self.corrected:
+            unbias1 = unbias2 = 1.0
+        for w, m, v, largest in zip(self.parameters, self.m, self.v, self.largest, strict=True):
+            if w.grad is None:
+                continue
+            g = -w.grad if self.maximize else w.grad
+            g = g.add(w, alpha=self.weight_decay) if self.weight_decay else g
+            m.mul_(beta1).add_(g, alpha=1 - beta1)
+            v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+            if self.amsgrad:
+                v = torch.maximum(largest, v, out=largest)
+            v_hat = v / unbias2
+            root = (v_hat + self.eps).sqrt() if self.eps_in_root else v_hat.sqrt() + self.eps
+            w.addcdiv_(m, root, value=-lr / unbias1)
 
 
-def train_epoch(
-    forward: Forward, w: Weights, data: Iterable[Batch], step: Step, loss: Loss = cross_entropy
-) -> Epoch:
-    """A step for every batch of ``data``; ``running_...`` entries of ``w`` stay as they are."""
-    total, right, examples = 0.0, 0.0, 0
-    for images, labels in data:
-        leaves = {
-            name: value.clone().requires_grad_()
-            for name, value in w.items()
-            if "running" not in name
-        }
-        logits = forward({**w, **leaves}, images)
-        value = loss(logits, labels)
-        gradients = torch.autograd.grad(value, list(leaves.values()))
-        w = step(w, dict(zip(leaves, gradients, strict=True)))
-        total += value.item() * len(labels)
-        right += accuracy(logits.detach(), labels) * len(labels)
-        examples += len(labels)
-    return Epoch(dict(w), total / examples, right / examples)
+TRAINING = """\
+def train_epoch(model, loader, optimizer, loss_fn):
+    steps = []
+    for batch, (images, labels) in enumerate(loader):
+        optimizer.zero_grad()
+        scores = model(images)
+        loss = loss_fn(scores, labels)
+        loss.backward()
+        optimizer.step()
+        steps.append(record(labels, scores, loss))
+    return steps
 
 
-def train(
-    forward: Forward, w: Weights, data: Sequence[Batch], epochs: int = 10, lr: float = 1e-3
-) -> list[Epoch]:
-    """``epochs`` passes over ``data`` with one Adam."""
-    step, history = adam(lr), []
-    for _ in range(epochs):
-        history.append(train_epoch(forward, w, data, step))
-        w = history[-1].weights
+def train(model, loader, epochs, lr):
+    loss_fn = cross_entropy
+    optimizer = Adam(
+        model.parameters(),
+        lr=lr,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=0,
+        amsgrad=False,
+        maximize=False,
+    )
+    history = []
+    for epoch in range(epochs):
+        history.append(train_epoch(model, loader, optimizer, loss_fn))
     return history
+"""
+"""The steps of both functions, as a text in which mistakes are made; ``record`` keeps of each what
+``RETURNED`` needs."""
+
+RETURNED = """\
+def returned(epochs):
+    history = []
+    for steps in epochs:
+        total, correct, examples = 0.0, 0, 0
+        for step in steps:
+            total += step.loss * len(step.labels)
+            correct += (step.scores.argmax(1) == step.labels).sum().item()
+            examples += len(step.labels)
+        loss, accuracy = total / examples, correct / examples
+        history.append((loss, accuracy))
+    return history
+"""
+"""What both functions return for each epoch: the mean loss and the fraction of right answers, of
+scores and losses that were computed before each step."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -216,9 +217,17 @@ class Grading:
             config.pluginmanager.unregister(name="hypothesispytest")
         if getattr(config.option, "dist", "no") == "load":
             config.option.dist = "loadfile"  # checks that need each other stay in one process
+        self._waiting = self._begin_waiting()
         self._opened: Submission | None = None
         self._server = self._begin_server()
         self.threads = 1
+
+    def _begin_waiting(self) -> terminal.Waiting | None:
+        """The line of a terminal that says what is being done; a debugger wants it for itself."""
+        option = self.config.option
+        elsewhere = option.collectonly or option.usepdb or hasattr(self.config, "workerinput")
+        shown = self.alone and not elsewhere and sys.stdout.isatty()
+        return terminal.Waiting(sys.stdout) if shown else None
 
     def _begin_server(self) -> Server | None:
         """The server that is there, or a new one, while pytest imports torch: both take seconds."""
@@ -278,6 +287,8 @@ class Grading:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         if (check := check_of(item)) is None:
             return
+        if self._waiting is not None:
+            self._waiting.say(f"Checking {check.id}")
         if check.tier == "full" and self.tier != "full":
             pytest.skip("needs --full")
         if check.tier == "gpu" and not _there_is_a_gpu():
@@ -377,6 +388,8 @@ class Grading:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._waiting is not None:
+            self._waiting.end()
         if self._opened is not None:
             self._opened.close()
         if not self.results or hasattr(self.config, "workerinput"):
@@ -399,6 +412,8 @@ class Grading:
         return not self.unwritten
 
     def pytest_unconfigure(self) -> None:
+        if self._waiting is not None:
+            self._waiting.end()
         if self._server is not None:
             self._server.close()
 

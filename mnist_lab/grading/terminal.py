@@ -5,17 +5,20 @@ Readable at 80 columns and without colour; colour is for state alone.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 
-__all__ = ["explained", "plain", "plain_exercise", "show", "state"]
+__all__ = ["Waiting", "explained", "plain", "plain_exercise", "show", "state"]
 
 WIDTH = 80
 BAR = 12
@@ -78,6 +81,34 @@ def show(
         console.print(line)
     for line in _closing(grade, kept or grade):
         console.print(line)
+
+
+class Waiting:
+    """A line that moves while checks run and is gone when the grade is shown.
+
+    Written to the terminal itself: what tests print is captured meanwhile.
+    """
+
+    def __init__(self, stdout: TextIO) -> None:
+        self._file = open(os.dup(stdout.fileno()), "w", encoding=stdout.encoding)  # noqa: SIM115
+        self._spinner = Spinner("line", "Getting ready", style="dim")
+        self._live = Live(
+            self._spinner,
+            console=Console(file=self._file, markup=False, highlight=False),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def say(self, what: str) -> None:
+        """Show ``what`` is being done."""
+        self._spinner.update(text=Text(what, style="dim"))
+        self._live.refresh()
+
+    def end(self) -> None:
+        """Take the line away; once is enough."""
+        self._live.stop()
 
 
 def plain(cause: Cause) -> str:

@@ -1,27 +1,49 @@
 """Unpacks a zip or tar archive that somebody handed in, into a folder that it can't reach out of.
 
-Only plain files and folders of ordinary size come out; anything else refuses the whole archive.
+Only Python files, notebooks and archives come out; a link or a device with such a name refuses the
+whole archive. What is too large is refused before it is read.
 """
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
-__all__ = ["ArchiveError", "is_archive", "unpack"]
+__all__ = ["ArchiveError", "is_archive", "is_debris", "unpack"]
 
-MEMBERS, FILE, TOTAL = 2000, 20 << 20, 100 << 20
-"""How many members an archive may have, and how many bytes each and all may unpack to."""
+MEMBERS, FILE, TOTAL = 2000, 50 << 20, 100 << 20
+"""How many members are unpacked, and how many bytes each and all may have."""
+
+LISTED = 50_000
+"""How many members an archive may have, those that are not unpacked included."""
+
+DIRECTORY, HEADER, SPAN = 16 << 20, 1 << 20, 1 << 30
+"""How many bytes the list of members of a zip may have, one header of a tar, and a whole tar."""
 
 CHUNK = 1 << 16
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+OPENERS: dict[str, Any] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+}
+SUFFIXES = (".zip", *OPENERS)
+WANTED = (".py", ".py.txt", ".ipynb", *SUFFIXES)
+DEBRIS = ("__MACOSX", "__pycache__", "node_modules", "site-packages")
+
+END, END_SIZE = b"PK\x05\x06", 22
+"""The record at the end of a zip, and its bytes without a comment."""
+
 DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -32,7 +54,8 @@ DAMAGE = (
     NotImplementedError,
     RuntimeError,
     ValueError,
-    UnicodeError,
+    OverflowError,
+    struct.error,
 )
 """What the standard library raises for archives that are broken, encrypted or nonsense."""
 
@@ -43,13 +66,17 @@ class ArchiveError(Exception):
 
 @dataclass(frozen=True)
 class _Member:
-    """``size`` is what its header claims; ``kind`` is empty for a file or folder."""
+    """``size`` is what its header claims; ``kind`` is empty for a file."""
 
     name: str
     size: int
     kind: str
-    is_folder: bool
     source: zipfile.ZipInfo | tarfile.TarInfo
+
+    @property
+    def is_wanted(self) -> bool:
+        parts = PurePosixPath(self.name.replace("\\", "/")).parts
+        return self.name.lower().endswith(WANTED) and not any(map(is_debris, parts))
 
 
 def is_archive(path: Path) -> bool:
@@ -57,24 +84,70 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(path: Path, folder: Path) -> Path:
-    """Unpack the archive ``path`` into the empty ``folder``; the folder with the files in it.
+def is_debris(name: str) -> bool:
+    """Whether a file or folder is what systems and tools leave behind."""
+    return (name.startswith(".") and name not in (".", "..")) or name in DEBRIS
 
-    That is the one folder at the top of the archive, if there is nothing beside it. Raises
-    ``ArchiveError``.
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack what may be an exercise in the archive ``path`` into the empty ``folder``.
+
+    Raises ``ArchiveError``.
     """
+    name = path.name.lower()
     try:
-        if path.name.lower().endswith(".zip"):
+        if name.endswith(".zip"):
+            if _directory_size(path) > DIRECTORY:
+                raise ArchiveError(f"{shown(path)} has more than {LISTED:,} members.")
             with zipfile.ZipFile(path) as zipped:
                 _extract(path, _zip_members(zipped), zipped, folder)
         else:
-            mode = "r:" if path.name.lower().endswith(".tar") else "r:gz"
-            with tarfile.open(path, mode) as tarred:  # type: ignore[call-overload]
-                _extract(path, _tar_members(tarred), tarred, folder)
+            opener = next(OPENERS[suffix] for suffix in OPENERS if name.endswith(suffix))
+            with opener(path, "rb") as stream:
+                bounded: Any = _Bounded(stream)
+                with tarfile.open(fileobj=bounded, mode="r:") as tarred:
+                    _extract(path, _tar_members(tarred), tarred, folder)
     except DAMAGE as error:
-        raise ArchiveError(f"{path.name} can't be unpacked: {error or 'it is damaged'}.") from error
-    inside = [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+        reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
+        said = "".join(sign if sign.isprintable() else "?" for sign in reason[:200])
+        raise ArchiveError(
+            f"{shown(path)} can't be unpacked: {said or 'it is damaged'}."
+        ) from error
+
+
+def shown(path: Path) -> str:
+    """The name of a file as it can be printed."""
+    return "".join(sign if sign.isprintable() else "?" for sign in path.name)
+
+
+class _Bounded:
+    """A tar of which no header is read that is larger than any in earnest."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self.tell = stream, stream.tell
+
+    def read(self, size: int) -> bytes:
+        if size > HEADER:
+            raise tarfile.ReadError("a header of it is too large")
+        return bytes(self._stream.read(size))
+
+    def seek(self, place: int) -> int:
+        if place > SPAN:
+            raise tarfile.ReadError("it is too large when unpacked")
+        return int(self._stream.seek(place))
+
+
+def _directory_size(path: Path) -> int:
+    """How many bytes the list of members has, as the end of a zip says; of a zip that is larger
+    than 4 GB it is more than anything.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, 2) - END_SIZE - (1 << 16)))
+        end = file.read()
+    at = end.rfind(END)
+    if at < 0 or len(end) - at < END_SIZE:
+        raise zipfile.BadZipFile("it is damaged")
+    return int(struct.unpack_from("<L", end, at + 12)[0])
 
 
 def _extract(
@@ -83,16 +156,18 @@ def _extract(
     archive: zipfile.ZipFile | tarfile.TarFile,
     folder: Path,
 ) -> None:
-    left = TOTAL
+    left, unpacked = TOTAL, 0
     for number, member in enumerate(members):
-        if number >= MEMBERS:
-            raise ArchiveError(f"{path.name} has more than {MEMBERS:,} members.")
+        if number >= LISTED:
+            raise ArchiveError(f"{shown(path)} has more than {LISTED:,} members.")
+        if not member.is_wanted:
+            continue
+        unpacked += 1
+        if unpacked > MEMBERS:
+            raise ArchiveError(f"{shown(path)} has more than {MEMBERS:,} members of code.")
         target = folder / _harmless(path, member)
         if member.size > min(FILE, left):
-            raise ArchiveError(f"{path.name} is too large when unpacked.")
-        if member.is_folder:
-            target.mkdir(parents=True, exist_ok=True)
-            continue
+            raise ArchiveError(f"{shown(path)} is too large when unpacked.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with _opened(archive, member) as source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
@@ -104,7 +179,7 @@ def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:
     while part := source.read(CHUNK):
         copied += len(part)
         if copied > most:
-            raise ArchiveError(f"{path.name} is too large when unpacked.")
+            raise ArchiveError(f"{shown(path)} is too large when unpacked.")
         file.write(part)
     return copied
 
@@ -112,24 +187,27 @@ def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:
 def _harmless(path: Path, member: _Member) -> PurePosixPath:
     """Where ``member`` belongs, which is inside of the folder."""
     name = PurePosixPath(member.name.replace("\\", "/"))
-    shown = ascii(member.name[:80])
+    said = ascii(member.name[:80])
     if member.kind:
-        raise ArchiveError(f"{path.name} has {member.kind} in it, {shown}: only files are taken.")
+        raise ArchiveError(f"{shown(path)} has {member.kind} in it, {said}: only files are taken.")
     if name.is_absolute() or ".." in name.parts or ":" in member.name or "\0" in member.name:
-        raise ArchiveError(f"{path.name} has a file that would land elsewhere: {shown}.")
-    if len(name.parts) > 20 or any(len(part) > 200 for part in name.parts):
-        raise ArchiveError(f"{path.name} has a path that is too long: {shown}.")
+        raise ArchiveError(f"{shown(path)} has a file that would land elsewhere: {said}.")
+    if len(name.parts) > 20 or any(
+        len(part.encode("utf-8", "replace")) > 200 for part in name.parts
+    ):
+        raise ArchiveError(f"{shown(path)} has a path that is too long: {said}.")
     return name
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
     for info in archive.infolist():
         mode = info.external_attr >> 16
-        odd = stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR)
+        odd = stat.S_IFMT(mode) not in (0, stat.S_IFREG)
         kind = ("a link" if stat.S_ISLNK(mode) else "a device") if odd else ""
         if info.flag_bits & 1:
             kind = "an encrypted file"
-        yield _Member(info.filename, info.file_size, kind, info.is_dir(), info)
+        if not info.is_dir():
+            yield _Member(info.filename, info.file_size, kind, info)
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -139,9 +217,10 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
             kind = "a link"
         elif info.issparse():
             kind = "a sparse file"
-        elif not (info.isreg() or info.isdir()):
+        elif not info.isreg():
             kind = "a device"
-        yield _Member(info.name, info.size, kind, info.isdir(), info)
+        if not info.isdir():
+            yield _Member(info.name, info.size, kind, info)
 
 
 def _opened(archive: zipfile.ZipFile | tarfile.TarFile, member: _Member) -> IO[bytes]:

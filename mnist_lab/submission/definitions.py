@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Statement", "imported", "needed", "of_a_stub", "statements"]
+__all__ = ["MOST", "Statement", "begun", "imported", "needed", "of_a_stub", "statements"]
 
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
@@ -25,6 +25,9 @@ DEFINED = re.compile(
 )
 
 IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
+
+MOST = 20_000
+"""Statements of a notebook. A cell that seems to have twice as many is taken as a whole."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,11 @@ def statements(cell: int, source: str) -> list[Statement]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A learner hears of it when it runs.
-            return [_statement(cell, source, node) for node in ast.parse(source).body]
+            if source.count("\n") + source.count(";") > 2 * MOST:  # It would take a GB to parse.
+                raise ValueError("more statements than anybody writes")
+            body = ast.parse(source).body
+            lines = [line.encode() for line in source.split("\n")]
+            return [_statement(cell, lines, node) for node in body]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))
         return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
@@ -92,6 +99,11 @@ def imported(text: str) -> dict[str, str]:
     return {name: source for name, source in found.items() if source}
 
 
+def begun(source: str, names: Sequence[str]) -> bool:
+    """Whether the code of a file defines one of ``names`` as more than a stub."""
+    return any(s.rank > 1 and not s.binds.isdisjoint(names) for s in statements(0, source))
+
+
 def needed(
     roots: Iterable[Statement], chosen: Mapping[str, Statement], among: Sequence[Statement]
 ) -> list[Statement]:
@@ -107,6 +119,8 @@ def needed(
         for name in statement.changes:
             changing.setdefault(name, []).append(statement)
     taken: dict[int, Statement] = {}
+    needs: set[str] = set()
+    bound: set[str] = set()
     unknown = False
     waiting = list(roots)
     while waiting:
@@ -114,19 +128,22 @@ def needed(
         if id(statement) in taken:
             continue
         taken[id(statement)] = statement
-        for name in statement.needs:
+        for name in statement.needs - needs:
             found = [chosen[name]] if name in chosen else binding.get(name, [])
             found = [each for each in found if not each.is_broken] or found
             unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
+        needs |= statement.needs
         if not statement.is_import:
-            waiting += [change for name in statement.binds for change in changing.get(name, [])]
+            for name in statement.binds - bound:
+                waiting += changing.get(name, [])
+            bound |= statement.binds
     kept = taken.keys() | {id(s) for s in among if s.is_future or (unknown and s.is_star)}
     return [statement for statement in among if id(statement) in kept]
 
 
-def _statement(cell: int, source: str, node: ast.stmt) -> Statement:
-    first, text = _text(source, node)
+def _statement(cell: int, lines: Sequence[bytes], node: ast.stmt) -> Statement:
+    first, text = _text(lines, node)
     table = symtable.symtable(text, "cell", "exec")
     imported = isinstance(node, ast.Import | ast.ImportFrom)
     return Statement(
@@ -145,16 +162,18 @@ def _statement(cell: int, source: str, node: ast.stmt) -> Statement:
     )
 
 
-def _text(source: str, node: ast.stmt) -> tuple[int, str]:
+def _text(lines: Sequence[bytes], node: ast.stmt) -> tuple[int, str]:
     """The line at which ``node`` begins, its decorators included, and its text."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     assert node.end_lineno is not None
-    lines = [line.encode() for line in source.split("\n")[first - 1 : node.end_lineno]]
-    lines[-1] = lines[-1][: node.end_col_offset]
-    if not decorators:
-        lines[0] = lines[0][node.col_offset :]  # What comes before a semicolon is another's.
-    return first, "\n".join(line.decode() for line in lines)
+    own = list(lines[first - 1 : node.end_lineno])
+    # What comes before a semicolon is another's.
+    start = 0 if decorators else node.col_offset
+    if len(own) == 1:
+        return first, own[0][start : node.end_col_offset].decode()
+    own[0], own[-1] = own[0][start:], own[-1][: node.end_col_offset]
+    return first, b"\n".join(own).decode()
 
 
 def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:

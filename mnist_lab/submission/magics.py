@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["python"]
+__all__ = ["python", "written_file"]
 
 BODIES = ("time", "capture", "prun", "debug")
 """Cell magics that run the rest of their cell as Python; all others take it as something else."""
 
 OWN = re.compile(
-    r"""\s*(?:
-        [%!?]                                # %matplotlib inline, !ls, ?print
-        | .*\?\s*$                           # print?
-        | [\w.,\ \[\]]+=\s*[%!]              # files = !ls
-        | (?:pip3?|conda|mamba|uv)\ +\w      # pip install torch
-    )""",
+    r"""
+    [%!?]                                  # %matplotlib inline, !ls, ?print
+    | [\w.,\ \[\]]++=\s*+[%!]              # files = !ls
+    | (?:pip3?|conda|mamba|uv)\ ++\w       # pip install torch
+    | [\w.*\ \[\]=-]++\?{1,2}+$            # print?
+    """,
     re.VERBOSE,
 )
-"""A line of IPython's, where a statement begins."""
+"""How a line of IPython's begins, where a statement does."""
+
+WRITTEN = re.compile(r"%%(?:writefile|file)[ \t]++(-a[ \t]++)?+[\"']?([^\"'\n]++)[\"']?[ \t]*+")
 
 TOKEN = re.compile(
     r"""
     \#.*
     | (?P<quotes>'{3}|"{3})
-    | '(?:\\.|[^'\\])*(?:'|$) | "(?:\\.|[^"\\])*(?:"|$)
+    | '(?:\\.|[^'\\])*+(?:'|\\?$) | "(?:\\.|[^"\\])*+(?:"|\\?$)
     | (?P<open>[(\[{]) | (?P<close>[)\]}])
     | (?P<joined>\\$)
     """,
     re.VERBOSE,
 )
+"""What decides where a statement ends. Nothing here gives back what it has matched, so that a line
+takes time in proportion to its length."""
+
+ENDS = {quotes: re.compile(rf"(?:\\.|(?!{quotes})[^\\])*+{quotes}") for quotes in ("'''", '"""')}
+"""A string in three quotes up to its end, by the quotes."""
 
 
 def python(source: str) -> str:
@@ -47,12 +54,25 @@ def python(source: str) -> str:
     scan = _Scan()
     continued = False  # a line of IPython's that goes on after a backslash
     for number, line in enumerate(lines):
-        if continued or (scan.at_start and OWN.match(line)):
+        if continued or (scan.at_start and OWN.match(line.strip())):
             continued = line.endswith("\\")
             lines[number] = f"{line[: len(line) - len(line.lstrip())]}pass"
         else:
             scan.read(line)
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def written_file(source: str) -> tuple[str, bool, str] | None:
+    """The name of the file that a ``%%writefile`` cell writes, whether it adds to it, and the text,
+    in which no line moves; ``None`` for any other cell.
+    """
+    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    first, _, rest = text.lstrip("\n").partition("\n")
+    found = WRITTEN.fullmatch(first.rstrip())
+    if found is None:
+        return None
+    above = "\n" * (1 + len(text) - len(text.lstrip("\n")))
+    return found[2].strip(), found[1] is not None, above + rest
 
 
 def _without_margin(lines: list[str], first: int) -> list[str]:
@@ -77,7 +97,7 @@ class _Scan:
         self._joined, place = False, 0
         while place < len(line) or self._quotes:
             if self._quotes:
-                end = re.compile(rf"(?:\\.|(?!{self._quotes}).)*{self._quotes}").match(line, place)
+                end = ENDS[self._quotes].match(line, place)
                 if end is None:
                     return
                 self._quotes, place = "", end.end()

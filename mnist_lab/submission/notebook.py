@@ -10,14 +10,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.kit import Exercise
-from mnist_lab.submission.definitions import Statement, needed, statements
-from mnist_lab.submission.magics import python
+from mnist_lab.submission.definitions import MOST, Statement, needed, statements
+from mnist_lab.submission.definitions import begun as is_begun
+from mnist_lab.submission.magics import python, written_file
 
 __all__ = ["SUFFIX", "Notebook", "NotebookError", "of_history", "read"]
 
@@ -41,11 +42,14 @@ class NotebookError(Exception):
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of code; ``place`` is what a learner calls it, ``cell 12 (In [7])``."""
+    """A cell of code; ``place`` is what a learner calls it, ``cell 12 (In [7])``. ``written`` is
+    what a ``%%writefile`` cell has, as ``magics.written_file`` gives it.
+    """
 
     place: str
     source: str
     tags: frozenset[str]
+    written: tuple[str, bool, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,18 @@ class Module:
 class Notebook:
     """What a notebook defines: a file for each exercise of which it has something.
 
-    ``modules`` are by the name of the file; ``notes`` are sentences that a learner should know.
-    ``is_begun`` says whether any name that is asked for is more than a stub; ``others`` is the text
-    of the classes and functions that it defines besides.
+    ``modules`` are by the name of the file; those that a cell writes with ``%%writefile`` are among
+    them. ``notes`` are sentences that a learner should know. ``begun`` has the files of which a
+    name that is asked for is more than a stub. ``code`` is the JSON of the same notebook with
+    nothing but its code. ``others`` is the text of the classes and functions that it
+    defines besides.
     """
 
     name: str
     modules: Mapping[str, Module]
-    notes: tuple[str, ...] = ()
-    is_begun: bool = True
+    notes: tuple[str, ...]
+    begun: frozenset[str]
+    code: str
     others: str = ""
 
     def write(self, folder: Path) -> None:
@@ -107,14 +114,12 @@ def read(path: Path) -> Notebook:
     """What the notebook at ``path`` defines. Raises ``NotebookError``, and ``OSError``."""
     name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
     content = _content(name, path.read_bytes())
-    cells = list(_cells(name, content))
-    if len(cells) > CELLS or sum(len(cell.source) for cell in cells) > CODE:
-        raise NotebookError(
-            f"{name} has more code than can be handed in: at most {CELLS:,} cells and "
-            f"{CODE >> 20} MB. Take out what does not belong to the exercises."
-        )
-    is_history = HISTORY in _mapping(content.get("metadata"))
-    return _notebook(name, cells, is_history)
+    code = _code(name, content)
+    cells = list(_cells(code))
+    found = [each for at, cell in enumerate(cells) for each in statements(at, cell.source)]
+    if len(found) > MOST:
+        raise _too_much(name)
+    return _notebook(name, cells, found, code)
 
 
 def of_history(sources: Sequence[tuple[int, str]]) -> str:
@@ -167,35 +172,71 @@ def _converted(name: str, content: dict[str, Any], version: int) -> dict[str, An
         ) from error
 
 
-def _cells(name: str, content: Mapping[str, Any]) -> Iterator[Cell]:
-    cells = content.get("cells")
-    if not isinstance(cells, list):
+def _code(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook without what is no code. A cell without a text has no code."""
+    given = content.get("cells")
+    if not isinstance(given, list):
         raise NotebookError(f"{name} is JSON, but not a notebook: it has no cells.")
-    is_history = HISTORY in _mapping(content.get("metadata"))
-    for number, cell in enumerate(cells, start=1):
-        entries = _mapping(cell)
+    cells: list[dict[str, Any]] = []
+    for entries in map(_mapping, given):
+        source, count, tags = _text(entries.get("source")), entries.get("execution_count"), []
         if entries.get("cell_type") != "code":
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": ""})
             continue
-        source = entries.get("source", "")
-        if isinstance(source, list) and all(isinstance(line, str) for line in source):
-            source = "".join(source)
-        if not isinstance(source, str):
-            raise NotebookError(f"{name} is damaged: cell {number} has no text.")
-        count = entries.get("execution_count")
-        run = f"In [{count}]" if isinstance(count, int) and 0 < count < 1_000_000 else ""
+        known = _mapping(entries.get("metadata")).get("tags")
+        if isinstance(known, list):
+            tags = [tag for tag in known if isinstance(tag, str)]
+        if not isinstance(count, int) or not 0 < count < 1_000_000:
+            count = None
+        cells.append(
+            {
+                "cell_type": "code",
+                "execution_count": count,
+                "metadata": {"tags": tags},
+                "outputs": [],
+                "source": source,
+            }
+        )
+    if len(cells) > CELLS or sum(len(cell["source"]) for cell in cells) > CODE:
+        raise _too_much(name)
+    history = {HISTORY: True} if HISTORY in _mapping(content.get("metadata")) else {}
+    return {"cells": cells, "metadata": history, "nbformat": 4, "nbformat_minor": 4}
+
+
+def _text(source: Any) -> str:
+    if isinstance(source, list):
+        return "".join(line for line in source if isinstance(line, str))
+    return source if isinstance(source, str) else ""
+
+
+def _too_much(name: str) -> NotebookError:
+    return NotebookError(
+        f"{name} has more code than can be handed in: at most {CELLS:,} cells, {MOST:,} statements "
+        f"and {CODE >> 20} MB. Take out what does not belong to the exercises."
+    )
+
+
+def _cells(code: Mapping[str, Any]) -> Iterator[Cell]:
+    for number, cell in enumerate(code["cells"], start=1):
+        if cell["cell_type"] != "code":
+            continue
+        count = cell["execution_count"]
+        run = f"In [{count}]" if count else ""
         place = f"cell {number} ({run})" if run else f"cell {number}"
-        tags = _mapping(entries.get("metadata")).get("tags")
-        known = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-        yield Cell(run if is_history and run else place, python(source), frozenset(known))
+        yield Cell(
+            run if HISTORY in code["metadata"] and run else place,
+            python(cell["source"]),
+            frozenset(cell["metadata"]["tags"]),
+            written_file(cell["source"]),
+        )
 
 
-def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
-    found = [
-        statement
-        for number, cell in enumerate(cells)
-        for statement in statements(number, cell.source)
-        if not (is_history and statement.is_broken)  # It was not run.
-    ]
+def _notebook(
+    name: str, cells: Sequence[Cell], found: Sequence[Statement], code: Mapping[str, Any]
+) -> Notebook:
+    is_history = HISTORY in code["metadata"]
+    if is_history:
+        found = [statement for statement in found if not statement.is_broken]  # It was not run.
     exercises = kit.load().exercises
     chosen: dict[str, Statement] = {}
     notes: list[str] = []
@@ -207,13 +248,21 @@ def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
             if is_history:
                 chosen[asked] = defining[-1]
                 continue
-            chosen[asked] = _best(defining, cells, exercise.id)
+            chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
     taken = set(map(id, chosen.values()))
     others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in taken]
     modules = {}
+    begun = set()
+    written = dict(_written(cells))
     for exercise in exercises:
         own = [chosen[asked] for asked in exercise.names if asked in chosen]
+        begun_in = [statement.cell for statement in own if statement.rank > 1]
+        file = written.get(exercise.file)
+        if file and (file.begun or not begun_in) and max(begun_in, default=-1) <= file.cell:
+            begun |= {exercise.file} if file.begun else set()
+            continue
+        written.pop(exercise.file, None)
         own += _unreadable(found, cells, exercise, chosen)
         if not all(asked in chosen for asked in exercise.names):
             own += [
@@ -221,18 +270,57 @@ def _notebook(name: str, cells: Sequence[Cell], is_history: bool) -> Notebook:
             ]
         if own:
             modules[exercise.file] = _module(own, chosen, found, cells)
-    is_begun = any(statement.rank > 1 for statement in chosen.values())
-    text = "\n".join(statement.text for statement in others)
-    name = "the notebook" if is_history else name
-    return Notebook(name, modules, tuple(notes), is_begun, text)
+            begun |= {exercise.file} if begun_in else set()
+    return Notebook(
+        "the notebook" if is_history else name,
+        {**{file: each.module for file, each in written.items()}, **modules},
+        tuple(notes),
+        frozenset(begun),
+        json.dumps(code),
+        "\n".join(statement.text for statement in others),
+    )
 
 
-def _best(defining: Sequence[Statement], cells: Sequence[Cell], tag: str) -> Statement:
-    """The one of several definitions that counts: the last that is no stub, in a tagged cell if
-    there is one.
+@dataclass(frozen=True)
+class _Written:
+    """A file of ``%%writefile``, the last cell that writes to it, and whether it is no stub."""
+
+    module: Module
+    cell: int
+    begun: bool
+
+
+def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
+    """The Python files that cells write, by name, as they are when all cells have been run."""
+    asked = {exercise.file: exercise.names for exercise in kit.load().exercises}
+    texts: dict[str, list[tuple[int, str]]] = {}
+    for at, cell in enumerate(cells):
+        if cell.written is None:
+            continue
+        path, adds, text = cell.written
+        file = PurePosixPath(path.replace("\\", "/")).name
+        if re.fullmatch(r"[A-Za-z_]\w{0,60}\.py", file):
+            texts[file] = [*(texts.get(file, []) if adds else []), (at, text)]
+    for file, parts in texts.items():
+        lines, places = [], []
+        for at, text in parts:
+            for number, line in enumerate(text.split("\n"), start=1):
+                lines.append(line)
+                places.append(f"{cells[at].place}, line {number}")
+        whole = "\n".join(lines) + "\n"
+        yield (
+            file,
+            _Written(
+                Module(whole, tuple(places)), parts[-1][0], is_begun(whole, asked.get(file, ()))
+            ),
+        )
+
+
+def _best(defining: Sequence[Statement]) -> Statement:
+    """The one of several definitions that counts: the last, as when the notebook is run, that is
+    no stub.
     """
-    good = [statement for statement in defining if statement.rank > 1] or defining
-    return max(good, key=lambda s: (tag in cells[s.cell].tags, s.rank, s.cell, s.first))
+    return max(defining, key=lambda statement: (statement.rank, statement.cell, statement.first))
 
 
 def _said_of_several(

@@ -3,6 +3,7 @@
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -49,14 +50,17 @@ def link_in_a_zip() -> zipfile.ZipInfo:
     return info
 
 
-@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ"])
+COMPRESSED = {".gz": "gz", "TGZ": "gz", "bz2": "bz2"}
+
+
+@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ", "w.tar.bz2"])
 @pytest.mark.parametrize("top", ["", "alice/"])
 def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
     members = [(f"{top}fnn.py", b"x = 1"), (f"{top}cnn.py", b"y = 2")]
     if name.endswith("zip"):
         path = zipped(tmp_path / name, members)
     else:
-        path = tarred(tmp_path / name, members, "w" if name.endswith(".tar") else "w:gz")
+        path = tarred(tmp_path / name, members, f"w:{COMPRESSED.get(name[-3:], '')}")
     with opened(path) as inside:
         assert set(find(inside.path)) == {"fnn", "cnn"}
         assert find(inside.path)["fnn"].read_bytes() == b"x = 1"
@@ -79,7 +83,8 @@ def test_a_submission_may_be_an_archive(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["/etc/redteam.py", "../fnn.py", "a/../../fnn.py", "..\\fnn.py", "C:\\fnn.py", "//x/y"]
+    "name",
+    ["/etc/redteam.py", "../fnn.py", "a/../../fnn.py", "..\\fnn.py", "C:\\fnn.py", "//x/y.py"],
 )
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_member_that_would_land_elsewhere_is_refused(tmp_path, into, name, kind):
@@ -121,7 +126,7 @@ def test_a_flood_of_members_is_refused(tmp_path, into, kind):
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-@pytest.mark.parametrize("sizes", [[(20 << 20) + 1], [20 << 20] * 6])
+@pytest.mark.parametrize("sizes", [[archive.FILE + 1], [20 << 20] * 6])
 def test_a_bomb_is_refused_without_being_unpacked_whole(tmp_path, into, kind, sizes):
     members = [(f"{index}.py", bytes(size)) for index, size in enumerate(sizes)]
     path = (zipped if kind == "zip" else tarred)(
@@ -131,6 +136,41 @@ def test_a_bomb_is_refused_without_being_unpacked_whole(tmp_path, into, kind, si
     with pytest.raises(ArchiveError, match="too large when unpacked"):
         unpack(path, into)
     assert sum(file.stat().st_size for file in into.rglob("*.py")) <= archive.TOTAL
+
+
+def test_what_is_no_code_is_not_unpacked_and_does_no_harm(tmp_path, into):
+    members = [
+        ("venv/lib/site-packages/x/cnn.py", b"x"),
+        (".git/cnn.py", b"x"),
+        ("a/._cnn.py", b"x"),
+    ]
+    members += [("data/images.bin", bytes(archive.TOTAL + 1)), ("lab/cnn.py", b"x = 1")]
+    members += [(f"data/{number}", b"") for number in range(archive.MEMBERS)]
+    link = special("venv/bin/python", tarfile.SYMTYPE, "/usr/bin/python")
+    unpack(tarred(tmp_path / "a.tar.gz", [(link, b""), *members]), into)
+    assert [path.name for path in into.rglob("*")] == ["lab", "cnn.py"]
+
+
+def test_headers_and_lists_of_members_are_refused_before_they_are_read(tmp_path, into):
+    named = tarfile.TarInfo("x" * (8 << 20))
+    tarred(tmp_path / "a.tar.gz", [(named, b"")])
+    long = tarfile.TarInfo("x.bin")
+    long.size = archive.SPAN + 1
+    (tmp_path / "b.tar").write_bytes(long.tobuf() + bytes(1024))
+    zipped(tmp_path / "c.zip", [(f"{number:0200}", b"") for number in range(100)])
+    whole = (tmp_path / "c.zip").read_bytes()
+    at = whole.rfind(archive.END) + 12
+    (tmp_path / "c.zip").write_bytes(whole[:at] + b"\xff\xff\xff\x7f" + whole[at + 4 :])
+    for name, said in (
+        ("a.tar.gz", "a header of it is too large"),
+        ("b.tar", "too large when unpacked"),
+        ("c.zip", "more than 50,000 members"),
+    ):
+        tracemalloc.start()
+        with pytest.raises(ArchiveError, match=said):
+            unpack(tmp_path / name, into)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])

@@ -4,9 +4,10 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
-import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,13 +18,15 @@ from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import journal, pages, run
 from mnist_lab.grading.batch.analysis import Learner, analyse, faults
-from mnist_lab.grading.batch.desk import Desk
-from mnist_lab.grading.batch.handed_in import ClassError, find, unpack
 from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
+from mnist_lab.grading.batch.submissions import ClassError, find
+from mnist_lab.grading.batch.workers import Worker, unpack
 from mnist_lab.grading.warm import JobError, Run
 from mnist_lab.submission.source import SourceError
 
+ROOT = Path(__file__).parents[2]
 KIT = "0+tests"
 FULL_MARKS = {check.id: Result("passed") for check in kit.load().checks}
 
@@ -94,14 +97,16 @@ def test_a_folder_an_archive_a_notebook_and_a_set_of_files_are_a_submission_each
     hand_in(tmp_path / "ada")
     for name in ("bob.zip", "cleo.tar.gz", "dan.ipynb", "eve_cnn.py", "eve-fnn.py", "eve_fnn.py"):
         (tmp_path / name).touch()
-    for name in (".DS_Store", "__MACOSX", "marks.xlsx"):
+    for name in (".DS_Store", "__MACOSX", "Thumbs.db", "marks.xlsx"):
         (tmp_path / name).touch()
 
     found = find(tmp_path)
 
-    assert [each.name for each in found.submissions] == ["ada", "bob", "cleo", "dan", "eve"]
-    assert sorted(found.submissions[-1].parts) == ["cnn.py", "fnn.py"]
-    assert found.ignored == ("marks.xlsx",)
+    names = ["ada", "bob", "cleo", "dan", "eve", "marks.xlsx"]
+    assert [each.name for each in found.submissions] == names
+    (parts,) = found.submissions[-2].attempts
+    assert sorted(parts) == ["cnn.py", "fnn.py"]
+    assert found.ignored == ("Thumbs.db",)
 
 
 def test_names_that_are_there_twice_stay_apart(tmp_path):
@@ -142,27 +147,16 @@ def test_nothing_handed_in_is_an_error_that_says_what_belongs_there(tmp_path):
 def test_what_is_packed_comes_out_the_same_elsewhere(tmp_path):
     hand_in(tmp_path / "in" / "ada", "x = 1\n")
     (tmp_path / "in" / "ada" / "more").mkdir()
-    (tmp_path / "in" / "ada" / "more" / "notes.py").write_text("y = 2\n")
+    (tmp_path / "in" / "ada" / "more" / "__init__.py").write_text("y = 2\n")
     (tmp_path / "in" / "ada" / "fnn.py").symlink_to("/etc/passwd")
     (tmp_path / "out").mkdir()
 
-    files = find(tmp_path / "in").submissions[0].pack()
-    place = unpack(files, tmp_path / "out")
+    with ReaderPool(tmp_path, 1) as readers:
+        (read,) = readers.read([(find(tmp_path / "in").submissions[0], 0)])
+    place = unpack(read.pack(), tmp_path / "out")
 
-    assert sorted(files) == ["cnn.py", "more/notes.py"]
-    assert (place / "more" / "notes.py").read_text() == "y = 2\n"
-
-
-def test_an_archive_is_packed_as_it_is(tmp_path):
-    (tmp_path / "in").mkdir()
-    (tmp_path / "out").mkdir()
-    with zipfile.ZipFile(tmp_path / "in" / "ada.zip", "w") as archive:
-        archive.writestr("cnn.py", "x = 1\n")
-
-    place = unpack(find(tmp_path / "in").submissions[0].pack(), tmp_path / "out")
-
-    assert place == tmp_path / "out" / "ada.zip"
-    assert zipfile.is_zipfile(place)
+    assert sorted(read.pack()) == ["cnn.py", "more/__init__.py"]
+    assert (place / "more" / "__init__.py").read_text() == "y = 2\n"
 
 
 @pytest.mark.parametrize("name", ["../cnn.py", "/tmp/cnn.py", "more/../../cnn.py"])
@@ -218,6 +212,19 @@ def test_a_class_draws_one_seed_and_keeps_it(handed_in, tmp_path, engine):
 
     first, second, elsewhere = [options.seed for options in engine.options]
     assert first == second != elsewhere
+
+
+def test_each_submission_has_a_seed_of_its_own_which_no_page_of_its_shows(handed_in, tmp_path):
+    asked = Options("quick", 3, KIT)
+    pages = [page for learner in ("ada", "bob") for page in feedback_of(learner).values()]
+
+    assert asked.seed_for("a") == asked.seed_for("a") != asked.seed_for("b")
+    assert asked.seed_for("a") != Options("quick", 4, KIT).seed_for("a")
+    assert not any("seed" in page.casefold() for page in pages)
+
+
+def feedback_of(name):
+    return pages.feedback(Learner(name, name, graded()), attainable=85)
 
 
 def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_path, engine):
@@ -320,6 +327,115 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(handed_in, tmp
         run.grade_class(handed_in, tmp_path / "out")
 
 
+# Attempts and the roster
+
+
+@pytest.fixture
+def attempts(tmp_path):
+    """Three attempts of Ada's, as Blackboard gives them out; nothing of Bob's but a roster."""
+    for day in (3, 4, 5):
+        name = f"Lab_ada_attempt_2026-02-0{day}-10-11-12_cnn.py"
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text(f"# {day}\n")
+    (tmp_path / "list.csv").write_text(
+        'Student;ID;Lab 1\n;;85\n"Lovelace; ""Ada""";ADA;1\nŁukasz;7;\nŁukasz;8;\n',
+        encoding="utf-8-sig",
+    )
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_of_several_attempts_the_last_counts_or_the_best(attempts, tmp_path, engine, best):
+    scores = iter([FULL_MARKS, failed("cnn.network"), failed("fnn.network")])
+
+    def grading(reads, options):
+        for read in reads:
+            yield read, graded(next(scores), name=read.name)
+
+    engine.__class__.__call__ = lambda self, reads, options: grading(reads, options)
+    found = run.grade_class(attempts, tmp_path / "out", best=best)
+
+    (ada,) = found.learners
+    note = "Of 3 attempts number 1, the best, counts." if best else "Of 3 attempts the last counts."
+    assert ada.outcome.grade.notes == (note,)
+    assert ada.outcome.grade.score == 100
+
+
+def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing(
+    attempts, tmp_path, engine
+):
+    out = tmp_path / "out"
+    result = grade_class(
+        *(attempts, "--out", out, "--roster", tmp_path / "list.csv"),
+        *("--roster-name", "Student", "--roster-score", "Lab 1"),
+    )
+
+    assert result.exit_code == 0
+    assert "Nothing was handed in by Łukasz, Łukasz (2)." in result.output
+    assert (out / "roster.csv").read_text() == (
+        'Student;ID;Lab 1\n;;85\n"Lovelace; ""Ada""";ADA;100\nŁukasz;7;0\nŁukasz;8;0\n'
+    )
+    ada, lukasz, _ = rows(out)
+    assert (ada["name"], ada["score"]) == ("ada", "100")
+    assert (lukasz["name"], lukasz["score"], lukasz["outcome"]) == (
+        "Łukasz",
+        "0",
+        "nothing handed in",
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--roster-key", "Name"], "no column 'Name': it has Student, ID, Lab 1"),
+        (["--roster-score", "Lab 2"], "no column 'Lab 2'"),
+    ],
+)
+def test_a_column_that_a_roster_lacks_is_said(attempts, tmp_path, engine, given, said):
+    roster = tmp_path / "list.csv"
+    result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster, *given)
+
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_a_roster_of_another_class_is_refused(attempts, tmp_path, engine):
+    (tmp_path / "list.csv").write_text("Name,Mail\nzoe,z@example.org\n")
+
+    roster = tmp_path / "list.csv"
+    result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster)
+
+    assert "nobody who has handed in is found" in result.output
+
+
+def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_path, engine):
+    (attempts / "dan.rar").touch()
+    result = grade_class(attempts, "--dry-run", "--roster", tmp_path / "list.csv")
+
+    assert result.exit_code == 1
+    assert not engine.graded
+    for part in (
+        "the last of 3 attempts: cnn",
+        "can't be taken: dan.rar is an archive that is not read",
+        "1 of 2 submissions can be graded.",
+        "Nothing was handed in by 7, 8.",
+    ):
+        assert part in result.output
+
+
+def test_a_name_that_the_terminal_cannot_show_costs_nothing(attempts, tmp_path):
+    command = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "grade-class"]
+    (attempts / "Łukasz").mkdir()
+    done = subprocess.run(
+        [*command, str(attempts), "--dry-run"],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+
+    assert b"\\u0141ukasz" in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
 # What cannot be graded
 
 
@@ -333,31 +449,6 @@ def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):
     assert (row["name"], row["score"], row["outcome"]) == ("empty", "", "not graded")
     assert "none of the exercises" in row["reason"]
     assert str(tmp_path) not in row["reason"]
-
-
-def test_a_folder_that_cannot_be_read_costs_only_itself(handed_in, tmp_path, engine, monkeypatch):
-    digest = run.HandedIn.digest
-
-    def refused(handed):
-        if handed.name == "bob":
-            raise SourceError("bob cannot be read (Permission denied).")
-        return digest(handed)
-
-    monkeypatch.setattr(run.HandedIn, "digest", refused)
-
-    found = run.grade_class(handed_in, tmp_path / "out")
-
-    assert found.not_graded == (("bob", "bob cannot be read (Permission denied)."),)
-    assert len(found.graded) == 2
-
-
-def test_a_set_of_files_with_a_link_is_refused(tmp_path):
-    (tmp_path / "ada_cnn.py").symlink_to("/etc/passwd")
-
-    (only,) = find(tmp_path).submissions
-
-    with pytest.raises(SourceError, match="cannot be read"):
-        only.digest()
 
 
 class Runner:
@@ -384,13 +475,13 @@ DONE = Run(0, "", {"grade": graded().grade.to_json()})
 
 @pytest.mark.parametrize("end", [JobError("It has ended."), Run(-11, "", {}), OSError("No memory")])
 def test_a_run_without_a_grade_is_tried_once_more(tmp_path, end):
-    assert Desk(options(), Runner(end, DONE)).grade("ada", tmp_path) == graded()
+    assert Worker(options(), Runner(end, DONE)).grade("ada", tmp_path, 3) == graded()
 
 
 def test_a_run_that_fails_twice_is_not_graded_and_says_why(tmp_path):
     crash = Run(3, "INTERNALERROR> lots\nINTERNALERROR> MemoryError\n", {})
 
-    outcome = Desk(options(), Runner(crash, crash, DONE)).grade("ada", tmp_path)
+    outcome = Worker(options(), Runner(crash, crash, DONE)).grade("ada", tmp_path, 3)
 
     assert outcome == NotGraded("INTERNALERROR> MemoryError")
 
@@ -398,7 +489,7 @@ def test_a_run_that_fails_twice_is_not_graded_and_says_why(tmp_path):
 def test_the_grade_of_a_run_that_broke_off_does_not_count(tmp_path):
     half = Run(3, "INTERNALERROR> half-way\n", DONE.result)
 
-    outcome = Desk(options(), Runner(half, half)).grade("ada", tmp_path)
+    outcome = Worker(options(), Runner(half, half)).grade("ada", tmp_path, 3)
 
     assert outcome == NotGraded("INTERNALERROR> half-way")
 
@@ -406,7 +497,7 @@ def test_the_grade_of_a_run_that_broke_off_does_not_count(tmp_path):
 def test_a_run_that_takes_too_long_says_so(tmp_path):
     late = Run(-9, "", {})
 
-    outcome = Desk(options(), Runner(late, late)).grade("ada", tmp_path)
+    outcome = Worker(options(), Runner(late, late)).grade("ada", tmp_path, 3)
 
     assert (
         outcome.reason == f"The grading was stopped or took more than {options().limit:g} seconds."
@@ -417,7 +508,7 @@ def test_a_check_that_could_not_be_judged_is_tried_once_more(tmp_path):
     unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
     first = Run(1, "", {"grade": graded(unjudged).grade.to_json()})
 
-    assert Desk(options(), Runner(first, DONE)).grade("ada", tmp_path) == graded()
+    assert Worker(options(), Runner(first, DONE)).grade("ada", tmp_path, 3) == graded()
 
 
 # What is written
@@ -484,7 +575,7 @@ def test_nothing_of_a_learners_is_markup_on_any_page(tmp_path, engine):
     for path in written:
         text = path.read_text()
         page = MarkdownIt().render(text) if path.suffix == ".md" else text
-        assert "<script" not in page
+        assert "<script>alert" not in page
         assert "<img" not in page
         assert 'href="javascript' not in page
         assert "<h1>owned" not in page
@@ -534,12 +625,14 @@ def test_who_could_not_be_graded_is_told_why():
         assert "It is empty." in text
 
 
-def test_a_former_grade_of_what_cannot_be_graded_now_is_gone(handed_in, tmp_path, engine):
+def test_what_cannot_be_graded_has_a_grade_and_a_page_that_say_why(handed_in, tmp_path, engine):
     run.grade_class(handed_in, tmp_path / "out")
     (handed_in / "ada" / "cnn.py").unlink()
     run.grade_class(handed_in, tmp_path / "out")
 
-    assert not (tmp_path / "out" / "grades" / "ada.json").exists()
+    left = grade.read(tmp_path / "out" / "grades" / "ada.json")
+    assert left.score == 0
+    assert "none of the exercises" in left.checks[0].cause.message
     assert "Not graded" in (tmp_path / "out" / "feedback" / "ada.md").read_text()
 
 
@@ -639,7 +732,7 @@ def test_the_accuracy_of_the_class_has_those_who_missed_it_too():
 def test_the_page_on_the_class_shows_all_of_it(handed_in, tmp_path, engine):
     hand_in(handed_in / "dan", "# by ada\n")
     (handed_in / "empty").mkdir()
-    (handed_in / "marks.xlsx").touch()
+    (handed_in / "Thumbs.db").touch()
     engine.outcomes = {"bob": graded(failed("cnn.network", "No ReLU.", fault="x.y"), name="bob")}
 
     run.grade_class(handed_in, tmp_path / "out")
@@ -651,7 +744,7 @@ def test_the_page_on_the_class_shows_all_of_it(handed_in, tmp_path, engine):
         "No ReLU.",
         "x.y",
         "handed in by ada, dan",
-        "marks.xlsx",
+        "Thumbs.db",
         'href="feedback/ada.html"',
     ):
         assert part in page

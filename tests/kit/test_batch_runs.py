@@ -17,10 +17,11 @@ from nbformat import v4
 
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import journal, run
-from mnist_lab.grading.batch.desk import Desk
-from mnist_lab.grading.batch.handed_in import find
 from mnist_lab.grading.batch.local import grade_here
+from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options
+from mnist_lab.grading.batch.submissions import find
+from mnist_lab.grading.batch.workers import Worker
 from mnist_lab.grading.warm import Jobs, Run
 from mnist_lab.submission.server import default_isolation
 
@@ -194,12 +195,14 @@ def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch, k
     hand_in(tmp_path / "in", "bob", "import time; time.sleep(3)\n")
     options = Options("quick", 3, "0+tests")
     done = {}
-    for handed, outcome in grade_here(find(tmp_path / "in").submissions, options, jobs=1):
+    with ReaderPool(tmp_path, 1) as readers:
+        reads = readers.read([(each, 0) for each in find(tmp_path / "in").submissions])
+    for read, outcome in grade_here(reads, options, jobs=1):
         if not done:
             for process in processes(tmp_path.name):
                 if killed(process):
                     os.kill(int(process), signal.SIGKILL)
-        done[handed.name] = outcome
+        done[read.name] = outcome
 
     assert {name: outcome.grade.score for name, outcome in done.items()} == {"ada": 11, "bob": 11}
     wait_until(lambda: not processes(tmp_path.name))
@@ -232,8 +235,8 @@ def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path):
         def close(self):
             pass
 
-    desk = Desk(Options("quick", 3, "0+tests", strict=True), Refusing())
-    outcome = desk.grade("ada", tmp_path / "in" / "ada")
+    worker = Worker(Options("quick", 3, "0+tests", strict=True), Refusing())
+    outcome = worker.grade("ada", tmp_path / "in" / "ada", 3)
 
     assert outcome == NotGraded("The wall network is not enforced here.")
     assert all(each[each.index("--require") + 1] == "strict" for each in asked)

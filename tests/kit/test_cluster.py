@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from mnist_lab.grading.batch import cluster
-from mnist_lab.grading.batch.handed_in import ClassError, find
+from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, Options, fingerprint
+from mnist_lab.grading.batch.submissions import ClassError, find
 
 distributed = pytest.importorskip(
     "distributed", reason="needs Dask: pip install 'mnist-lab[cluster]'"
@@ -46,10 +47,12 @@ def two_workers():
 def handed_in(tmp_path):
     """Four learners who have done one exercise, so that a run is short."""
     for name in ("ada", "bob", "cleo", "dan"):
-        (tmp_path / name).mkdir()
-        shutil.copyfile(SOLUTIONS / "fnn.py", tmp_path / name / "fnn.py")
-        (tmp_path / name / "notes.py").write_text(f"# by {name}\n")
-    return find(tmp_path).submissions
+        (tmp_path / "in" / name).mkdir(parents=True)
+        shutil.copyfile(SOLUTIONS / "fnn.py", tmp_path / "in" / name / "fnn.py")
+        (tmp_path / "in" / name / "notes.py").write_text(f"# by {name}\n")
+    submissions = find(tmp_path / "in").submissions
+    with ReaderPool(tmp_path, 1) as readers:
+        return readers.read([(each, 0) for each in submissions])
 
 
 def test_the_submissions_of_a_killed_worker_are_graded_by_the_other(two_workers, handed_in):
@@ -77,7 +80,7 @@ def test_only_bytes_go_out_and_text_comes_back(handed_in):
         "notes.py": bytes,
     }
     other = {"tier": "quick", "seed": 0, "kit": "0+other"}
-    assert json.loads(cluster.grade_bytes("ada", files, other)) == {"other_kit": fingerprint()}
+    assert json.loads(cluster.grade_bytes("ada", files, other, 0)) == {"other_kit": fingerprint()}
 
 
 def test_a_cluster_that_is_not_there_is_an_error_that_says_so(handed_in, monkeypatch):

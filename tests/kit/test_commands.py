@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from mnist_lab import check_kit, grade, kit
-from mnist_lab.cli import main
+from mnist_lab.cli import GROUPS, main
 from mnist_lab.grade import Result
 from mnist_lab.grading import memory
 
@@ -69,6 +70,27 @@ def test_the_hint_of_an_exercise_is_that_of_its_first_open_check(here, files):
     memory.remember(here, a_grade({"cnn.parameters": Result("passed")}), files)
 
     assert run("hint", "cnn").output.startswith("cnn.shapes: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "exercise"), [("log", "logistic_regression"), ("4", "cnn"), ("CNN", "cnn")]
+)
+def test_a_hint_is_found_by_a_number_or_how_a_name_begins(here, name, exercise):
+    assert run("hint", name).output.startswith(f"{exercise}.parameters: ")
+
+
+def test_without_a_name_the_hint_is_that_of_the_next_check(here, files):
+    memory.remember(here, a_grade({"preprocessing.test_transform": Result("passed")}), files)
+
+    assert run("hint").output.startswith("preprocessing.train_transform: ")
+
+
+def test_help_groups_every_command_and_cuts_no_sentence_short():
+    text = run("--help").output
+
+    assert set(chain(*GROUPS.values())) == set(main.commands)
+    assert all(name in text for name in main.commands)
+    assert "..." not in text.partition("Learn:")[2]
 
 
 def test_a_hint_for_nothing_says_what_there_is(here):

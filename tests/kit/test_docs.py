@@ -66,6 +66,7 @@ def workspace(tmp_path_factory):
         shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "SUBMISSIONS" / name)
     (here / "SUBMISSIONS" / "brook" / "logistic_regression.py").write_text("def oops(:\n")
     shutil.copytree(here / "SUBMISSIONS" / "ada", here / "PATH")
+    (here / "course.csv").write_text("Name,Lab 1\nada,\nbrook,\n")
     return here
 
 

@@ -1,7 +1,9 @@
 """A notebook is a submission: what is taken from its cells, and what is said of those it lacks."""
 
 import json
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,16 @@ from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.submission import notebook
 from mnist_lab.submission.magics import python
-from mnist_lab.submission.source import SourceError, digest, find, notes, opened, originals
+from mnist_lab.submission.notebook import NotebookError
+from mnist_lab.submission.source import (
+    SourceError,
+    digest,
+    find,
+    notes,
+    opened,
+    originals,
+    prepare,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,9 +164,69 @@ def test_magics_and_shell_lines_are_dropped_and_no_line_moves(source, code):
 
 
 def test_a_cell_magic_drops_its_cell_and_no_other(lab):
-    found = lab("%%writefile cnn.py\nclass CNN: pass", "%%time\nclass FNN: pass")
+    found = lab("%%html\nclass CNN: pass", "%%time\nclass FNN: pass")
 
     assert list(found.modules) == ["fnn.py"]
+
+
+def test_a_comment_that_asks_is_python():
+    source = "class CNN:\n    size = 10  # right?\n# why?\n    depth = 2\n"
+
+    assert python(source).strip() == source.strip()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'x = """' + "\\" * 99 + "\n",
+        " " * 400_000,
+        "x" + " " * 400_000 + "y",
+        "'\"" * 200_000 + "\\",
+        "pip " + " " * 400_000,
+        "x = " * 100_000,
+        "x?" * 200_000,
+        "x;" * 300_000,
+        "x = x + 1\n" * 100_000,
+    ],
+    ids=["backslashes", "blanks", "gap", "quotes", "pip", "equals", "asks", "line", "lines"],
+)
+def test_long_lines_and_many_take_time_in_proportion(lab, source):
+    before = time.process_time()
+
+    with suppress(NotebookError):
+        lab("class CNN: pass", source)
+
+    assert time.process_time() - before < 10
+
+
+# Files that cells write
+
+
+def test_a_file_that_a_cell_writes_is_taken_as_it_is(lab):
+    found = lab(
+        "x = 1",
+        "\n%%writefile exercises/cnn.py\nSIZE = 3\nclass CNN: number = SIZE",
+        "%%writefile -a cnn.py\nCNN.late = 4",
+        "%%file helper.py\ny = 1",
+        "%%writefile ../../etc/passwd\nno",
+    )
+
+    assert sorted(found.modules) == ["cnn.py", "helper.py"]
+    assert (which(found, "cnn.py", "CNN"), defined(found.modules["cnn.py"])["CNN"].late) == (3, 4)
+    placed = found.placed(Cause("", where="cnn.py:4"))
+    assert placed.where == "cell 2, line 4"
+
+
+@pytest.mark.parametrize(
+    ("cells", "number"),
+    [
+        (["%%writefile cnn.py\nclass CNN: number = 1", "class CNN: number = 2"], 2),
+        (["class CNN: number = 2", "%%writefile cnn.py\nclass CNN: number = 1"], 1),
+        (["%%writefile cnn.py\nclass CNN: number = 1", "from cnn import CNN"], 1),
+    ],
+)
+def test_of_a_cell_and_a_file_the_later_counts(lab, cells, number):
+    assert which(lab(*cells), "cnn.py", "CNN") == number
 
 
 # Which of several definitions counts
@@ -172,11 +243,11 @@ def test_of_two_definitions_the_last_counts_and_it_is_said(lab):
     assert found.notes == ("CNN is defined twice, in cell 1 and cell 3: the last counts.",)
 
 
-def test_a_tagged_cell_counts_before_others(lab):
+def test_a_later_cell_counts_before_a_tagged_one(lab):
     found = lab(("class CNN: number = 1", "cnn"), "class CNN: number = 2")
 
-    assert which(found, "cnn.py", "CNN") == 1
-    assert found.notes == ("CNN is defined twice, in cell 1 and cell 2: that in cell 1 counts.",)
+    assert which(found, "cnn.py", "CNN") == 2
+    assert found.notes == ("CNN is defined twice, in cell 1 and cell 2: the last counts.",)
 
 
 def test_a_stub_gives_way_to_code_elsewhere(lab):
@@ -185,7 +256,7 @@ def test_a_stub_gives_way_to_code_elsewhere(lab):
     found = lab((stub, "cnn"), "class CNN: number = 2")
 
     assert which(found, "cnn.py", "CNN") == 2
-    assert found.is_begun
+    assert found.begun == {"cnn.py"}
 
 
 def test_a_variable_of_the_name_of_a_function_is_no_definition(lab):
@@ -201,7 +272,7 @@ def test_one_definition_needs_no_note(lab):
 def test_the_exercise_notebook_is_not_begun_and_has_every_exercise():
     found = notebook.read(ROOT / "exercises" / "mnist_lab.ipynb")
 
-    assert not found.is_begun
+    assert not found.begun
     assert not found.notes
     assert list(found.modules) == [exercise.file for exercise in kit.load().exercises]
 
@@ -305,7 +376,7 @@ NOT_NOTEBOOKS = {
     '{"nbformat": 4}': "has no cells",
     '{"nbformat": 5, "cells": []}': "has the notebook format 5, and this kit reads 1 to 4",
     '{"nbformat": 3, "worksheets": 3}': "has the old notebook format 3 and cannot be converted",
-    '{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}]}': "cell 1 has no text",
+    '{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}]}': "defines nothing",
     '{"nbformat": 4, "cells": [3, {"cell_type": "code", "metadata": 3}]}': "defines nothing",
     '{"nbformat": 4, "cells": []}': "defines nothing that is asked for: test_transform, ",
 }
@@ -336,9 +407,9 @@ def test_an_old_notebook_is_converted(tmp_path):
 def test_too_much_code_or_too_many_cells_or_bytes_are_refused(tmp_path, monkeypatch):
     written(tmp_path / "cells.ipynb", *["class CNN: pass"] * 2001)
     written(tmp_path / "code.ipynb", f"class CNN: pass\n# {'x' * (1 << 20)}")
-    (tmp_path / "bytes.ipynb").write_text(" " * (20 << 20) + "{}")
+    (tmp_path / "bytes.ipynb").write_text(" " * (50 << 20) + "{}")
 
-    for name, said in (("cells", "2,000 cells"), ("code", "1 MB"), ("bytes", "20 MB")):
+    for name, said in (("cells", "2,000 cells"), ("code", "1 MB"), ("bytes", "50 MB")):
         with pytest.raises(SourceError, match=said), opened(tmp_path / f"{name}.ipynb"):
             pass
 
@@ -370,26 +441,66 @@ def test_a_notebook_by_its_name_gets_none_of_its_neighbours(tmp_path):
         assert [file.name for file in inside.path.iterdir()] == ["cnn.py"]
 
 
-def test_files_of_exercises_count_before_a_notebook_which_is_said_if_it_has_code(tmp_path):
+STUB = "def train():\n    raise NotImplementedError\n"
+
+
+def test_of_files_and_a_notebook_what_was_begun_counts(tmp_path):
     written(tmp_path / "lab.ipynb", "class CNN: pass")
-    (tmp_path / "fnn.py").touch()
+    (tmp_path / "training.py").write_text(STUB)
 
     with opened(tmp_path) as inside:
-        assert list(find(inside.path)) == ["fnn"]
-    assert notes(tmp_path)[0].startswith("lab.ipynb was not graded")
+        assert list(find(inside.path)) == ["cnn"]
+    assert notes(tmp_path) == ()
+
+    (tmp_path / "training.py").write_text("def train(): pass")
+    with opened(tmp_path) as inside:
+        assert list(find(inside.path)) == ["training"]
+    assert notes(tmp_path)[0].startswith("Not graded: lab.ipynb.")
 
     (tmp_path / "lab.ipynb").write_bytes((ROOT / "exercises" / "mnist_lab.ipynb").read_bytes())
     assert notes(tmp_path) == ()
 
 
-def test_several_notebooks_with_exercises_are_refused_by_name(tmp_path):
+def test_of_several_notebooks_the_one_with_most_counts_and_it_is_said(tmp_path):
     written(tmp_path / "a.ipynb", "class CNN: pass")
     written(tmp_path / "b.ipynb", "x = 1")
-    assert list(originals(tmp_path)) == ["cnn"]
-    written(tmp_path / "c.ipynb", "class FNN: pass")
+    written(tmp_path / "c.ipynb", "class FNN: pass\nclass CNN: pass")
 
-    with pytest.raises(SourceError, match=r"several notebooks with exercises, a\.ipynb, c\.ipynb"):
-        notes(tmp_path)
+    assert list(originals(tmp_path)) == ["fnn", "cnn"]
+    assert notes(tmp_path)[0].startswith("Not graded: a.ipynb. The exercises in c.ipynb count;")
+
+
+def test_saved_outputs_and_cells_without_a_text_do_no_harm(tmp_path):
+    cells = [
+        {"cell_type": "code", "outputs": ["x" * (30 << 20)]},
+        {"cell_type": "code", "source": None},
+        {"cell_type": "code", "source": ["class CNN: pass"]},
+    ]
+    (tmp_path / "lab.ipynb").write_text(json.dumps({"nbformat": 4, "cells": cells}))
+
+    assert list(originals(tmp_path)) == ["cnn"]
+
+
+def test_a_prepared_notebook_is_graded_as_the_notebook(tmp_path):
+    cells = [v4.new_markdown_cell("# x"), v4.new_code_cell("class CNN: pass", execution_count=3)]
+    cells[1].outputs = [v4.new_output("stream", text="x")]
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "lab.ipynb").write_text(json.dumps(v4.new_notebook(cells=cells)))
+    (tmp_path / "ada" / "helper.py").touch()
+    (tmp_path / "ada" / "training.py").write_text(STUB)
+    (tmp_path / "target").mkdir()
+
+    found = prepare(tmp_path / "ada", tmp_path / "target")
+
+    assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [
+        "helper.py",
+        "lab.ipynb",
+    ]
+    assert found.sha256 == digest(tmp_path / "target") == digest(tmp_path / "ada")
+    assert found.notes == ()
+    for folder in ("ada", "target"):
+        read = notebook.read(tmp_path / folder / "lab.ipynb")
+        assert read.modules["cnn.py"].places == ("cell 2 (In [3]), line 1",)
 
 
 def test_a_notebook_that_is_a_link_is_refused(tmp_path):

@@ -218,6 +218,38 @@ def test_no_page_is_wider_than_its_window(show, written, size):
         assert tab.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+# The class
+
+
+def test_the_learners_of_a_class_are_searched_filtered_and_sorted(show):
+    wrong = graded(cnn__network=Cause("No ReLU.", fault="cnn.no-relu-conv2"))
+    outcomes = {"ada": wrong, "bob 10": graded(), "bob 9": graded(fnn__network=Cause("No bias."))}
+    learners = [Learner(name, name, Graded(each)) for name, each in outcomes.items()]
+    learners.append(Learner("zoe", "zoe", NotGraded("It is empty.")))
+    tab = show(pages.class_page(analyse(learners, 85, {}.get), [], []))
+
+    def names():
+        return tab.locator("#learners tbody tr:visible th").all_inner_texts()
+
+    assert tab.locator("#shown").inner_text() == "4 of 4 learners"
+    tab.locator("#learners thead button").first.click()
+    assert names() == ["ada", "bob 9", "bob 10", "zoe"]
+    tab.locator("#learners thead button").nth(1).click()
+    assert names()[0] == "bob 10"
+    assert names()[-1] == "zoe"
+    tab.locator("#search").fill("BOB")
+    assert names() == ["bob 10", "bob 9"]
+    tab.locator("#check").select_option("fnn.network")
+    assert names() == ["bob 9"]
+    tab.locator("#mistakes summary").click()
+    tab.locator("button[data-mistake]").click()
+    assert names() == ["ada"]
+    tab.locator("#mistake").select_option("")
+    tab.locator("#state").select_option("not-graded")
+    assert names() == ["zoe"]
+    assert tab.locator("#shown").inner_text() == "1 of 4 learners"
+
+
 # Draw a digit
 
 

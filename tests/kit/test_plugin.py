@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -331,3 +333,23 @@ def test_the_json_is_that_of_the_design(solutions):
     assert written["schema"] == 1
     assert {"kit", "submission", "sha256", "tier", "seed", "device", "walls"} <= written.keys()
     assert written["submission"] == "handed in"
+
+
+def test_a_terminal_shows_what_is_being_checked_until_the_grade_is_there(solutions):
+    master, terminal = pty.openpty()
+    command = [sys.executable, "-m", "pytest", "-k", "fnn", "--submission", str(solutions)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=terminal)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # how Linux says that nobody writes there any more
+        while part := os.read(master, 4096):
+            shown += part
+    os.close(master)
+    before, _, after = shown.decode().partition("Preprocessing")
+
+    assert run.wait() == 0
+    assert "Getting ready" in before
+    assert "Checking fnn.network" in before
+    assert "Checking" not in after
+    assert "Score 11 of 11" in after

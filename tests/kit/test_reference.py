@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 
 from mnist_lab.diagnosis import draws, match, reference
+from mnist_lab.diagnosis.loops import trainings
+from mnist_lab.diagnosis.loops.replay import Call, Replayed
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.models import CNN, FNN, LogisticRegression
@@ -217,34 +219,55 @@ def steps_of_pytorch(model: nn.Module, optimizer: torch.optim.Optimizer, epochs:
             optimizer.step()
 
 
-def assert_same_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    for name, value in model.named_parameters():
-        assert match.difference(value.detach(), weights[name]) < 1e-10, name
+def replayed(function: str, lr: float, epochs: int = 1, momentum: float = 0.0) -> Replayed:
+    batches = tuple(small_data())
+    call = Call(function, small_weights(), batches, F.cross_entropy, lr, epochs, momentum=momentum)
+    return trainings.free(call)[0]
 
 
-def test_sgd_with_momentum_is_pytorchs() -> None:
+def assert_same_vector(model: nn.Module, weights: Tensor) -> None:
+    ours = torch.cat([value.detach().flatten() for value in model.parameters()])
+    assert match.difference(ours, weights) < 1e-10
+
+
+def test_an_epoch_with_momentum_is_pytorchs() -> None:
     model = small_model(small_weights())
     steps_of_pytorch(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9))
-    epoch = reference.train_epoch(
-        reference.fnn, small_weights(), small_data(), reference.sgd(0.05, 0.9)
-    )
-    assert_same_weights(model, epoch.weights)
+    assert_same_vector(model, replayed("train_epoch", 0.05, momentum=0.9).weights)
 
 
-def test_three_epochs_of_adam_are_pytorchs() -> None:
+def test_three_epochs_of_training_are_pytorchs() -> None:
     model = small_model(small_weights())
     steps_of_pytorch(model, torch.optim.Adam(model.parameters(), lr=0.01), epochs=3)
-    history = reference.train(reference.fnn, small_weights(), small_data(), epochs=3, lr=0.01)
-    assert len(history) == 3
-    assert_same_weights(model, history[-1].weights)
+    trained = replayed("train", 0.01, epochs=3)
+    assert len(trainings.returned(trained.epochs)) == 3
+    assert_same_vector(model, trained.weights)
 
 
-def test_the_loss_of_an_epoch_is_the_mean_over_examples_before_each_step() -> None:
-    still = reference.train_epoch(reference.fnn, small_weights(), small_data(), reference.sgd(0.0))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"betas": (0.5, 0.9), "eps": 1e-3, "amsgrad": True, "weight_decay": 0.1},
+        {"maximize": True},
+    ],
+)
+def test_adam_is_pytorchs_with_other_settings(settings: dict) -> None:
+    start, *gradients = normal(9, 20)
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    both = reference.Adam([ours], 0.03, **settings), torch.optim.Adam([theirs], 0.03, **settings)
+    for gradient in gradients:
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        for optimizer in both:
+            optimizer.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-13, atol=1e-14)
+
+
+def test_the_numbers_of_an_epoch_are_means_over_examples_before_each_step() -> None:
+    ((loss, accuracy),) = trainings.returned(replayed("train_epoch", 0.0).epochs)
     images, labels = (torch.cat(parts) for parts in zip(*small_data(), strict=True))
     logits = reference.fnn(small_weights(), images)
-    assert still.loss == pytest.approx(reference.cross_entropy(logits, labels).item(), abs=1e-12)
-    assert still.accuracy == pytest.approx(reference.accuracy(logits, labels), abs=1e-12)
+    assert loss == pytest.approx(reference.cross_entropy(logits, labels).item(), abs=1e-12)
+    assert accuracy == pytest.approx(reference.accuracy(logits, labels), abs=1e-12)
 
 
 @pytest.mark.parametrize("training", [True, False])

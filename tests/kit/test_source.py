@@ -1,9 +1,22 @@
-"""A learner's files are found by the names that the kit gives them."""
+"""A learner's files are found by the names that the kit gives them, at any depth and spelling."""
+
+import os
+import subprocess
+import zipfile
 
 import pytest
 
 from mnist_lab import kit
-from mnist_lab.submission.source import SourceError, digest, find
+from mnist_lab.submission.source import (
+    SourceError,
+    digest,
+    exercise_file,
+    find,
+    notes,
+    opened,
+    originals,
+    prepare,
+)
 
 
 @pytest.fixture
@@ -55,3 +68,123 @@ def test_a_digest_changes_with_any_name_or_content_and_with_nothing_else(folder)
     assert len({first, renamed, digest(folder), digest(folder / "cnn.py")}) == 4
     (folder / "layers.py").write_text("")
     assert digest(folder) == renamed
+
+
+# Spellings and places
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CNN.py", "cnn (1).py", "cnn.PY", "cnn-1.py", "Copy of cnn.py", "cnn copy 2.py", "cnn.py.txt"],
+)
+def test_a_file_is_taken_by_what_its_name_is_meant_to_be(tmp_path, name):
+    (tmp_path / name).write_text("class CNN: pass")
+
+    assert originals(tmp_path) == {"cnn": tmp_path / name}
+    assert originals(tmp_path / name) == {"cnn": tmp_path / name}
+    assert notes(tmp_path) == (f"{name} was taken for cnn.py: that is the name to hand in.",)
+
+
+@pytest.mark.parametrize(
+    "name", ["my_cnn.py", "cnn.pyc", "cnn", "cnn.ipynb", "cnnfnn.py", "_cnn.py"]
+)
+def test_other_names_are_no_exercise(name):
+    assert exercise_file(name) == ""
+
+
+def test_of_two_spellings_the_right_one_counts(tmp_path):
+    for name in ("cnn.py", "cnn (1).py"):
+        (tmp_path / name).write_text(f"# {name}")
+
+    assert originals(tmp_path) == {"cnn": tmp_path / "cnn.py"}
+    assert notes(tmp_path) == ("cnn (1).py was not graded: cnn.py counts.",)
+
+
+def made(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def zipped(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+STUB = "class CNN:\n    def forward(self):\n        raise NotImplementedError\n"
+DONE = "class CNN: pass"
+
+
+def test_exercises_are_found_at_any_depth_and_the_begun_ones_count(tmp_path):
+    made(tmp_path, {"exercises/cnn.py": STUB, "mine/deeper/cnn.py": DONE, "venv/pyvenv.cfg": ""})
+    made(tmp_path, {"venv/cnn.py": DONE, ".git/cnn.py": DONE, "__MACOSX/cnn.py": DONE})
+
+    assert originals(tmp_path) == {"cnn": tmp_path / "mine" / "deeper" / "cnn.py"}
+    assert notes(tmp_path) == ()
+
+    made(tmp_path, {"exercises/cnn.py": DONE, "old/cnn.py": DONE})
+    assert originals(tmp_path) == {"cnn": tmp_path / "exercises" / "cnn.py"}
+    assert notes(tmp_path)[0].startswith("Not graded: old. The exercises in exercises count;")
+
+
+def test_a_zip_in_a_folder_and_a_zip_in_a_zip_are_opened(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"lab/cnn.py": DONE}).read_bytes()
+    made(tmp_path, {"ada/exercises/cnn.py": STUB})
+    zipped(tmp_path / "ada" / "lab.zip", {"work/inner.zip": inner})
+    outer = zipped(tmp_path / "outer.zip", {"lab.zip": inner, ".DS_Store": b"", "a/._b": b""})
+
+    for path in (tmp_path / "ada", outer):
+        with opened(path) as inside:
+            assert (inside.path / "cnn.py").read_text() == DONE
+
+
+def test_a_broken_archive_beside_exercises_costs_nothing_and_is_said(tmp_path):
+    made(tmp_path, {"lab/cnn.py": STUB, "lab/more.zip": "no zip", "lab/notes.rar": ""})
+
+    assert list(originals(tmp_path)) == ["cnn"]
+    assert notes(tmp_path) == (
+        "notes.rar is an archive that is not read: hand in a zip.",
+        "more.zip can't be unpacked: it is damaged.",
+    )
+
+
+@pytest.mark.parametrize("place", ["cnn.py", "lab", "lab/deeper"])
+def test_a_link_is_never_followed(tmp_path, place):
+    made(tmp_path, {"ada/lab/cnn.py": DONE, "mallory/fnn.py": "", "mallory/lab/x": ""})
+    target = tmp_path / "mallory" / place
+    if target.is_dir():
+        (target / "x").unlink()
+        target.rmdir()
+    target.symlink_to(tmp_path / "ada" / "lab" / ("cnn.py" if "py" in place else ""))
+
+    assert list(originals(tmp_path / "mallory")) == ["fnn"]
+
+
+def test_a_thousand_packages_in_one_another_and_a_name_of_bytes_do_no_harm(tmp_path):
+    place = made(tmp_path, {"ada/cnn.py": DONE, "ada/\udce9.py": "x = 1"}) / "ada"
+    (tmp_path / "target").mkdir()
+    descend(place, 1100)
+
+    try:
+        found = prepare(place, tmp_path / "target")
+    finally:
+        subprocess.run(["rm", "-rf", place], check=True)  # Python itself can't remove them.
+
+    assert found.sha256 == digest(tmp_path / "target")
+    assert (tmp_path / "target" / "\udce9.py").exists()
+
+
+def descend(folder, depth):
+    """Packages in one another, deeper than a path can be written."""
+    handle = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("p", dir_fd=handle)
+        below = os.open("p", os.O_RDONLY, dir_fd=handle)
+        os.close(os.open("__init__.py", os.O_CREAT, dir_fd=below))
+        os.close(handle)
+        handle = below
+    os.close(handle)

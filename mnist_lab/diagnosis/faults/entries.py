@@ -26,11 +26,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
-from itertools import product
+from itertools import chain, product
 from types import CodeType
 from typing import Any
 
-__all__ = ["Edits", "Entry", "change", "defined", "edited", "entries"]
+__all__ = ["Edits", "Entry", "change", "compiled", "defined", "edited", "entries"]
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -93,9 +93,9 @@ def _filled(
             yield tuple(edits)
 
 
-def edited(text: str, edits: Edits) -> str | None:
-    """``text`` with the ``edits``; None where an old text is not there just once."""
-    for old, new in edits:
+def edited(text: str, *mistakes: Edits) -> str | None:
+    """``text`` with the edits of all ``mistakes``; None where an old text is not there once."""
+    for old, new in chain(*mistakes):
         if text.count(old) != 1:
             return None
         text = text.replace(old, new)
@@ -112,6 +112,12 @@ def defined(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
     names = dict(given)
     exec(_code(text), names)
     return names
+
+
+def compiled(text: str, name: str, given: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function ``name`` that ``text`` defines."""
+    function: Callable[..., Any] = defined(text, given)[name]
+    return function
 
 
 @lru_cache(maxsize=1024)

@@ -9,14 +9,15 @@ from itertools import chain, product
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import measured
+from mnist_lab.diagnosis.faults.entries import Edits
 from mnist_lab.diagnosis.faults.training import LoopFault, entry
 from mnist_lab.diagnosis.loops import comparing, trainings
-from mnist_lab.diagnosis.loops.optimizers import Optimizer
-from mnist_lab.diagnosis.loops.replay import Call, Loop, Replayed, Score, Seen
+from mnist_lab.diagnosis.loops.replay import Call, Replayed, Score, Seen
 from mnist_lab.diagnosis.match import Fault
 from mnist_lab.diagnosis.measures.numbers import explain_numbers
 from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores
@@ -103,14 +104,14 @@ def check_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
 class Asked:
     """What learners' code is tried on: a ``recipe``, ``batches`` and other arguments (``given``).
 
-    ``weights`` and ``history`` are what should come of it; ``words`` say what it is called with.
+    ``call`` is the same for the reference, ``weights`` and ``history`` are what should come of it;
+    ``words`` say what it is called with.
     """
 
     recipe: Recipe
     batches: Batches
     given: Mapping[str, float]
-    loss: reference.Loss
-    optimizer: Optimizer
+    call: Call
     weights: dict[str, Tensor]
     history: tuple[Score, ...]
     words: str
@@ -184,14 +185,10 @@ def _an_epoch(recipe: Recipe, batches: Batches) -> Asked:
     smoothing = 0.1 if recipe.loss == "smoothed" else 0.0
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return reference.cross_entropy(logits, labels, smoothing)
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
-    step, w, scores = reference.sgd(recipe.lr, recipe.momentum), recipe.weights, []
-    for _ in range(recipe.calls):
-        epoch = reference.train_epoch(reference.fnn, w, batches.split(), step, loss)
-        w = epoch.weights
-        scores.append((epoch.loss, epoch.accuracy))
-    settings = {"momentum": recipe.momentum} if recipe.momentum else {}
+    call = _asked("train_epoch", recipe, batches, recipe.lr, recipe.calls)
+    call = replace(call, loss=loss, momentum=recipe.momentum)
     momentum = f" and momentum={recipe.momentum}" if recipe.momentum else ""
     words = (
         f"{_sizes(batches)}, with SGD (lr={recipe.lr:g}{momentum}) and "
@@ -200,8 +197,20 @@ def _an_epoch(recipe: Recipe, batches: Batches) -> Asked:
             "smoothed": "CrossEntropyLoss(label_smoothing=0.1)",
         }[recipe.loss]
     )
-    optimizer = Optimizer("sgd", recipe.lr, settings)
-    return Asked(recipe, batches, {}, loss, optimizer, dict(w), tuple(scores), words)
+    return _with_answers(recipe, batches, {}, call, words)
+
+
+def _asked(function: str, recipe: Recipe, batches: Batches, lr: float, epochs: int) -> Call:
+    parts = tuple((images.double(), labels) for images, labels in batches.split())
+    return Call(function, recipe.weights, parts, F.cross_entropy, lr, epochs)
+
+
+def _with_answers(
+    recipe: Recipe, batches: Batches, given: Mapping[str, float], call: Call, words: str
+) -> Asked:
+    replayed, _ = trainings.free(call)
+    history = tuple(trainings.returned(replayed.epochs))
+    return Asked(recipe, batches, given, call, call.split(replayed.weights), history, words)
 
 
 @functools.lru_cache(maxsize=2)
@@ -215,18 +224,9 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
 
 def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
     epochs, lr = int(given.get("epochs", 10)), given.get("lr", 1e-3)
-    history = reference.train(reference.fnn, recipe.weights, batches.split(), epochs, lr)
     named = f"epochs={epochs} and lr={lr:g}" if given else "the default epochs=10 and lr=0.001"
-    return Asked(
-        recipe,
-        batches,
-        given,
-        reference.cross_entropy,
-        Optimizer("adam", lr),
-        history[-1].weights,
-        tuple((epoch.loss, epoch.accuracy) for epoch in history),
-        f"{_sizes(batches)}, with {named}",
-    )
+    call = _asked("train", recipe, batches, lr, epochs)
+    return _with_answers(recipe, batches, given, call, f"{_sizes(batches)}, with {named}")
 
 
 @functools.lru_cache(maxsize=1)
@@ -237,7 +237,7 @@ def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
 
 def _try_an_epoch(exercise: ExerciseHandle, asked: Asked) -> Tried:
     try:
-        return _try(exercise.train_epoch, asked, asked.recipe.calls)
+        return _try(exercise.train_epoch, asked)
     except SubmissionFailure:
         # What a call leaves behind may break the next; training.state looks at that.
         if asked.recipe.calls == 1:
@@ -246,18 +246,16 @@ def _try_an_epoch(exercise: ExerciseHandle, asked: Asked) -> Tried:
 
 
 def _trainings(exercise: ExerciseHandle, grader: Grader) -> list[Tried]:
-    return [_try(exercise.train, asked, len(asked.history)) for asked in _trainings_asked(grader)]
+    return [_try(exercise.train, asked) for asked in _trainings_asked(grader)]
 
 
-def _try(call: Callable[..., Trained], asked: Asked, epochs: int) -> Tried:
+def _try(call: Callable[..., Trained], asked: Asked) -> Tried:
     trained = comparing.in_float64(call, asked.recipe, asked.batches, **asked.given)
-    seen = _call(call.__name__, asked, trained, epochs)
+    seen = replace(asked.call, seen=_seen(asked.recipe, trained))
     return Tried(seen, asked.recipe, trained, asked.weights, asked.history, asked.words)
 
 
-def _call(function: str, asked: Asked, trained: Trained, epochs: int) -> Call:
-    recipe = asked.recipe
-
+def _seen(recipe: Recipe, trained: Trained) -> Seen:
     def vector(weights: Mapping[str, Tensor]) -> Tensor:
         """The weights in the recipe's order; 0 where there are none."""
         return torch.cat(
@@ -268,7 +266,7 @@ def _call(function: str, asked: Asked, trained: Trained, epochs: int) -> Call:
         )
 
     facts = trained.facts
-    seen = Seen(
+    return Seen(
         weights=vector(trained.weights),
         history=tuple((score.loss, score.accuracy) for score in trained.history),
         gradients=tuple(map(vector, trained.gradients)),
@@ -280,8 +278,6 @@ def _call(function: str, asked: Asked, trained: Trained, epochs: int) -> Call:
         optimizers=tuple((used.name, used.options) for used in facts.optimizers.values()),
         passes=facts.passes,
     )
-    parts = tuple((images.double(), labels) for images, labels in asked.batches.split())
-    return Call(function, recipe.weights, parts, asked.loss, asked.optimizer, epochs, seen)
 
 
 def _of_all_groups(rates: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -359,31 +355,31 @@ def _sizes(batches: Batches) -> str:
 def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -> CheckFailure:
     """Names the mistakes of the steps, of the numbers and of what was left behind."""
     calls = [each.call for each in tried]
-    asked = Loop(function=calls[0].function)
     right = all(each.has_right_weights() for each in tried)
-    steps = (trainings.as_asked if right else trainings.explain_steps)(calls, asked)
+    steps = trainings.as_asked(calls) if right else trainings.explain_steps(calls)
     if steps is None:
-        return _unknown_steps(tried, asked)
+        return _unknown_steps(tried)
     candidates, reached = steps
     first = candidates[0]
-    results = trainings.explain_results(calls, first.loop, reached.replays, first.faults)
+    results = trainings.explain_results(calls, reached.replays)
     if not first.faults:
         fewest = min((len(faults) for faults, _ in results or ()), default=MOST_AT_ONCE + 1)
         measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
         if measured_as and len(measured_as[0]) < fewest:
-            explanation = match.Explanation(measured_as, 0.0, LOSS)
-            return match.named(explanation, _evidence_of_results(tried))
+            return match.named(
+                match.Explanation(measured_as, 0.0, LOSS), _evidence_of_results(tried)
+            )
         if results is None:
             return _unknown_results(tried)
     implied = {name for fault in candidates[0].faults for name in fault.follows}
     numbers = [
         tuple(fault for fault in faults if fault.id not in implied)
-        for faults, _ in results or [((), candidates[0].loop)]
+        for faults, _ in results or [((), ())]
     ]
     besides = _observed(tried)
-    if asked.function == "train_epoch":
-        loop = results[0][1] if results else candidates[0].loop
-        besides += _in_train(exercise, grader, loop, first.faults)
+    if calls[0].function == "train_epoch":
+        of_numbers = results[0][1] if results else ()
+        besides += _in_train(exercise, grader, first.ways, of_numbers)
     alternatives = [
         tuple(dict.fromkeys([*candidate.faults, *faults, *besides]))
         for candidate, faults in product(candidates, numbers)
@@ -417,7 +413,7 @@ def _broken_by_the_first_epoch(
 
 
 def _named(alternatives: Sequence[tuple[LoopFault, ...]], evidence: str) -> CheckFailure:
-    return match.named(match.Explanation(tuple(alternatives), 0.0, Loop()), evidence)
+    return match.named(match.Explanation(tuple(alternatives), 0.0, None), evidence)
 
 
 def _evidence_of_steps(tried: Sequence[Tried], far: float, count: int) -> str:
@@ -455,8 +451,8 @@ def _evidence_of_results(tried: Sequence[Tried]) -> str:
     return f"The numbers are right; their types are {', '.join(sorted(kinds))}."
 
 
-def _unknown_steps(tried: Sequence[Tried], asked: Loop) -> CheckFailure:
-    message, evidence = trainings.departure([each.call for each in tried], asked)
+def _unknown_steps(tried: Sequence[Tried]) -> CheckFailure:
+    message, evidence = trainings.departure([each.call for each in tried])
     wrong = next((each for each in tried if not each.has_right_weights()), tried[0])
     return fail(message, f"{wrong.name} {wrong.given}. {evidence}")
 
@@ -493,9 +489,9 @@ def _measured(
         if each.recipe.loss == "cross_entropy" and len(each.call.seen.history) == len(each.history)
     ]
     scored = [
-        [(one.scores("before", each.call, one.after), one.true) for one in epoch]
-        for each, replayed in plain
-        for epoch in replayed.epochs
+        [(step.scores, step.labels) for step in steps]
+        for _, replayed in plain
+        for steps in replayed.epochs
     ]
     history = [score for each, _ in plain for score in each.call.seen.history]
     if not history:
@@ -524,7 +520,7 @@ def _measured(
 
 
 def _in_train(
-    exercise: ExerciseHandle, grader: Grader, loop: Loop, faults: tuple[LoopFault, ...]
+    exercise: ExerciseHandle, grader: Grader, ways: Sequence[Edits], of_numbers: Sequence[Edits]
 ) -> list[LoopFault]:
     """What is wrong in ``train`` besides the mistakes of ``train_epoch``, which it may share."""
     try:
@@ -533,13 +529,12 @@ def _in_train(
         return []
     calls = [each.call for each in tried]
     for pairs in (None, False):
-        for base in (replace(loop, function="train"), Loop(function="train")):
-            steps = trainings.explain_steps(calls, base, pairs=pairs)
+        for shared, counted in ((ways, of_numbers), ((), ())):
+            steps = trainings.explain_steps(calls, shared, pairs=pairs)
             if steps is None:
                 continue
             candidates, reached = steps
-            beside = (*faults, *candidates[0].faults)
-            results = trainings.explain_results(calls, candidates[0].loop, reached.replays, beside)
+            results = trainings.explain_results(calls, reached.replays, counted)
             if len(candidates) == 1 and results is not None and len(results) == 1:
                 return [*candidates[0].faults, *results[0][0]]
     return []
@@ -634,7 +629,7 @@ def _expect_train_mode(
 
     Raises ``Waiting`` where a model that is the same in both modes is not trained as asked either.
     """
-    asked = _trained_by_the_reference(what, reference.normed_fnn, recipe.weights, batches)
+    asked = _trained_by_the_reference(what, recipe.weights, batches)
     if comparing.furthest(trained.weights, recipe.weights) == 0:
         raise fail(
             f"{what} does not train the model that it is given.",
@@ -654,7 +649,7 @@ def _expect_train_mode(
     plain = comparing.in_float64(
         call, replace(recipe, kind="mlp", weights=weights), batches, **given
     )
-    if not _agree(plain, _trained_by_the_reference(what, reference.fnn, weights, batches)):
+    if not _agree(plain, _trained_by_the_reference(what, weights, batches)):
         raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what])
     raise fail(
         f"{what} leaves other weights than training in train mode does.",
@@ -664,12 +659,14 @@ def _expect_train_mode(
 
 
 def _trained_by_the_reference(
-    what: str, forward: reference.Forward, weights: Mapping[str, Tensor], batches: Batches
+    what: str, weights: Mapping[str, Tensor], batches: Batches
 ) -> dict[str, Tensor]:
-    if what == "train_epoch":
-        step = reference.sgd(LR)
-        return reference.train_epoch(forward, weights, batches.split(), step).weights
-    return reference.train(forward, weights, batches.split(), 2, LR)[-1].weights
+    trained = {name: value for name, value in weights.items() if "running" not in name}
+    recipe = Recipe("mlp", trained)
+    call = _asked(what, recipe, batches, LR, 2 if what == "train" else 1)
+    normed = any("norm" in name for name in weights)
+    call = replace(call, network=reference.normed_fnn if normed else None)
+    return call.split(trainings.free(call)[0].weights)
 
 
 def _agree(trained: Trained, asked: Mapping[str, Tensor]) -> bool:

@@ -1,62 +1,90 @@
-"""A training as data: which batches, in which order the four actions of a batch, what loss, which
-step, which numbers in the end. ``Loop()`` is what the handout asks for; a mistake is another value
-of a field.
+"""Runs the reference's text of a training, with or without mistakes in it, from the weights and on
+the batches of a call of the learner's code, and stops where it departs from what was seen of it.
 
-``replay`` does what a loop says, from the weights and on the batches of a call of the learner's
-code; the model is ``reference.fnn``. All weights are laid end to end in one vector.
+All weights are one leaf, a vector. Scores and gradients are remembered by the weights and the batch
+that they belong to: texts with different mistakes begin alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import chain
-from typing import Any
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.loops.optimizers import Optimizer, Step
+from mnist_lab.diagnosis import reference
+from mnist_lab.diagnosis.faults.entries import compiled
+from mnist_lab.diagnosis.match import EQUAL
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = [
-    "ACTIONS",
     "Call",
+    "Departs",
     "Impossible",
-    "Loop",
-    "Mark",
-    "Moment",
     "Never",
-    "Pass",
+    "Point",
     "Replayed",
+    "Run",
     "Score",
     "Seen",
-    "replay",
-    "results",
+    "Step",
+    "distance",
 ]
+
+Network = Callable[[reference.Weights, Tensor], Tensor]
 
 Score = tuple[float, float]
 """The loss and the accuracy of an epoch."""
 
-Mark = tuple[str, int, Tensor]
-"""A point of a replay that can be compared with what was seen: ``weights`` (at a forward pass, when
-they are others than before), ``images`` (at a forward pass), ``slope`` (at a backward pass, the
-gradient with respect to the scores) or ``gradients`` (at a step), the how manieth of them, and its
-value.
-"""
+SINGLE = 1e-4
+"""How exactly code that works in float32 only makes the steps of one in float64: the difference,
+as a part of the way that the weights went."""
 
-ACTIONS = ("clear", "forward", "backward", "alter", "step")
-"""What is done with a batch. ``alter`` is what may happen to gradients before a step: nothing."""
+MOST_SEEN = {"weights": 40, "gradients": 24, "images": 1, "slope": 1, "end": 1}
+"""So many were recorded at most: what is missing below that did not happen."""
+
+REMEMBERED = 2000
+"""Forward passes of a call; a megabyte holds some 25."""
+
+KINDS = (
+    *("SGD", "Adam", "AdamW", "Adamax", "NAdam"),
+    *("RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop"),
+)
+"""Optimizers of PyTorch that a text may use."""
 
 
 class Impossible(Exception):  # noqa: N818 - an answer, not an error
-    """A loop that cannot be what was seen."""
+    """A text that cannot be what was seen."""
 
 
 class Never(Impossible):
     """As ``Impossible``, whatever other mistakes are made."""
+
+
+class Departs(Exception):  # noqa: N818 - an answer, not an error
+    """From what was seen, at the ``point``."""
+
+    def __init__(self, point: Point) -> None:
+        self.point = point
+
+
+class Point(NamedTuple):
+    """What can be compared with what was seen of the call number ``call``.
+
+    ``weights`` (at a forward pass, when they are others than before), ``images`` (of a forward
+    pass), ``slope`` (at a backward pass, the gradient with respect to the scores), ``gradients``
+    (at a step) or the weights at the ``end``, counted by ``number``.
+    """
+
+    call: int
+    kind: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +100,7 @@ class Seen:
     """
 
     weights: Tensor
-    history: tuple[Score, ...]
+    history: tuple[Score, ...] = ()
     gradients: tuple[Tensor, ...] = ()
     states: tuple[Tensor, ...] = ()
     inputs: tuple[Tensor, ...] = ()
@@ -82,8 +110,9 @@ class Seen:
     optimizers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     passes: int = 0
 
-    def at(self, kind: str) -> tuple[Tensor, ...]:
-        """What can be compared with marks of this kind.
+    @cached_property
+    def at(self) -> Mapping[str, tuple[Tensor, ...]]:
+        """What can be compared, by the kind of a point.
 
         Images and slopes after the first ones are not: who computes scores once more, to count
         right answers, makes no mistake.
@@ -93,24 +122,27 @@ class Seen:
             "gradients": self.gradients,
             "images": self.inputs[:1],
             "slope": self.slopes[:1],
-        }[kind]
+            "end": (self.weights,),
+        }
 
 
 @dataclass(frozen=True)
 class Call:
     """A call of ``train`` or ``train_epoch``, or several of ``train_epoch`` one after the other.
 
-    ``optimizer`` is the one given, or Adam with the learning rate given; ``epochs`` the number of
-    epochs or calls.
+    ``lr`` and ``momentum`` are of the optimizer given, or ``lr`` is given itself; ``epochs`` is the
+    number of epochs or calls. ``network`` is given where it is not ``reference.fnn``.
     """
 
     function: str
     weights: Mapping[str, Tensor]
     batches: tuple[Batch, ...]
     loss: Loss
-    optimizer: Optimizer
+    lr: float
     epochs: int
-    seen: Seen
+    seen: Seen = Seen(torch.empty(0))
+    momentum: float = 0.0
+    network: Network | None = None
 
     @cached_property
     def start(self) -> Tensor:
@@ -121,19 +153,15 @@ class Call:
     def examples(self) -> int:
         return sum(len(labels) for _, labels in self.batches)
 
-    def lasts(self, value: Tensor) -> bool:
-        """Whether this tensor is the call's own, and the same in all replays."""
-        return value is self.start or value is self.batches[0][0]
-
     @cached_property
-    def compared(self) -> dict[tuple[str, int] | None, tuple[float, float]]:
-        """How far what lasts is from what was seen."""
+    def known(self) -> dict[Any, Any]:
+        """Distances of what is the same in all replays, and forward passes."""
         return {}
 
     @cached_property
-    def sizes(self) -> dict[int, float]:
-        """The largest number of each tensor seen, by its id: they stay as long as the call."""
-        return {}
+    def moved(self) -> bool:
+        """Whether the weights are others afterwards."""
+        return not torch.equal(self.seen.weights.double(), self.start)
 
     @cached_property
     def exact(self) -> bool:
@@ -148,373 +176,297 @@ class Call:
             for (name, value), part in zip(self.weights.items(), parts, strict=True)
         }
 
-    def where(self, chosen: Callable[[str], bool]) -> Tensor:
-        """Which elements of a vector belong to the weights that are chosen by name: bool."""
-        return torch.cat(
-            [torch.full((value.numel(),), chosen(name)) for name, value in self.weights.items()]
-        )
-
-    def backward(
-        self, w: Tensor, images: Tensor, labels: Tensor, loss: Loss, name: Any = ()
-    ) -> Backward:
-        """Of the ``loss`` of this ``name``. Loops differ in one place, so many ask for the same."""
-        key = (id(images), id(labels), w[0].item(), w[-1].item(), name)
-        known = self._known.get(key)
-        if known is None or not torch.equal(known.w, w):
-            known = Backward(self, loss, w, images, labels)
-            if name is not None and key[:2] in self._batches:
-                self._known.setdefault(key, known)
-        return known
+    def forward(self, w: Tensor, images: Tensor) -> Forward:
+        """Of the weights ``w``, remembered where the images are a batch as it was given."""
+        key = (id(images), w[0].item(), w[-1].item())
+        found: Forward | None = self.known.get(key)
+        if found is None or not torch.equal(found.w, w):
+            found = Forward(self, w.clone(), images)
+            if len(self.known) < REMEMBERED and id(images) in self._given:
+                self.known[key] = found
+        return found
 
     @cached_property
-    def _batches(self) -> frozenset[tuple[int, int]]:
+    def _given(self) -> frozenset[int]:
         """The batches stay, so their ids do."""
-        return frozenset((id(images), id(labels)) for images, labels in self.batches)
-
-    @cached_property
-    def _known(self) -> dict[Any, Backward]:
-        return {}
-
-    def scores(self, w: Tensor, images: Tensor) -> Tensor:
-        """(N, 10): ``reference.fnn``."""
-        if w is self.start and id(images) in self._first_scores:
-            return self._first_scores[id(images)]
-        hidden, hidden_bias, output, output_bias = self.split(w).values()
-        x = torch.addmm(hidden_bias, images.flatten(1), hidden.T)
-        return torch.addmm(output_bias, F.relu(x), output.T)
-
-    @cached_property
-    def _first_scores(self) -> dict[int, Tensor]:
-        """With the weights given, by the id of the images: every loop begins with them."""
-        start = self.start.clone()
-        return {id(images): self.scores(start, images) for images, _ in self.batches}
+        return frozenset(id(images) for images, _ in self.batches)
 
 
-class Backward:
-    """A backward pass: the ``loss``, and what of it is asked for."""
+class Forward:
+    """A forward pass of ``reference.fnn``, and the way back by the chain rule."""
 
-    def __init__(self, call: Call, loss: Loss, w: Tensor, images: Tensor, labels: Tensor) -> None:
-        self.call, self.w, self.images = call, w, images
-        scores = call.scores(w, images).detach().requires_grad_()
-        value = loss(scores, labels)
-        (self.slope,) = torch.autograd.grad(value, scores)
-        self.loss = value.item()
+    def __init__(self, call: Call, w: Tensor, images: Tensor) -> None:
+        self.w, self.x = w, images.flatten(1)
+        hidden, hidden_bias, self.output, output_bias = call.split(w).values()
+        self.z = torch.addmm(hidden_bias, self.x, hidden.T)
+        self.scores = torch.addmm(output_bias, F.relu(self.z), self.output.T)
+        self._slope: Tensor | None = None
+        self._gradient = w
 
-    @cached_property
-    def gradient(self) -> Tensor:
-        """With respect to the weights: the chain rule, from the scores backwards."""
-        hidden, hidden_bias, output, _ = self.call.split(self.w).values()
-        x = self.images.flatten(1)
-        z = torch.addmm(hidden_bias, x, hidden.T)
-        by_z = (self.slope @ output) * (z > 0)
-        return torch.cat(
-            [
-                (by_z.T @ x).flatten(),
-                by_z.sum(0),
-                (self.slope.T @ F.relu(z)).flatten(),
-                self.slope.sum(0),
-            ]
-        )
+    def gradient(self, slope: Tensor) -> Tensor:
+        """With respect to the weights, from that with respect to the scores."""
+        if self._slope is None or not torch.equal(self._slope, slope):
+            by_z = (slope @ self.output) * (self.z > 0)
+            self._gradient = torch.cat(
+                [
+                    (by_z.T @ self.x).flatten(),
+                    by_z.sum(0),
+                    (slope.T @ F.relu(self.z)).flatten(),
+                    slope.sum(0),
+                ]
+            )
+            self._slope = slope.clone()
+        return self._gradient.clone()
 
 
-class Moment:
-    """Where a replay is: ``batch`` of ``batches`` in the ``epoch``, the ``weights``, and how many
-    steps, forward and backward passes and changes of the weights (``state``) there were. ``found``
-    keeps numbers that a loop takes from what was seen.
+class _Scores(torch.autograd.Function):
+    """``Forward`` as a part of a graph that tells the run of its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, images: Tensor, run: Run) -> Tensor:
+        ctx.run, ctx.passed = run, run.call.forward(w, images)
+        scores: Tensor = ctx.passed.scores.clone()
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Any) -> Any:
+        ctx.run.backward(slopes[0])
+        return ctx.passed.gradient(slopes[0]), None, None
+
+
+@dataclass(frozen=True)
+class Step:
+    """What there is to know of a batch in the end.
+
+    ``loss`` is the one that was minimised and ``given`` what ``loss_fn`` gave; ``labels`` are the
+    right ones and ``told`` those that the loss was told; ``weights`` are those after it.
     """
 
-    def __init__(self, call: Call, found: dict[str, Any] | None = None) -> None:
-        self.call, self.weights = call, call.start
-        self.epoch = self.batch = self.step = self.forward = self.backward = self.state = 0
-        self.batches = len(call.batches)
-        self.found: dict[str, Any] = {} if found is None else found
-
-
-@dataclass
-class Pass:
-    """What there is to know of a batch in the end: ``before`` and ``after`` are the weights at its
-    forward pass and when it is done with; ``loss`` is the one that was minimised, ``labels`` those
-    that it was told, ``true`` the right ones.
-    """
-
-    before: Tensor
+    call: Call
     images: Tensor
     labels: Tensor
-    true: Tensor
-    loss: float | None
-    after: Tensor
-    known: dict[Any, Any] = field(default_factory=dict, repr=False)
+    told: Tensor
+    scores: Tensor
+    loss: float
+    given: float
+    weights: Tensor
 
-    def scores(self, of: str, call: Call, end: Tensor) -> Tensor:
-        """With the weights ``before`` or ``after`` the step, or at the ``end`` of the epoch."""
-        if of not in self.known:
-            weights = {"before": self.before, "after": self.after, "end": end}
-            self.known[of] = call.scores(weights[of], self.images)
-        found: Tensor = self.known[of]
-        return found
+    @cached_property
+    def after(self) -> Step:
+        """The same batch, measured after its step."""
+        return self.at(self)
 
-    def value(
-        self,
-        of: Callable[[Loop, Moment, Pass, Tensor], float],
-        loop: Loop,
-        at: Moment,
-        end: Tensor,
-    ) -> float:
-        """A loss or an accuracy, computed once for all loops that count alike."""
-        key = (of, loop.loss_of, loop.accuracy_of, loop.reports, loop.told, loop.right)
-        if key not in self.known:
-            self.known[key] = of(loop, at, self, end)
-        found: float = self.known[key]
-        return found
+    def at(self, other: Step) -> Step:
+        """The same batch, measured with the weights after ``other``."""
+        scores = self.call.forward(other.weights, self.images).scores
+        return replace(self, scores=scores, loss=self.call.loss(scores, self.labels).item())
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a loop comes to: ``epochs`` are the passes of each, ``rates`` the learning rates."""
+    """What a text comes to: the ``epochs`` are the steps of each."""
 
     weights: Tensor
-    epochs: tuple[tuple[Pass, ...], ...]
+    epochs: Sequence[Sequence[Step]]
     events: str
-    rates: tuple[float, ...]
-    found: dict[str, Any]
 
 
-def _all(batches: Sequence[Batch], at: Moment) -> Sequence[Batch]:
-    return batches
+class Model:
+    """What a text is given for a model."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.weights = run, run.weights
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.run.forward(images)
+
+    def parameters(self) -> list[Tensor]:
+        return [self.weights]
 
 
-def _same(value: Any, at: Moment) -> Any:
-    return value
+class Optimizer:
+    """What a text is given for an optimizer; ``settings`` as PyTorch calls them."""
+
+    def __init__(self, run: Run, kind: str, parameters: Sequence[Tensor], **settings: Any) -> None:
+        self.run, self.kind, self.settings, self.parameters = run, kind, settings, parameters
+        ours = kind == "Adam" or (kind == "SGD" and settings.keys() <= {"lr", "momentum"})
+        self._makes = getattr(reference if ours else torch.optim, kind)(parameters, **settings)
+
+    @property
+    def lr(self) -> float:
+        rate: float = self._makes.param_groups[0]["lr"]
+        return rate
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self._makes.param_groups[0]["lr"] = rate
+
+    def anew(self) -> Optimizer:
+        """One like it that has made no step yet."""
+        return Optimizer(self.run, self.kind, self.parameters, **self.settings)
+
+    def zero_grad(self) -> None:
+        self.run.weights.grad = None
+
+    def take_step(self) -> None:
+        """One that nobody sees."""
+        self._makes.step()
+
+    def step(self, only: Tensor | None = None) -> None:
+        """For all weights, or where ``only`` is true."""
+        run, w = self.run, self.run.weights
+        run.events.append("s")
+        g = torch.zeros_like(w) if w.grad is None else w.grad
+        run.mark("gradients", g.detach(), only)
+        if w.grad is None:
+            return
+        before = None if only is None else w.detach().clone()
+        self.take_step()
+        if before is not None and only is not None:
+            w.data.copy_(torch.where(only, w.detach(), before))
+        run.fresh = False
 
 
-def _unaltered(g: Tensor, w: Tensor, at: Moment) -> Tensor:
-    return g
+class Run:
+    """A text at work on one call after the other. Numbers that it takes from what was seen are
+    ``found`` once and hold for all calls; those that do not begin with an underscore.
+    """
 
+    def __init__(
+        self,
+        text: str,
+        function: str,
+        given: Mapping[str, Callable[..., Any]] | None = None,
+        watched: Point | None = None,
+        compares: bool = True,
+    ) -> None:
+        self.found: dict[str, Any] = {}
+        self.far, self.watched, self.value = 0.0, watched, None
+        self.marks: dict[tuple[str, int], Tensor] | None = None if compares else {}
+        names: dict[str, Any] = {name: partial(f, self) for name, f in (given or {}).items()}
+        names |= {kind: partial(Optimizer, self, kind) for kind in KINDS}
+        names |= {"torch": torch, "F": F, "math": math, "record": self.record}
+        names["cross_entropy"] = self.loss
+        self.function = compiled(text, function, names)
 
-def _never(action: str, at: Moment) -> bool:
-    return False
+    value: Tensor | None
+    """What the text has at the point that is ``watched``."""
 
+    marks: dict[tuple[str, int], Tensor] | None
+    """What it has at every point of a call, if nothing is compared."""
 
-def _last(scores: Sequence[Score]) -> int:
-    return len(scores) - 1
-
-
-def _everything(name: str, at: Moment) -> bool:
-    return True
-
-
-def _mean(values: Sequence[float], sizes: Sequence[int], examples: int) -> float:
-    weighted = (value * size for value, size in zip(values, sizes, strict=True))
-    return sum(weighted) / examples
-
-
-def _right(scores: Tensor, labels: Tensor) -> float:
-    return (scores.argmax(1) == labels).double().mean().item()
-
-
-def _as_it_is(history: Sequence[Score], at: Moment) -> Sequence[Score]:
-    return history
-
-
-Penalty = Callable[[Tensor, Tensor, "Moment"], tuple[float, Tensor]]
-"""From weights and the gradient of the loss to a penalty on weights and its gradient."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A training. The defaults are what is asked for."""
-
-    function: str = "train_epoch"
-
-    # The data of an epoch
-    batches: Callable[[Sequence[Batch], Moment], Sequence[Batch]] = _all
-    images: Callable[[Tensor, Moment], Tensor] = _same
-    labels: Callable[[Tensor, Moment], Tensor] = _same
-
-    # A batch
-    actions: tuple[str, ...] = ACTIONS
-    at_the_end: tuple[str, ...] = ()  # of an epoch
-    skips: Callable[[str, Moment], bool] = _never
-    loss: Callable[[Loss, Moment], Loss] = _same
-    loss_name: tuple[Any, ...] | None = ()  # equal for equal losses; None where they may not be
-    penalty: Penalty | None = None  # added to the loss
-    alter: Callable[[Tensor, Tensor, Moment], Tensor] = _unaltered
-    trains: Callable[[str, Moment], bool] = _everything
-
-    # The optimizer and the epochs
-    optimizer: Callable[[Optimizer, Moment], Optimizer] = _same
-    rate: Callable[[float, Moment], float] = _same
-    renews: str = "never"  # or "epoch" or "batch"
-    start: Callable[[Tensor, Moment], Tensor] = _same
-    epochs: Callable[[int, Moment], int] = _same
-    keeps: Callable[[Sequence[Score]], int] = _last
-    a_copy: bool = False
-
-    # The numbers that are returned
-    loss_of: str = "before"  # the step, or "after", or "end" of the epoch
-    accuracy_of: str = "before"
-    reports: Callable[[Loss, Moment], Loss] | None = None  # a loss, if not the one minimised
-    told: bool = True  # the labels that the loss is told count as right
-    mean_loss: Callable[[Sequence[float], Sequence[int], int], float] = _mean
-    mean_accuracy: Callable[[Sequence[float], Sequence[int], int], float] = _mean
-    right: Callable[[Tensor, Tensor], float] = _right
-    all_examples: bool = False  # divide by the size of the dataset, not by what was used
-    score: Callable[[float, float], Score] = lambda loss, accuracy: (loss, accuracy)
-    history: Callable[[Sequence[Score], Moment], Sequence[Score]] = _as_it_is
-
-    def but(self, **fields: Any) -> Loop:
-        """As ``dataclasses.replace``, which takes ten times as long."""
-        loop = object.__new__(Loop)
-        loop.__dict__.update(self.__dict__, **fields)
-        return loop
-
-
-def replay(loop: Loop, call: Call) -> Generator[Mark, None, Replayed]:
-    """Train as ``loop`` says. Raises ``Impossible``."""
-    if loop.a_copy and "f" in call.seen.events:
-        raise Never  # the model that was given computed something
-    run = _Run(loop, call)
-    for _ in range(loop.epochs(call.epochs, run.at)):
-        yield from run.epoch()
-    kept = run.at.weights
-    if loop.keeps is not _last:
-        scores = [_score(loop, run.at, epoch) for epoch in run.epochs]
-        kept = run.ends[loop.keeps(scores)]
-    weights = call.start if loop.a_copy else kept
-    return Replayed(weights, tuple(run.epochs), "".join(run.events), tuple(run.rates), run.at.found)
-
-
-class _Run:
-    """A training under way."""
-
-    def __init__(self, loop: Loop, call: Call) -> None:
-        self.loop, self.call = loop, call
-        self.at = Moment(call)
-        self.gradients: Tensor | None = None
+    def __call__(self, call: Call, index: int = 0) -> Replayed:
+        """Raises ``Departs``, ``Impossible``, or what the text does."""
+        self.call, self.index = call, index
+        self.weights = call.start.clone().requires_grad_()
+        self.counts: Counter[str] = Counter()
         self.events: list[str] = []
-        self.rates: list[float] = []
-        self.epochs: list[tuple[Pass, ...]] = []
-        self.ends: list[Tensor] = []
-        self.passes: list[Pass] = []
+        self.fresh, self.hidden, self.quiet = True, False, False
         self.shown: Tensor | None = None
-        self.optimizer = call.optimizer
-        self.makes_step: Step | None = None
-        self.trained: Tensor | None = None
+        self.told: Tensor | None = None
+        self.given: Tensor | None = None
+        self.local: dict[str, Any] = {}
+        model = Model(self)
+        if call.function == "train":
+            epochs = self.function(model, list(call.batches), call.epochs, call.lr)
+        else:
+            settings = {"lr": call.lr, "momentum": call.momentum}
+            optimizer = Optimizer(self, "SGD", [self.weights], **settings)
+            epochs = [
+                self.function(model, list(call.batches), optimizer, self.loss)
+                for _ in range(call.epochs)
+            ]
+        if self.marks is None and self.fresh and not self.hidden and call.moved:
+            raise Never  # no step was made
+        end = call.start if self.hidden else self.weights.detach()
+        self.mark("end", end)
+        return Replayed(end, epochs, "".join(self.events))
 
-    def epoch(self) -> Iterator[Mark]:
-        loop, at = self.loop, self.at
-        at.epoch, at.batch = len(self.epochs), 0
-        at.weights = loop.start(at.weights, at)
-        if loop.renews == "epoch":
-            self.makes_step = None
-        self.passes = []
-        batches = loop.batches(self.call.batches, at)
-        at.batches = len(batches)
-        for at.batch, (images, labels) in enumerate(batches):
-            if loop.renews == "batch":
-                self.makes_step = None
-            for action in loop.actions:
-                if not loop.skips(action, at):
-                    yield from self.do(action, images, labels)
-            if self.passes:
-                self.passes[-1].after = at.weights
-        for action in loop.at_the_end:
-            yield from self.do(action, images, labels)
-        self.epochs.append(tuple(self.passes))
-        self.ends.append(at.weights)
+    def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The one that the call was given."""
+        return self.gives(self.call.loss(scores, labels), labels)
 
-    def do(self, action: str, images: Tensor, labels: Tensor) -> Iterable[Mark]:
-        if action == "forward":
-            return self.forward(images, labels)
-        if action == "backward":
-            return self.backward(self.passes[-1])
-        if action == "backward of all":
-            return chain.from_iterable(map(self.backward, reversed(self.passes)))
-        if action == "step":
-            return self.step()
-        if action == "clear":
-            self.gradients = None
-        elif action == "alter" and self.gradients is not None:
-            self.gradients = self.loop.alter(self.gradients, self.at.weights, self.at)
-        return ()
+    def gives(self, loss: Tensor, labels: Tensor) -> Tensor:
+        """Note what ``loss_fn`` gives for these labels."""
+        self.told, self.given = labels, loss.detach()
+        return loss
 
-    def forward(self, images: Tensor, labels: Tensor) -> Iterator[Mark]:
-        at = self.at
-        if not self.loop.a_copy:
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.hidden:
             self.events.append("f")
-            if self.shown is None or not torch.equal(self.shown, at.weights):
-                yield "weights", at.state, at.weights
-                self.shown = at.weights
-                at.state += 1
-        shown, told = self.loop.images(images, at), self.loop.labels(labels, at)
-        if not self.loop.a_copy:
-            yield "images", at.forward, shown
-        at.forward += 1
-        self.passes.append(Pass(at.weights, shown, told, labels, None, at.weights))
+            w = self.weights.detach()
+            if self.shown is None or not torch.equal(self.shown, w):
+                self.mark("weights", w)
+                self.shown = w.clone()
+            self.mark("images", images)
+        self.images = images
+        if self.call.network is not None:
+            self.scores = self.call.network(self.call.split(self.weights), images)
+        else:
+            self.scores = _Scores.apply(self.weights, images, self)
+        return self.scores
 
-    def backward(self, last: Pass) -> Iterator[Mark]:
-        loop, at = self.loop, self.at
-        if not loop.a_copy:
+    def backward(self, slope: Tensor) -> None:
+        if not self.quiet and not self.hidden:
             self.events.append("b")
-        loss = loop.loss(self.call.loss, at)
-        passed = self.call.backward(last.before, last.images, last.labels, loss, loop.loss_name)
-        last.loss = passed.loss
-        if not loop.a_copy:
-            yield "slope", at.backward, passed.slope
-        at.backward += 1
-        g = passed.gradient
-        if loop.penalty is not None:
-            value, of_penalty = loop.penalty(last.before, g, at)
-            last.loss, g = last.loss + value, g + of_penalty
-        self.gradients = g if self.gradients is None else self.gradients + g
+            self.mark("slope", slope)
 
-    def step(self) -> Iterator[Mark]:
-        loop, at, g = self.loop, self.at, self.gradients
-        self.events.append("s")
-        if not loop.a_copy:
-            yield "gradients", at.step, torch.zeros_like(at.weights) if g is None else g
-        if g is not None:
-            if self.makes_step is None:
-                self.optimizer = loop.optimizer(self.call.optimizer, at)
-                self.makes_step = self.optimizer.begin()
-            at.found |= {"gradient": g, "weights": at.weights, "optimizer": self.optimizer}
-            self.rates.append(loop.rate(self.optimizer.lr, at))
-            after = self.makes_step(at.weights, g, self.rates[-1])
-            if loop.trains is not _everything:
-                if self.trained is None:
-                    self.trained = self.call.where(lambda name: loop.trains(name, at))
-                after = torch.where(self.trained, after, at.weights)
-            at.weights = after
-        at.step += 1
+    def record(self, labels: Tensor, scores: Tensor, loss: Tensor) -> Step:
+        told = labels if self.told is None else self.told
+        value = loss.item()
+        given = value if self.given is None else self.given.item()
+        self.told = self.given = None
+        after = self.weights.detach().clone()
+        return Step(self.call, self.images, labels, told, scores.detach(), value, given, after)
 
-
-def results(loop: Loop, call: Call, replayed: Replayed) -> Sequence[Score]:
-    """The history that ``loop`` returns for a training that was replayed."""
-    at = Moment(call, found=replayed.found)
-    return loop.history([_score(loop, at, epoch) for epoch in replayed.epochs], at)
-
-
-def _score(loop: Loop, at: Moment, passes: Sequence[Pass]) -> Score:
-    if not passes:
-        raise Impossible
-    sizes = [len(each.true) for each in passes]
-    examples = at.call.examples if loop.all_examples else sum(sizes)
-    end = passes[-1].after
-    losses = [each.value(_loss, loop, at, end) for each in passes]
-    rights = [each.value(_right_share, loop, at, end) for each in passes]
-    return loop.score(
-        loop.mean_loss(losses, sizes, examples), loop.mean_accuracy(rights, sizes, examples)
-    )
+    def mark(self, kind: str, value: Tensor, only: Tensor | None = None) -> None:
+        """Compare with what was seen; weights that are not trained are not cleared either."""
+        if self.hidden and kind != "end":
+            return
+        number = self.counts[kind]
+        self.counts[kind] += 1
+        point = Point(self.index, kind, number)
+        if point == self.watched:
+            self.value = value.clone()
+        if self.marks is not None:
+            self.marks[kind, number] = value.clone()
+            return
+        seen = self.call.seen.at[kind]
+        if number >= len(seen):
+            if 0 < len(seen) < MOST_SEEN[kind]:
+                raise Departs(point)  # there was no such thing
+            return
+        actual = seen[number]
+        if only is not None:
+            value = torch.where(only, value, actual.double())
+        lasts = (self.fresh and kind == "weights") or value is self.call.batches[0][0]
+        key = (kind, number) if lasts else None
+        if key in self.call.known:
+            apart, allowed = self.call.known[key]
+        else:
+            apart, allowed = distance(self.call, kind, actual, value)
+            if key:
+                self.call.known[key] = apart, allowed
+        self.far = max(self.far, apart)
+        if not apart < allowed:
+            raise Departs(point)
 
 
-def _loss(loop: Loop, at: Moment, each: Pass, end: Tensor) -> float:
-    if loop.reports is None and loop.loss_of == "before" and each.loss is not None:
-        return each.loss
-    loss = (loop.reports or loop.loss)(at.call.loss, at)
-    labels = each.labels if loop.told else each.true
-    return loss(each.scores(loop.loss_of, at.call, end), labels).item()
-
-
-def _right_share(loop: Loop, at: Moment, each: Pass, end: Tensor) -> float:
-    labels = each.labels if loop.told else each.true
-    return loop.right(each.scores(loop.accuracy_of, at.call, end), labels)
+def distance(call: Call, kind: str, actual: Tensor, expected: Tensor) -> tuple[float, float]:
+    """How far apart two tensors are, and how far they may be."""
+    if kind == "images" and actual.numel() == expected.numel():
+        actual = actual.view(expected.shape)  # a model may be given them flat
+    if actual.shape != expected.shape:
+        return math.inf, 0.0
+    actual = actual.double()
+    if call.exact:
+        apart = (actual - expected).abs().max().item()
+        if math.isnan(apart):
+            return math.inf, 0.0
+        if apart < EQUAL:
+            return apart, EQUAL
+        return apart, EQUAL * max(1.0, actual.abs().max().item())
+    way = expected - call.start if kind in ("weights", "end") else expected
+    apart = (actual - expected).norm().item()
+    allowed = SINGLE * way.norm().item() + 1e-6 * expected.norm().item()
+    return (math.inf if math.isnan(apart) else apart), allowed

@@ -12,7 +12,17 @@ from mnist_lab import kit
 from mnist_lab.grade import CheckGrade
 from mnist_lab.grading.batch.results import Graded, NotGraded, Outcome
 
-__all__ = ["Analysis", "Bar", "HardCheck", "Learner", "Mistake", "Reached", "analyse", "faults"]
+__all__ = [
+    "Analysis",
+    "Bar",
+    "HardCheck",
+    "Learner",
+    "Mistake",
+    "Reached",
+    "analyse",
+    "faults",
+    "grades",
+]
 
 BINS = 10
 """Bars of the distribution of marks; full marks have one more of their own."""
@@ -39,11 +49,15 @@ class Bar:
 
 @dataclass(frozen=True)
 class HardCheck:
-    """How a check ended for those for whom it was run: counts by outcome."""
+    """How a check ended for those for whom it was run: counts by outcome, and the parts that passed
+    of those above the median of all marks, and of those below.
+    """
 
     id: str
     title: str
     outcomes: Mapping[str, int]
+    above: float | None = None
+    below: float | None = None
 
     @property
     def tried(self) -> int:
@@ -104,7 +118,16 @@ class Analysis:
         return tuple(
             (each.name, each.outcome.reason)
             for each in self.learners
-            if isinstance(each.outcome, NotGraded)
+            if isinstance(each.outcome, NotGraded) and not each.outcome.is_missing
+        )
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of those on the roster who have handed in nothing."""
+        return tuple(
+            each.name
+            for each in self.learners
+            if isinstance(each.outcome, NotGraded) and each.outcome.is_missing
         )
 
     @property
@@ -112,13 +135,13 @@ class Analysis:
         """Names and the checks that ended with an error of the kit's."""
         return tuple(
             (name, ", ".join(outcome.unjudged))
-            for name, outcome in _grades(self.learners)
+            for name, outcome in grades(self.learners)
             if outcome.unjudged
         )
 
     @property
     def scores(self) -> tuple[float, ...]:
-        return tuple(outcome.grade.score for _, outcome in _grades(self.learners))
+        return tuple(outcome.grade.score for _, outcome in grades(self.learners))
 
     @property
     def mean(self) -> float:
@@ -140,22 +163,22 @@ def analyse(
 
     ``says`` is the sentence of the mistake with an id, None if it is not known.
     """
-    grades = _grades(learners)
-    checks = _checks(grades)
+    graded = grades(learners)
+    checks = _checks(graded)
     return Analysis(
         learners=tuple(learners),
         attainable=attainable,
-        bars=_bars([outcome.grade.score for _, outcome in grades], attainable),
-        exercises=_exercises(grades),
+        bars=_bars([outcome.grade.score for _, outcome in graded], attainable),
+        exercises=_exercises(graded),
         checks=tuple(sorted(checks, key=lambda check: check.share)),
-        mistakes=_mistakes(grades, says),
+        mistakes=_mistakes(graded, says),
         unexplained=sum(
             check.outcome == "failed" and check.cause is not None and not check.cause.fault
-            for _, outcome in grades
+            for _, outcome in graded
             for check in outcome.grade.checks
         ),
-        accuracy=_accuracy(grades),
-        seconds={name: outcome.grade.seconds for name, outcome in grades},
+        accuracy=_accuracy(graded),
+        seconds={name: outcome.grade.seconds for name, outcome in graded},
         same=_same(learners),
     )
 
@@ -176,7 +199,8 @@ def faults(check: CheckGrade) -> tuple[tuple[str, ...], ...]:
     return tuple(found)
 
 
-def _grades(learners: Sequence[Learner]) -> list[tuple[str, Graded]]:
+def grades(learners: Sequence[Learner]) -> list[tuple[str, Graded]]:
+    """The names and grades of those who have one."""
     return [(each.name, each.outcome) for each in learners if isinstance(each.outcome, Graded)]
 
 
@@ -207,11 +231,25 @@ def _exercises(grades: Sequence[tuple[str, Graded]]) -> tuple[tuple[str, float, 
 def _checks(grades: Sequence[tuple[str, Graded]]) -> list[HardCheck]:
     """The checks that ran for somebody."""
     found = []
+    middle = median(outcome.grade.score for _, outcome in grades) if grades else 0.0
     for index, check in enumerate(kit.load().checks):
-        ends: Counter[str] = Counter(outcome.grade.checks[index].outcome for _, outcome in grades)
-        del ends["not_run"]
-        if ends:
-            found.append(HardCheck(check.id, check.title, ends))
+        ended = [
+            (outcome.grade.score, outcome.grade.checks[index].outcome)
+            for _, outcome in grades
+            if outcome.grade.checks[index].outcome != "not_run"
+        ]
+        if ended:
+            above = [end == "passed" for score, end in ended if score > middle]
+            below = [end == "passed" for score, end in ended if score < middle]
+            found.append(
+                HardCheck(
+                    check.id,
+                    check.title,
+                    Counter(end for _, end in ended),
+                    fmean(above) if above else None,
+                    fmean(below) if below else None,
+                )
+            )
     return found
 
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.grade import GradeError
-from mnist_lab.grading.batch.desk import Desk, Desks
-from mnist_lab.grading.batch.handed_in import ClassError, HandedIn
+from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import NotGraded, Options, Outcome, fingerprint, from_json
+from mnist_lab.grading.batch.submissions import ClassError
+from mnist_lab.grading.batch.workers import Worker, WorkerPool
 from mnist_lab.grading.formats.text import one_line
-from mnist_lab.submission.source import SourceError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -38,8 +38,8 @@ worker was lost are given to others as often as the cluster's ``allowed-failures
 
 
 def grade_there(
-    submissions: Sequence[HandedIn], options: Options, address: str
-) -> Iterator[tuple[HandedIn, Outcome]]:
+    submissions: Sequence[Read], options: Options, address: str
+) -> Iterator[tuple[Read, Outcome]]:
     """What comes of each submission, as it is known, from the cluster at ``address``.
 
     Raises ``ClassError`` where there is no cluster, no worker, or another kit on a worker.
@@ -47,17 +47,18 @@ def grade_there(
     with _connected(address) as client:
         from distributed import as_completed
 
-        waiting: dict[Future[str], HandedIn] = {}
-        for handed in submissions:
-            try:
-                files = handed.pack()
-            except SourceError as error:
-                yield handed, NotGraded(str(error))
-                continue
+        waiting: dict[Future[str], Read] = {}
+        for read in submissions:
             future = client.submit(
-                grade_bytes, handed.name, files, options.to_json(), pure=False, retries=RETRIES
+                grade_bytes,
+                read.name,
+                read.pack(),
+                options.to_json(),
+                options.seed_for(read.digest),
+                pure=False,
+                retries=RETRIES,
             )
-            waiting[future] = handed
+            waiting[future] = read
         try:
             client.wait_for_workers(1, timeout=WORKER_LIMIT)
         except TimeoutError as error:
@@ -66,36 +67,38 @@ def grade_there(
             yield waiting.pop(future), _outcome(future, address)
 
 
-def grade_bytes(name: str, files: Mapping[str, bytes], options: Mapping[str, Any]) -> str:
+def grade_bytes(
+    name: str, files: Mapping[str, bytes], options: Mapping[str, Any], seed: int
+) -> str:
     """Grade a submission on this node; what came of it as JSON."""
     asked = Options(**options)
     if asked.kit != fingerprint():
         return json.dumps({"other_kit": fingerprint()})
-    with NODE.desk(asked) as desk:
-        return json.dumps(desk.grade(name, dict(files)).to_json(), allow_nan=False)
+    with NODE.worker(asked) as worker:
+        return json.dumps(worker.grade(name, dict(files), seed).to_json(), allow_nan=False)
 
 
 class Node:
-    """The desks of one worker of the cluster, as many as it has threads that grade."""
+    """What grades on one node of the cluster: a worker for each of its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._desks: Desks | None = None
-        self._free: queue.SimpleQueue[Desk] = queue.SimpleQueue()
+        self._pool: WorkerPool | None = None
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
 
     @contextmanager
-    def desk(self, options: Options) -> Iterator[Desk]:
-        """A desk for these options, which nobody else has for the block."""
+    def worker(self, options: Options) -> Iterator[Worker]:
+        """A worker for these options, which nobody else has for the block."""
         with self._lock:
-            if self._desks is None or self._desks.options != options:
+            if self._pool is None or self._pool.options != options:
                 self._close()
-                self._desks, self._free = Desks(options), queue.SimpleQueue()
+                self._pool, self._free = WorkerPool(options), queue.SimpleQueue()
             free = self._free
-            desk = self._desks.open() if free.empty() else free.get()
+            worker = self._pool.open() if free.empty() else free.get()
         try:
-            yield desk
+            yield worker
         finally:
-            free.put(desk)
+            free.put(worker)
 
     def close(self) -> None:
         """End all runs."""
@@ -103,9 +106,9 @@ class Node:
             self._close()
 
     def _close(self) -> None:
-        if self._desks is not None:
-            self._desks.close()
-            self._desks = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
 
 NODE = Node()

@@ -11,12 +11,15 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import mnist_lab
 from mnist_lab import kit
-from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade
+from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
-from mnist_lab.grading.batch.results import Graded
+from mnist_lab.grading.batch.results import Graded, Options
+from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import clean, one_line
 from mnist_lab.report.pages import cell as escaped
@@ -83,6 +86,7 @@ def class_page(
         most=max((bar.count for bar in analysis.bars), default=0),
         digits=[names[source] for source in sorted(sources) if source in names],
         exercises=kit.load().exercises,
+        rows=[_Row.of(learner) for learner in analysis.learners],
         settings=settings,
         ignored=ignored,
         one_line=one_line,
@@ -102,16 +106,58 @@ def write_whole(path: Path, text: str) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def grade_text(outcome: Graded) -> str:
-    """The JSON of a grade."""
-    return json.dumps(outcome.grade.to_json(), indent=2, allow_nan=False) + "\n"
+def grade_text(learner: Learner, options: Options) -> str:
+    """The JSON of a grade; of what has none it is one without points that says why."""
+    outcome = learner.outcome
+    if isinstance(outcome, Graded):
+        grade = outcome.grade
+    else:
+        grade = ungraded(
+            outcome.reason if outcome.is_missing else f"could not be judged: {outcome.reason}",
+            "failed" if outcome.refused else "error",
+            version=mnist_lab.__version__,
+            submission=learner.name,
+            full=options.tier == "full",
+        )
+    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A learner in the table of the class, and by what the table is filtered."""
+
+    learner: Learner
+    grade: Grade | None
+    state: str
+    exercises: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, learner: Learner) -> _Row:
+        outcome = learner.outcome
+        if not isinstance(outcome, Graded):
+            state = "nothing handed in" if outcome.is_missing else "not graded"
+            return cls(learner, None, state)
+        checks = [check for exercise in outcome.grade.exercises for check in _open(exercise)]
+        return cls(
+            learner,
+            outcome.grade,
+            "in part" if outcome.unjudged else "graded",
+            tuple(each.id for each in outcome.grade.exercises if _open(each)),
+            tuple(check.id for check in checks),
+            tuple("|".join(ids) for check in checks for ids in faults(check)),
+        )
 
 
 def _row(learner: Learner, attainable: float) -> list[str]:
     outcome = learner.outcome
+    if not isinstance(outcome, Graded) and outcome.is_missing:
+        zeros = ["0", f"{attainable:g}", *["0"] * len(kit.load().exercises)]
+        return [learner.name, *zeros, "nothing handed in", "", ""]
     if not isinstance(outcome, Graded):
         blank = [""] * (2 + len(kit.load().exercises))
-        return [learner.name, *blank, "not graded", outcome.reason, ""]
+        return [learner.name, *blank, "not graded", f"could not be judged: {outcome.reason}", ""]
     grade = outcome.grade
     points = [f"{exercise.points:g}" for exercise in grade.exercises]
     known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))

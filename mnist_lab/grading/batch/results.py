@@ -13,14 +13,15 @@ import mnist_lab
 from mnist_lab import kit, workspace
 from mnist_lab.grade import Grade, GradeError
 
-__all__ = ["Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
+__all__ = ["NOTHING", "Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """What decides a grade besides the submission: the tier, the seed of the grader's draws, and
-    the kit, which is told by its version and a digest of its code, checks and points; and whether
-    there is one at all where a wall is not enforced: none if ``strict``.
+    """What decides a grade besides the submission: the tier, the seed that those of the
+    submissions are made of, and the kit, which is told by its version and a digest of its code,
+    checks and points; and whether there is one at all where a wall is not enforced: none if
+    ``strict``.
     """
 
     tier: Literal["quick", "full"]
@@ -30,6 +31,13 @@ class Options:
 
     def to_json(self) -> dict[str, Any]:
         return {"tier": self.tier, "seed": self.seed, "kit": self.kit, "strict": self.strict}
+
+    def seed_for(self, digest: str) -> int:
+        """The seed of the run of one submission, which is another's only by chance: who hands in
+        again meets other draws.
+        """
+        drawn = hashlib.sha256(f"{self.seed}:{digest}".encode()).digest()
+        return int.from_bytes(drawn[:4], "big") >> 1
 
     @property
     def limit(self) -> float:
@@ -69,14 +77,22 @@ class Graded:
 
 @dataclass(frozen=True)
 class NotGraded:
-    """There is no grade; ``reason`` is a sentence."""
+    """There is no grade; ``reason`` is a sentence. ``refused``: the submission is to blame."""
 
     reason: str
+    refused: bool = False
     settled = False
+
+    @property
+    def is_missing(self) -> bool:
+        return self == NOTHING
 
     def to_json(self) -> dict[str, Any]:
         return {"reason": self.reason}
 
+
+NOTHING = NotGraded("Nothing was handed in.", refused=True)
+"""What comes of a learner of the roster's of whom there is no submission."""
 
 Outcome = Graded | NotGraded
 

@@ -1,12 +1,15 @@
-"""Grade a class: find the submissions, grade what the journal does not know, write the results."""
+"""Grade a class: find and read the submissions, grade what the journal does not know, write the
+results.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,21 +18,29 @@ from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import analysis, pages
 from mnist_lab.grading.batch.analysis import Analysis, Learner
-from mnist_lab.grading.batch.handed_in import ClassError, HandedIn, find
 from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.reading import Read, ReaderPool
 from mnist_lab.grading.batch.results import (
+    NOTHING,
     Graded,
     NotGraded,
     Options,
     Outcome,
     fingerprint,
 )
+from mnist_lab.grading.batch.roster import Roster
+from mnist_lab.grading.batch.submissions import (
+    ClassError,
+    Listing,
+    Names,
+    Submission,
+    find,
+)
 from mnist_lab.grading.formats.text import one_line
-from mnist_lab.submission.source import SourceError
 
-__all__ = ["ClassError", "Progress", "grade_class"]
+__all__ = ["ClassError", "Progress", "grade_class", "look"]
 
-Engine = Callable[[Sequence[HandedIn], Options], Iterator[tuple[HandedIn, Outcome]]]
+Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
 
 
@@ -39,16 +50,8 @@ class Progress:
     def begins(self, total: int, known: int, options: Options) -> None:
         """``known`` of ``total`` submissions need no grading, the others are graded now."""
 
-    def finished(self, handed: HandedIn, outcome: Outcome) -> None:
-        """A submission is done."""
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is known of the submissions before anything is graded."""
-
-    digests: dict[str, str]
-    outcomes: dict[str, Outcome]
+    def finished(self, name: str, outcome: Outcome) -> None:
+        """The submission with this name is done."""
 
 
 def grade_class(
@@ -60,87 +63,138 @@ def grade_class(
     jobs: int | None = None,
     cluster: str | None = None,
     strict: bool = False,
+    best: bool = False,
+    roster: Callable[[Sequence[Submission]], Roster] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
 
     What the journal in ``out`` knows is not graded again. ``seed`` is the journal's, or a fresh
-    one, unless given. ``jobs`` submissions are graded at a time, unless given as many as there are
-    cores, and in the quick tier one more, for what waits or hangs; with ``cluster`` it is the
-    workers of the Dask scheduler at that address who grade. If ``strict``, nothing is graded where
-    a wall is not enforced. Raises ``ClassError``.
+    one, unless given; each submission has its own, made of it. ``jobs`` submissions are graded at a
+    time, unless given as many as there are cores, and in the quick tier one more, for what waits or
+    hangs; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
+    ``strict``, nothing is graded where a wall is not enforced. Of several attempts the last counts,
+    or the ``best``. With a ``roster``, made when the submissions are known, who has handed in
+    nothing is a learner too, and its file is written with the marks. Raises ``ClassError``.
     """
     progress = progress or Progress()
     listing = find(submissions)
+    listed = roster(listing.submissions) if roster else None
     started = time.perf_counter()
     try:
-        with Journal(out) as journal:
+        with Journal(out) as journal, _scratch() as scratch:
             if seed is None:
                 seed = single.fresh_seed() if journal.seed is None else journal.seed
             options = Options(tier, seed, fingerprint(), strict)
             journal.begin(options)
-            known = _look_up(listing.submissions, journal, options)
+            reads = _read(listing, Path(scratch), best)
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
             # It imports PyTorch, for which there is more time now than at the end.
             threading.Thread(target=_sentences).start()
-            _grade(listing.submissions, known, engine, journal, options, progress)
+            outcomes = _grade(reads, engine, journal, options, progress)
     except JournalError as error:
         raise ClassError(str(error)) from error
-    learners = [
-        Learner(
-            handed.name,
-            handed.slug,
-            _named(known.outcomes[handed.name], handed.name),
-            known.digests.get(handed.name, ""),
-        )
-        for handed in listing.submissions
-    ]
     attainable = kit.load().attainable(tier)
-    found = analysis.analyse(learners, attainable, _sentences())
+    learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
+    rendered = [_rendered(each, attainable) for each in learners]
+    found = analysis.analyse([learner for learner, _ in rendered], attainable, _sentences())
     settings = _settings(found, options, time.perf_counter() - started)
-    _write(out, found, settings, listing.ignored)
+    _write(out, _of_learners(rendered, options))
+    _write(out, [("class.html", pages.class_page(found, settings, listing.ignored))])
+    _write(out, [("gradebook.csv", pages.gradebook(found.learners, attainable))])
+    if listed:
+        scores = {name: outcome.grade.score for name, outcome in analysis.grades(found.learners)}
+        _write(out, [("roster.csv", listed.filled(listing.submissions, scores))])
     return found
 
 
-def _look_up(submissions: Sequence[HandedIn], journal: Journal, options: Options) -> _Known:
-    known = _Known({}, {})
-    for handed in submissions:
-        try:
-            digest = handed.digest()
-        except SourceError as error:
-            # Where the class lies is nothing that learners are to read.
-            reason = str(error).replace(str(handed.path), handed.path.name)
-            known.outcomes[handed.name] = NotGraded(one_line(reason))
-            continue
-        known.digests[handed.name] = digest
-        outcome = journal.find(digest, options)
-        if outcome is not None and outcome.settled:
-            known.outcomes[handed.name] = outcome
-    return known
+def look(submissions: Path) -> tuple[Listing, list[Read]]:
+    """What would be graded: the submissions in a folder, and the last attempt of each, read.
+
+    Raises ``ClassError``.
+    """
+    listing = find(submissions)
+    with _scratch() as scratch:
+        return listing, _read(listing, Path(scratch), best=False)
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="mnist-lab-", ignore_cleanup_errors=True)
+
+
+def _read(listing: Listing, scratch: Path, best: bool) -> list[Read]:
+    asked = [
+        (submission, attempt)
+        for submission in listing.submissions
+        for attempt in range(len(submission.attempts))
+        if best or attempt == len(submission.attempts) - 1
+    ]
+    with ReaderPool(scratch, min(_cores(), len(asked))) as readers:
+        return readers.read(asked)
 
 
 def _grade(
-    submissions: Sequence[HandedIn],
-    known: _Known,
-    engine: Engine,
-    journal: Journal,
-    options: Options,
-    progress: Progress,
-) -> None:
-    """Add what is not known yet to ``known`` and to the journal; the same files are graded once."""
-    waiting: dict[str, list[HandedIn]] = {}
-    for handed in submissions:
-        if handed.name not in known.outcomes:
-            waiting.setdefault(known.digests[handed.name], []).append(handed)
-    progress.begins(len(submissions), len(known.outcomes), options)
-    if not waiting:
-        return
-    for first, outcome in engine([owners[0] for owners in waiting.values()], options):
-        digest = known.digests[first.name]
-        journal.add(digest, options, outcome)
-        for handed in waiting[digest]:
-            known.outcomes[handed.name] = outcome
-            progress.finished(handed, outcome)
+    reads: Sequence[Read], engine: Engine, journal: Journal, options: Options, progress: Progress
+) -> list[Outcome]:
+    """What comes of each, by what the journal knows or by grading; the same files are graded
+    once.
+    """
+    outcomes: dict[int, Outcome] = {}
+    waiting: dict[str, list[int]] = {}
+    for at, read in enumerate(reads):
+        known = None if read.reason else journal.find(read.digest, options)
+        if read.reason:
+            outcomes[at] = NotGraded(read.reason, refused=True)
+        elif known is not None and known.settled:
+            outcomes[at] = known
+        else:
+            waiting.setdefault(read.digest, []).append(at)
+    progress.begins(len(reads), len(outcomes), options)
+    for at, outcome in outcomes.items():
+        if isinstance(outcome, NotGraded):
+            progress.finished(reads[at].name, outcome)
+    graded = engine([reads[owners[0]] for owners in waiting.values()], options) if waiting else ()
+    for first, outcome in graded:
+        journal.add(first.digest, options, outcome)
+        for at in waiting[first.digest]:
+            outcomes[at] = outcome
+            progress.finished(reads[at].name, outcome)
+    return [outcomes[at] for at in range(len(reads))]
+
+
+def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) -> Iterator[Learner]:
+    """A learner each, with what came of the attempt that counts."""
+    attempts: dict[str, list[tuple[Read, Outcome]]] = {}
+    for read, outcome in zip(reads, outcomes, strict=True):
+        attempts.setdefault(read.name, []).append((read, outcome))
+    for tried in attempts.values():
+        read, outcome = max(tried, key=lambda each: (_score(each[1]), each[0].attempt))
+        notes = read.notes
+        if (count := len(read.submission.attempts)) > 1:
+            which = f"number {read.attempt + 1}, the best," if best else "the last"
+            notes = (f"Of {count} attempts {which} counts.", *notes)
+        yield Learner(read.name, read.submission.slug, _own(outcome, read, notes), read.digest)
+
+
+def _missing(listing: Listing, roster: Roster | None) -> Iterator[Learner]:
+    names = Names(each.slug for each in listing.submissions)
+    for name in roster.missing(listing.submissions) if roster else ():
+        own, slug = names.own(one_line(name))
+        yield Learner(own, slug, NOTHING)
+
+
+def _score(outcome: Outcome) -> float:
+    return outcome.grade.score if isinstance(outcome, Graded) else -1.0
+
+
+def _own(outcome: Outcome, read: Read, notes: Sequence[str]) -> Outcome:
+    """``outcome`` for the learner; it may be that of another with the same files."""
+    if isinstance(outcome, NotGraded):
+        return outcome
+    given = outcome.grade
+    return replace(
+        outcome, grade=replace(given, submission=read.name, notes=(*notes, *given.notes))
+    )
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
@@ -160,13 +214,6 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _named(outcome: Outcome, name: str) -> Outcome:
-    """``outcome`` for the submission called ``name``; another's may be of the same files."""
-    if isinstance(outcome, Graded):
-        return replace(outcome, grade=replace(outcome.grade, submission=name))
-    return outcome
-
-
 def _sentences() -> Callable[[str], str | None]:
     """What a known mistake is, by its id."""
     from mnist_lab.diagnosis.faults import bank
@@ -175,10 +222,24 @@ def _sentences() -> Callable[[str], str | None]:
     return sentences.get
 
 
+def _rendered(learner: Learner, attainable: float) -> tuple[Learner, dict[str, str]]:
+    """The learner and the feedback; one whose feedback can't be written can't be graded."""
+    try:
+        return learner, pages.feedback(learner, attainable)
+    except Exception as error:  # Whatever it is, the others are not to suffer.
+        reason = one_line(f"The feedback cannot be written ({type(error).__name__}).")
+        learner = replace(learner, outcome=NotGraded(reason))
+        return learner, pages.feedback(learner, attainable)
+
+
 def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[str, str]]:
     checks = "all, with the accuracy of trained models" if options.tier == "full" else "quick"
     slowest = sorted(found.seconds.items(), key=lambda each: -each[1])[:3]
-    settings = [("Kit", options.kit), ("Checks", checks), ("Seed", str(options.seed))]
+    settings = [
+        ("Kit", options.kit),
+        ("Checks", checks),
+        ("Seed", f"{options.seed}; that of each submission is in its grade"),
+    ]
     if found.seconds:
         each = sorted(found.seconds.values())
         settings += [
@@ -200,23 +261,21 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
     return [*settings, *([("Walls", ", ".join(walls))] if walls else [])]
 
 
-def _write(
-    out: Path, found: Analysis, settings: Sequence[tuple[str, str]], ignored: Sequence[str]
-) -> None:
+def _of_learners(
+    rendered: Sequence[tuple[Learner, dict[str, str]]], options: Options
+) -> Iterator[tuple[str, str]]:
+    for learner, feedback in rendered:
+        yield f"grades/{learner.slug}.json", pages.grade_text(learner, options)
+        for kind, text in feedback.items():
+            yield f"feedback/{learner.slug}.{kind}", text
+
+
+def _write(out: Path, files: Iterable[tuple[str, str]]) -> None:
+    """Write texts by their path in ``out``."""
     try:
-        for folder in ("grades", "feedback"):
-            (out / folder).mkdir(exist_ok=True)
-        for learner in found.learners:
-            grade = out / "grades" / f"{learner.slug}.json"
-            if isinstance(learner.outcome, Graded):
-                pages.write_whole(grade, pages.grade_text(learner.outcome))
-            else:
-                grade.unlink(missing_ok=True)
-            for kind, text in pages.feedback(learner, found.attainable).items():
-                pages.write_whole(out / "feedback" / f"{learner.slug}.{kind}", text)
-        pages.write_whole(out / "class.html", pages.class_page(found, settings, ignored))
-        book = pages.gradebook(found.learners, found.attainable)
-        pages.write_whole(out / "gradebook.csv", book)
+        for name, text in files:
+            (out / name).parent.mkdir(exist_ok=True)
+            pages.write_whole(out / name, text)
     except OSError as error:
         raise ClassError(
             f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "

@@ -1,17 +1,16 @@
-"""Where one submission after the other is graded: a run of pytest each, and what came of it."""
+"""Workers that grade one submission after the other: a run of pytest each, what came of it."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Protocol, Self
 
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
-from mnist_lab.grading.batch.handed_in import unpack
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
 from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
@@ -19,7 +18,7 @@ from mnist_lab.grading.warm import ANSWERED, Jobs, Run
 from mnist_lab.submission.server import default_isolation
 from mnist_lab.submission.source import SourceError
 
-__all__ = ["Desk", "Desks"]
+__all__ = ["Worker", "WorkerPool", "unpack"]
 
 ATTEMPTS = 2
 """A run that ends without a grade is tried once more: what went wrong may have been the machine."""
@@ -35,16 +34,16 @@ class Runner(Protocol):
         """End the run that is going on."""
 
 
-class Desks:
-    """Makes desks that share one process with everything imported, where the system forks."""
+class WorkerPool:
+    """Makes workers that share one process with everything imported, where the system forks."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._jobs = Jobs(options.tier, options.seed) if default_isolation() == "fork" else None
 
-    def open(self) -> Desk:
-        """A new desk; each thread needs one of its own."""
-        return Desk(self.options, self._jobs)
+    def open(self) -> Worker:
+        """A new worker; each thread needs one of its own."""
+        return Worker(self.options, self._jobs)
 
     def close(self) -> None:
         """End all runs."""
@@ -63,20 +62,20 @@ class Desks:
         self.close()
 
 
-class Desk:
+class Worker:
     """Grades one submission at a time; whatever one does to its run, the next gets a good one."""
 
     def __init__(self, options: Options, jobs: Jobs | None) -> None:
         self.options, self._jobs = options, jobs
         self._runner: Runner | None = None
 
-    def grade(self, name: str, submission: Path | dict[str, bytes]) -> Outcome:
-        """What comes of the submission: a path, or files to write first."""
+    def grade(self, name: str, submission: Path | dict[str, bytes], seed: int) -> Outcome:
+        """What comes of the submission: a path, or files to write first. ``seed`` is its own."""
         outcome: Outcome = NotGraded("It was not tried.")
         for _ in range(ATTEMPTS):
             with tempfile.TemporaryDirectory(prefix="mnist-lab-") as scratch:
                 try:
-                    outcome = self._grade(name, submission, Path(scratch))
+                    outcome = self._grade(name, submission, seed, Path(scratch))
                 except SourceError as error:
                     return NotGraded(one_line(str(error)))
                 except Exception as error:  # Whatever it is, the others are not to suffer.
@@ -90,7 +89,9 @@ class Desk:
     def close(self) -> None:
         self._drop()
 
-    def _grade(self, name: str, submission: Path | dict[str, bytes], scratch: Path) -> Outcome:
+    def _grade(
+        self, name: str, submission: Path | dict[str, bytes], seed: int, scratch: Path
+    ) -> Outcome:
         if isinstance(submission, dict):
             folder = scratch / "submission"
             folder.mkdir()
@@ -98,12 +99,12 @@ class Desk:
         arguments = run.arguments(
             submission,
             full=self.options.tier == "full",
-            seed=self.options.seed,
+            seed=seed,
             strict=self.options.strict,
         )
         ended = self._ready().grade(arguments, self.options.limit)
         if ended.status not in ANSWERED or "grade" not in ended.result:
-            return NotGraded(self._why(ended))
+            return NotGraded(self._why(ended).replace(f"{submission}", submission.name))
         grade = replace(Grade.from_json(ended.result["grade"]), submission=name)
         return Graded(grade, ended.result.get("digits", ""), ended.result.get("accuracy", {}))
 
@@ -124,3 +125,15 @@ class Desk:
         lines = [shown for line in ended.output.splitlines() if (shown := one_line(line))]
         last = lines[-1].removeprefix("ERROR: ") if lines else ""
         return last or f"The grading ended with status {ended.status} and no word."
+
+
+def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
+    """Write what ``Read.pack`` gave into the empty ``folder``; the path to grade there."""
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise SourceError(f"{one_line(name)} would lie outside of the submission.")
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return folder

@@ -1,0 +1,563 @@
+"""What an edited text may call: numbers that nobody can list, such as a learning rate, a limit or
+the share of smoothing, are solved from what was seen of a call. The text with them is then compared
+as any other is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnist_lab.diagnosis import reference
+from mnist_lab.diagnosis.faults.entries import compiled
+from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
+from mnist_lab.diagnosis.reference import Batch, Loss
+
+__all__ = ["GIVEN", "UNSEEN"]
+
+UNSEEN = {"lr", "foreach", "fused", "capturable", "differentiable"}
+"""Settings of PyTorch's optimizers that are told elsewhere or change no number."""
+
+
+def fitted(target: Tensor, own: Tensor) -> float:
+    """The factor by which ``own`` comes closest to ``target``."""
+    size = own.square().sum().item()
+    return (target.double() * own).sum().item() / size if size else math.nan
+
+
+def neat(value: float, digits: int = 6) -> float:
+    """``value``, or the number of few digits that it is but for rounding errors."""
+    rounded = float(f"{value:.{digits}g}")
+    return rounded if math.isclose(rounded, value, rel_tol=1e-8) else value
+
+
+def once(run: Run, name: str, solve: Callable[[], float]) -> float:
+    """What ``solve`` gives the first time."""
+    if name not in run.found:
+        run.found[name] = neat(solve())
+    value: float = run.found[name]
+    return value
+
+
+def seen_slope(run: Run, like: Tensor) -> Tensor:
+    """The gradient with respect to the scores that was seen now; ``like`` has its shape."""
+    slopes, number = run.call.seen.slopes, run.counts["slope"]
+    if number >= len(slopes) or slopes[number].shape != like.shape:
+        raise Impossible
+    return slopes[number].double()
+
+
+def seen_gradient(run: Run) -> Tensor:
+    """The gradients that this step found."""
+    gradients, number = run.call.seen.gradients, run.counts["gradients"]
+    if number >= len(gradients):
+        raise Impossible
+    return gradients[number].double()
+
+
+def slope(run: Run, loss: Tensor) -> Tensor:
+    """The gradient of a loss with respect to the scores of the model."""
+    (found,) = torch.autograd.grad(loss, run.scores, retain_graph=True)
+    return found
+
+
+def is_factor(factor: float) -> float:
+    if math.isclose(factor, 1, rel_tol=1e-6) or abs(factor) < 1e-9 or math.isnan(factor):
+        raise Impossible
+    return factor
+
+
+# Losses
+
+
+def scaled(run: Run, loss: Tensor) -> Tensor:
+    """A multiple of the loss."""
+
+    def solve() -> float:
+        own = slope(run, loss)
+        return fitted(seen_slope(run, own), own)
+
+    return is_factor(once(run, "factor", solve)) * loss
+
+
+def smoothed(run: Run, loss_fn: Loss) -> Loss:
+    """Szegedy et al., 2016: the one-hot target mixed with 0.1 for every digit.
+
+    The share is solved whatever the loss is multiplied by afterwards.
+    """
+
+    def mixed(scores: Tensor, labels: Tensor) -> Tensor:
+        loss, even = loss_fn(scores, labels), -scores.log_softmax(1).mean()
+
+        def solve() -> float:
+            own, towards = slope(run, loss), slope(run, even)
+            parts = torch.stack([own.flatten(), towards.flatten()], 1)
+            seen = seen_slope(run, own).reshape(-1, 1)
+            a, b = torch.linalg.lstsq(parts, seen).solution.flatten().tolist()
+            return b / (a + b) if a + b else math.nan
+
+        share = once(run, "smoothing", solve)
+        if not 1e-6 < share <= 1:
+            raise Impossible
+        return run.gives((1 - share) * loss + share * even, labels)
+
+    return mixed
+
+
+def class_weighted(run: Run, loss_fn: Loss) -> Loss:
+    """The weights of the classes, from how much each example's slope is larger than usual."""
+
+    def weighted(scores: Tensor, labels: Tensor) -> Tensor:
+        weights: dict[int, float] = run.found.setdefault("_classes", {})
+        classes = labels.tolist()
+        losses = [loss_fn(scores[i : i + 1], labels[i : i + 1]) for i in range(len(classes))]
+        if not set(classes) <= set(weights):
+            own = slope(run, torch.stack(losses).sum())
+            seen = seen_slope(run, own)
+            ratios = [fitted(seen[i], own[i]) for i in range(len(classes))]
+            known = [i for i, c in enumerate(classes) if c in weights]
+            unit = weights[classes[known[0]]] / ratios[known[0]] if known else 1 / ratios[0]
+            for c, ratio in zip(classes, ratios, strict=True):
+                weights.setdefault(c, ratio * unit)
+            if not all(math.isfinite(value) for value in weights.values()):
+                raise Impossible
+        if max(weights.values()) < 1.0001 * min(weights.values()):
+            raise Impossible
+        shares = torch.tensor([weights[c] for c in classes], dtype=scores.dtype)
+        return run.gives((shares * torch.stack(losses)).sum() / shares.sum(), labels)
+
+    return weighted
+
+
+def penalised(run: Run, loss: Tensor, power: int, of: str) -> Tensor:
+    """The loss and a multiple of the sum over the weights' absolute values, or of half of their
+    squares; ``of`` all parameters, or those whose names end so.
+    """
+    w = run.weights
+    counted = torch.cat(
+        [
+            torch.full((value.numel(),), name.endswith(of))
+            for name, value in run.call.weights.items()
+        ]
+    )
+    size = ((w.abs() if power == 1 else w**2 / 2) * counted).sum()
+
+    def solve() -> float:
+        run.quiet = True
+        (own,) = torch.autograd.grad(loss, w, retain_graph=True)
+        (towards,) = torch.autograd.grad(size, w, retain_graph=True)
+        run.quiet = False
+        return fitted(seen_gradient(run) - own, towards)
+
+    factor = once(run, "penalty", solve)
+    if not abs(factor) > 1e-9:
+        raise Impossible
+    return loss + factor * size
+
+
+def one_hot(run: Run, labels: Tensor) -> Tensor:
+    """(N,) -> (N, 10)."""
+    return F.one_hot(labels, 10).double()
+
+
+def focal(run: Run, scores: Tensor, labels: Tensor) -> Tensor:
+    """Lin et al., "Focal loss for dense object detection", 2017, gamma = 2."""
+    log_p = scores.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
+    return -((1 - log_p.exp()) ** 2 * log_p).mean()
+
+
+# Labels, images and batches
+
+
+def seen_labels(run: Run, scores: Tensor, labels: Tensor) -> Tensor:
+    """Those that make the slopes of cross-entropy what was seen: (softmax - one-hot) / N."""
+    probabilities = scores.detach().softmax(1)
+    seen = seen_slope(run, probabilities)
+    found = (probabilities - len(labels) * seen).argmax(1)
+    if not torch.equal(found, labels) and "told" not in run.found:
+        run.found["told"] = ", ".join(map(str, found[:6].tolist()))
+        run.found["right"] = ", ".join(map(str, labels[:6].tolist()))
+    return found
+
+
+def one_label(run: Run, scores: Tensor, labels: Tensor) -> Tensor:
+    """The same for all images of all batches, as the first one shows."""
+    if "label" not in run.found:
+        run.found["label"] = int(seen_labels(run, scores, labels)[0])
+    return torch.full_like(labels, run.found["label"])
+
+
+def seen_images(run: Run, images: Tensor) -> Tensor:
+    """The images, whatever was done with them."""
+    inputs, number = run.call.seen.inputs, run.counts["images"]
+    if number >= len(inputs) or inputs[number].numel() != images.numel():
+        raise Never
+    return inputs[number].double().view(images.shape)
+
+
+def rescaled_images(run: Run, images: Tensor) -> Tensor:
+    """A multiple of the images plus a number, as in the first batch."""
+    if "scale" not in run.found:
+        seen = seen_images(run, images)
+        scale = neat(fitted(seen - seen.mean(), images - images.mean()))
+        run.found["scale"] = scale
+        run.found["shift"] = (seen.mean() - scale * images.mean()).item()
+    scale, shift = run.found["scale"], run.found["shift"]
+    if math.isclose(scale, 1, rel_tol=1e-6) and abs(shift) < 1e-6:
+        raise Impossible
+    return images * scale + shift
+
+
+def smaller(run: Run, batches: Sequence[Batch], size: int) -> Sequence[Batch]:
+    """Each batch cut into ones of this ``size``."""
+    return [
+        part
+        for images, labels in batches
+        for part in zip(images.split(size), labels.split(size), strict=True)
+    ]
+
+
+def merged(run: Run, batches: Sequence[Batch], count: int) -> Sequence[Batch]:
+    """So many batches put together in one."""
+    groups = [batches[i : i + count] for i in range(0, len(batches), count)]
+    return [
+        (torch.cat([x for x, _ in group]), torch.cat([y for _, y in group])) for group in groups
+    ]
+
+
+def batches_a_step(run: Run) -> int:
+    """How many backward passes were seen before the first step, all if there was none."""
+    events = run.call.seen.events.replace("f", "")
+    count = events.find("s")
+    if count == 1 or not events:
+        raise Never
+    if count > 0 and run.found.setdefault("batches", count) != count:
+        raise Never
+    return count if count > 0 else len(events) + 1
+
+
+# Gradients
+
+
+def cut(seen: Tensor, own: Tensor, size: Callable[[Tensor], Tensor]) -> float | None:
+    """The size of ``seen`` if it was cut."""
+    shorter, whole = size(seen).item(), size(own).item()
+    return shorter if 0 < shorter < (1 - 1e-7) * whole else None
+
+
+def clip_norm(run: Run) -> None:
+    """As ``torch.nn.utils.clip_grad_norm_``; the limit from the first step that is clipped."""
+    _clip_norms(run, lambda g: [g])
+
+
+def clip_each_norm(run: Run) -> None:
+    """As above for the gradient of each parameter apart."""
+    _clip_norms(run, lambda g: [part.view(-1) for part in run.call.split(g).values()])
+
+
+def _clip_norms(run: Run, parts_of: Callable[[Tensor], list[Tensor]]) -> None:
+    g = run.weights.grad
+    if g is None:
+        return
+    parts = parts_of(g)
+    if "limit" not in run.found:
+        for seen, part in zip(parts_of(seen_gradient(run)), parts, strict=True):
+            shorter, norm = cut(seen, part, torch.Tensor.norm), part.norm().item()
+            if shorter is not None:
+                run.found["limit"] = neat(shorter * (norm + 1e-6) / norm)
+    for part in parts:
+        part.mul_(min(1.0, run.found.get("limit", math.inf) / (part.norm().item() + 1e-6)))
+
+
+def clip_value(run: Run) -> None:
+    """As ``torch.nn.utils.clip_grad_value_``."""
+    g = run.weights.grad
+    if g is None:
+        return
+    if "limit" not in run.found:
+        limit = cut(seen_gradient(run), g, lambda values: values.abs().max())
+        if limit is None:
+            return
+        run.found["limit"] = limit
+    g.clamp_(-run.found["limit"], run.found["limit"])
+
+
+def normalise_gradients(run: Run) -> None:
+    """Gradients of one length, which is seen at the first step."""
+    g = run.weights.grad
+    length = once(run, "length", lambda: seen_gradient(run).norm().item())
+    if g is None or not length > 0:
+        raise Impossible
+    g.mul_(length / g.norm().item())
+
+
+def scale_gradients(run: Run) -> None:
+    """A multiple of the gradients."""
+    g = run.weights.grad
+    if g is None:
+        raise Impossible
+    own = g
+    g.mul_(is_factor(once(run, "factor", lambda: fitted(seen_gradient(run), own))))
+
+
+# Parameters and optimizers
+
+
+WHICH: dict[tuple[str, ...], str] = {
+    ("output.weight", "output.bias"): "the last layer is trained: the other's weights and biases "
+    "stay as they were",
+    ("hidden.weight", "hidden.bias"): "the first layer is trained: the last layer's weights and "
+    "biases stay as they were",
+    ("hidden.weight", "output.weight"): "weights are trained: the biases stay as they were",
+    ("hidden.bias", "output.bias"): "biases are trained: the weights stay as they were",
+}
+
+
+def what_moved(run: Run) -> Tensor:
+    """Where parameters are others afterwards, if some are and some are not."""
+    before, after = (run.call.split(w) for w in (run.call.start, run.call.seen.weights.double()))
+    moved = tuple(name for name in before if not torch.equal(before[name], after[name]))
+    if not moved or len(moved) == len(before):
+        raise Never
+    some = f"{len(moved)} of the model's {len(before)} parameters are trained"
+    if run.found.setdefault("_moved", moved) != moved:
+        raise Never
+    run.found["trained"] = WHICH.get(moved, some)
+    parts = [torch.full((value.numel(),), name in moved) for name, value in before.items()]
+    return torch.cat(parts)
+
+
+def seen_optimizer(run: Run) -> tuple[str, Mapping[str, Any]]:
+    """The class and the settings of the optimizer that made the first step."""
+    for name, options in run.call.seen.optimizers[:1]:
+        if name in KINDS:
+            return name, options
+    raise Never
+
+
+def settings(run: Run, kind: str) -> dict[str, Any]:
+    """Those of the optimizer that was seen, which is of this kind, where they are not PyTorch's."""
+    seen, options = seen_optimizer(run)
+    if seen != kind:
+        raise Never
+    usual = inspect.signature(getattr(torch.optim, kind)).parameters
+    # A list was a tuple before it was sent.
+    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    found = {
+        name: value
+        for name, value in plain.items()
+        if name in usual and name not in UNSEEN and value != usual[name].default
+    }
+    shown = ", ".join(f"{name}={value}" for name, value in found.items())
+    run.found["optimizer"] = f"{kind} ({shown})" if shown else kind
+    return found
+
+
+def unseen(run: Run, kind: str) -> dict[str, Any]:
+    """No settings, for an optimizer that does not show what it is."""
+    if any(name in KINDS for name, _ in run.call.seen.optimizers[:1]):
+        raise Never
+    run.found["optimizer"] = kind
+    return {}
+
+
+def setting(run: Run, name: str, asked: Any) -> Any:
+    """One of Adam, as it was seen to be another than ``asked``."""
+    kind, options = seen_optimizer(run)
+    value = options.get(name)
+    value = tuple(value) if isinstance(value, list) else value
+    if kind != "Adam" or value is None or value == asked:
+        raise Never
+    return usual(run, name, value)
+
+
+def usual(run: Run, name: str, value: Any) -> Any:
+    """A value that is told."""
+    run.found[name] = value
+    return value
+
+
+def own_optimizer(run: Run, given: Optimizer, kept: bool = False) -> Optimizer:
+    """That of ``train_epoch``, whatever it is."""
+    if kept and "own" in run.local:
+        own: Optimizer = run.local["own"]
+        return own
+    kind, options = seen_optimizer(run)
+    rate = options.get("lr", given.lr)
+    own = Optimizer(run, kind, [run.weights], lr=rate, **settings(run, kind))
+    if (kind, rate, own.settings) == (given.kind, given.lr, given.settings):
+        raise Never
+    run.local["own"] = own
+    run.found["own"] = f"{kind} with the learning rate {rate:g}"
+    return own
+
+
+def by_hand(run: Run, given: Optimizer) -> Optimizer:
+    """Plain gradient descent, written out: no optimizer was seen."""
+    if run.call.seen.rates:
+        raise Never
+    run.found["own"] = "makes plain steps of gradient descent itself"
+    return Optimizer(run, "SGD", [run.weights], lr=given.lr)
+
+
+def rate(run: Run, optimizer: Optimizer) -> float:
+    """One that stays the same: as it was seen, or as the first step shows."""
+    if "rate" not in run.local:
+        rates = run.call.seen.rates
+        if rates and max(rates) > min(rates):
+            raise Never
+        run.local["rate"] = rates[0] if rates else neat(_rate_of_the_first_step(run, optimizer), 4)
+    found: float = run.local["rate"]
+    return found
+
+
+def _rate_of_the_first_step(run: Run, optimizer: Optimizer) -> float:
+    """From how far the weights went."""
+    states, number = run.call.seen.states, run.counts["weights"]
+    if number == 0 or number >= len(states) or run.weights.grad is None:
+        raise Never
+    w = run.weights.detach().clone().requires_grad_()
+    w.grad = run.weights.grad.clone()
+    tried = Optimizer(run, optimizer.kind, [w], **{**optimizer.settings, "lr": 1.0})
+    tried.take_step()
+    before = run.weights.detach()
+    return fitted(before - states[number].double(), before - w.detach())
+
+
+def one_rate(run: Run, optimizer: Optimizer) -> float:
+    """The same in all calls, whatever is asked for."""
+    return run.found.setdefault("rate", rate(run, optimizer))
+
+
+def times_rate(run: Run, optimizer: Optimizer) -> float:
+    """The same multiple of the one given in all calls."""
+    ratio = run.found.setdefault("ratio", neat(rate(run, optimizer) / run.call.lr, 4))
+    return ratio * run.call.lr
+
+
+def each_rate(run: Run, optimizer: Optimizer) -> float:
+    """Another in each call."""
+    found = rate(run, optimizer)
+    rates = run.found.setdefault("_rates", {})
+    rates[run.index] = f"{found:g} where lr is {run.call.lr:g}"
+    run.found["rates"] = " and ".join(rates.values())
+    return found
+
+
+def seen_rate(run: Run) -> float:
+    """That of this step as it was seen."""
+    rates, number = run.call.seen.rates, run.counts["gradients"]
+    if number >= len(rates):
+        raise Never
+    if len(set(rates)) > 1 and "rates" not in run.found:
+        run.found["rates"] = _listed(rates, run.call.epochs)
+    return rates[number]
+
+
+def _listed(rates: Sequence[float], epochs: int) -> str:
+    """How the learning rate begins, by epochs if it stays the same in each."""
+    each = len(rates) // epochs if epochs > 1 and len(rates) % epochs == 0 else 1
+    firsts = rates[::each]
+    steady = each > 1 and all(
+        len(set(rates[i : i + each])) == 1 for i in range(0, len(rates), each)
+    )
+    shown = ", ".join(f"{rate:.3g}" for rate in (firsts if steady else rates)[:4])
+    return f"{'epoch by epoch' if steady else 'step by step'} {shown}, ..."
+
+
+def hidden_rate(run: Run, rate: float) -> float:
+    """One by the epoch, for an optimizer that does not show it."""
+    if run.call.seen.rates:
+        raise Never
+    rates = run.found.setdefault("_hidden", [])
+    rates.append(f"{rate:.3g}")
+    run.found["rates"] = f"epoch by epoch {', '.join(rates[:4])}, ..."
+    return rate
+
+
+# Epochs and weights
+
+
+def seen_epochs(run: Run, count: str) -> int:
+    """As many as were seen, in one way to count them."""
+    seen = run.call.seen
+    counts: dict[str, float] = {
+        "passes": seen.passes,
+        "results": len(seen.history),
+        "batches": seen.events.count("b") / len(run.call.batches),
+    }
+    done = counts[count]
+    if not 0 < done < 200 or done != int(done):
+        raise Never
+    return int(done)
+
+
+def same_epochs(run: Run, count: str) -> int:
+    """The same number whatever is asked for."""
+    done = seen_epochs(run, count)
+    return run.found.setdefault("epochs", done)
+
+
+def fewer_epochs(run: Run, count: str) -> int:
+    """Fewer than are asked for, in one call at least."""
+    done, asked = seen_epochs(run, count), run.call.epochs
+    if done > asked:
+        raise Never
+    if done < asked and "done" not in run.found:
+        run.found["done"], run.found["asked"] = done, asked
+    return done
+
+
+def start_anew(run: Run, model: Model) -> None:
+    """Weights that have nothing to do with those that the model has, as they were seen."""
+    states, number = run.call.seen.states, run.counts["weights"]
+    if number >= len(states):
+        raise Never
+    new, old = states[number].double(), run.weights.detach()
+    if F.cosine_similarity(new, old, dim=0).abs().item() > 0.3:
+        raise Never
+    load(run, model, new)
+
+
+def start_again(run: Run, model: Model) -> None:
+    """The weights with which the model came."""
+    load(run, model, run.call.start)
+
+
+def load(run: Run, model: Model, weights: Tensor) -> None:
+    run.weights.data.copy_(weights)
+    run.fresh = False
+
+
+def copied(run: Run, model: Model) -> Model:
+    """A copy, whose forward passes nobody sees."""
+    if "f" in run.call.seen.events:
+        raise Never
+    run.hidden = True
+    return model
+
+
+def measured(run: Run, steps: Sequence[Step]) -> tuple[float, float]:
+    """The loss and the accuracy of an epoch."""
+    found: tuple[float, float] = compiled(reference.RETURNED, "returned", {})([steps])[0]
+    return found
+
+
+GIVEN: Mapping[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        *(scaled, smoothed, class_weighted, penalised, one_hot, focal),
+        *(seen_labels, one_label, seen_images, rescaled_images, smaller, merged, batches_a_step),
+        *(clip_norm, clip_each_norm, clip_value, normalise_gradients, scale_gradients),
+        *(what_moved, settings, unseen, setting, usual, own_optimizer, by_hand),
+        *(one_rate, times_rate, each_rate, seen_rate, hidden_rate),
+        *(same_epochs, fewer_epochs, start_anew, start_again, load, copied, measured),
+    )
+}
+"""By the names that the edits use."""

@@ -1,0 +1,214 @@
+"""Submissions are read in processes of their own, each within limits of time and memory.
+
+What is left is a folder that can be trusted: plain files of ordinary size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mnist_lab.grading.batch.submissions import Submission
+from mnist_lab.grading.formats.text import one_line
+from mnist_lab.submission import source
+from mnist_lab.submission.server import command, environment
+from mnist_lab.submission.source import SourceError
+
+__all__ = ["Read", "ReaderPool"]
+
+SECONDS, MEMORY = 20.0, 1 << 30
+"""What reading one submission may take."""
+
+LARGEST = 100 << 20
+"""Bytes of a file that is handed in."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A submission, and its files in ``folder``; ``reason`` says why there are none."""
+
+    submission: Submission
+    attempt: int
+    folder: Path
+    digest: str = ""
+    exercises: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.submission.name
+
+    def pack(self) -> dict[str, bytes]:
+        """The files by their path, as they can be sent elsewhere."""
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file()
+        }
+
+
+class ReaderPool:
+    """``count`` processes that read. What they read lies under ``scratch`` until it is removed."""
+
+    def __init__(self, scratch: Path, count: int) -> None:
+        self._scratch, self._numbers = scratch, itertools.count()
+        self._readers = [Reader(scratch / f"reader-{number}") for number in range(count)]
+        self._free: queue.SimpleQueue[Reader] = queue.SimpleQueue()
+        for reader in self._readers:
+            self._free.put(reader)
+
+    def read(self, asked: Sequence[tuple[Submission, int]]) -> list[Read]:
+        """Each submission's attempt with this number, in order."""
+        threads = ThreadPoolExecutor(len(self._readers))
+        try:
+            return list(threads.map(lambda each: self._read(*each), asked))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, submission: Submission, attempt: int) -> Read:
+        reader, folder = self._free.get(), self._scratch / str(next(self._numbers))
+        try:
+            told = reader.read(submission.attempts[attempt], folder)
+        except Exception as error:  # Whatever it is, the others are not to suffer.
+            told = {"reason": f"Reading it failed ({type(error).__name__})."}
+        finally:
+            self._free.put(reader)
+        return Read(
+            submission,
+            attempt,
+            folder,
+            told.get("digest", ""),
+            tuple(told.get("exercises", ())),
+            tuple(map(one_line, told.get("notes", ()))),
+            one_line(told.get("reason", "")),
+        )
+
+    def close(self) -> None:
+        """End the processes, and those that are reading."""
+        for reader in self._readers:
+            reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Reader:
+    """A process that reads one submission after the other. One that takes too long or dies is
+    replaced.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def read(self, parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+        """Read the files of a submission into ``folder``, which is made; what was found, or the
+        ``reason`` why nothing was.
+        """
+        folder.mkdir()
+        process = self._process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(SECONDS, process.kill)
+        timer.start()
+        line, started = b"", time.monotonic()
+        try:
+            request = {"parts": {name: str(path) for name, path in parts.items()}}
+            with contextlib.suppress(OSError):  # It has died.
+                process.stdin.write(json.dumps({**request, "folder": str(folder)}).encode() + b"\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+        finally:
+            timer.cancel()
+        if line.endswith(b"\n"):
+            return dict(json.loads(line))
+        self.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        late = time.monotonic() - started >= SECONDS
+        said = f"takes more than {SECONDS:g} seconds" if late else "ended the process that did it"
+        return {"reason": f"Reading it {said}."}
+
+    def close(self) -> None:
+        """End it, and remove what it has left."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._scratch.mkdir()
+        return subprocess.Popen(
+            [*command(__name__), str(self._scratch)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+
+
+def main() -> None:
+    """Read what a line of standard input asks for, and answer with a line."""
+    tempfile.tempdir = sys.argv[1]
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        request = json.loads(line)
+        parts = {name: Path(path) for name, path in request["parts"].items()}
+        try:
+            answer = _read(parts, Path(request["folder"]))
+        except SourceError as error:
+            answer = {"reason": str(error)}
+        except MemoryError:
+            answer = {"reason": f"Reading it takes more than {MEMORY >> 30} GB of memory."}
+        except OSError as error:
+            answer = {"reason": f"It cannot be read ({error.strerror})."}
+        except Exception as error:
+            answer = {"reason": f"It cannot be read ({type(error).__name__})."}
+        print(json.dumps(answer), flush=True)
+
+
+def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    for path in parts.values():
+        if path.is_symlink():
+            raise SourceError(f"{path.name} is a link: hand in the file itself.")
+        if path.is_file() and path.lstat().st_size > LARGEST:
+            raise SourceError(f"{path.name} has more than {LARGEST >> 20} MB.")
+    with tempfile.TemporaryDirectory() as gathered:
+        (name, whole), *more = parts.items()
+        if more or name != whole.name:
+            for name, path in parts.items():
+                shutil.copyfile(path, Path(gathered, name), follow_symlinks=False)
+            whole = Path(gathered)
+        found = source.prepare(whole, folder)
+    return {"digest": found.sha256, "exercises": found.exercises, "notes": found.notes}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Which submissions a folder holds and whose they are, as course systems lay them out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnist_lab import kit
+from mnist_lab.grading.formats.text import one_line
+from mnist_lab.submission.archive import is_archive, is_debris
+from mnist_lab.submission.source import SPELLINGS
+
+__all__ = ["ClassError", "Listing", "Names", "Submission", "find"]
+
+LONGEST_NAME = 150
+"""Bytes of a file's name, with room for an ending in the 255 that file systems allow."""
+
+LAYOUTS = tuple(
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (
+        # Moodle: Ada Lovelace_12345_assignsubmission_file, with or without _lab.zip
+        r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?:file|(?P<text>onlinetext))(?:_(?P<file>.*))?",
+        # Blackboard: Lab 1_alovelace_attempt_2026-02-03-10-11-12_cnn.py, and .txt about each
+        r".+_(?P<name>[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|(?P<text>\.txt))",
+        # Canvas: lovelaceada_LATE_12345_90001_cnn-1.py
+        r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)",
+        rf"(?P<name>.+?)[-_. ](?P<file>{SPELLINGS.pattern})",
+    )
+)
+"""How the names of files and folders tell whose they are; the first that fits counts."""
+
+AGAIN = re.compile(r"(.+?)-(\d{1,4})((?:\.tar)?\.[^.]+)")
+"""What Canvas calls a file that was handed in again: ``cnn-1.py``."""
+
+EXPORT = "submission_metadata.yml"
+"""Gradescope's list of whose the folders beside it are."""
+
+IGNORED = (EXPORT, "Thumbs.db", "desktop.ini")
+
+
+class ClassError(Exception):
+    """A class cannot be graded; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One learner's: a name, what the files of results are called, and the attempts, the last last.
+
+    An attempt has its files and folders by the names that they had for the learner. ``ids`` are
+    what else the course's system calls the learner.
+    """
+
+    name: str
+    slug: str
+    attempts: tuple[Mapping[str, Path], ...]
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The submissions of a class, by name, and the names of files beside them that are none."""
+
+    submissions: tuple[Submission, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass
+class _Owner:
+    """A learner while entries are sorted: ``parts`` are tuples of when, name and path."""
+
+    name: str
+    ids: tuple[str, ...] = ()
+    parts: list[tuple[str, str, Path]] = field(default_factory=list)
+    texts: list[Path] = field(default_factory=list)
+    is_cumulative: bool = False
+
+    def attempts(self) -> Iterator[Mapping[str, Path]]:
+        """What was handed in each time; where files come one by one, with those from before."""
+        parts = self.parts or [("", path.name, path) for path in self.texts]
+        found: dict[str, Path] = {}
+        for when in sorted({when for when, _, _ in parts}):
+            new = {name: path for each, name, path in parts if each == when}
+            found = {**found, **new} if self.is_cumulative else new
+            yield found
+
+
+def find(folder: Path) -> Listing:
+    """The submissions in ``folder``: whatever lies in it is somebody's, but for what systems leave.
+
+    It is a folder, archive or notebook a learner, or files that begin with the learner's name, such
+    as ``ada_cnn.py``, or what Moodle, Canvas, Blackboard, Gradescope or nbgrader make of those.
+    Raises ``ClassError`` where there is nothing, or one submission.
+    """
+    if (folder / "submitted").is_dir():  # nbgrader's
+        folder = folder / "submitted"
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not is_debris(entry.name))
+    except OSError as error:
+        raise ClassError(f"{folder} cannot be read ({error.strerror}).") from error
+    files = {exercise.file for exercise in kit.load().exercises}
+    single = [entry for entry in entries if entry.name in files]
+    whole = [entry for entry in entries if _is_whole(entry)]
+    if len(single) > len(whole):
+        raise ClassError(
+            f"{folder} is one submission: grade it with mnist-lab grade, or name the folder that "
+            "has a folder, an archive or a notebook for each learner."
+        )
+    owners = _owners([entry for entry in entries if entry.name not in IGNORED])
+    ignored = [entry for entry in entries if entry.name in IGNORED]
+    ignored += [text for owner in owners if owner.parts for text in owner.texts]
+    if (folder / EXPORT).is_file():
+        owners = list(_of_export(folder / EXPORT, owners))
+    if not owners:
+        raise ClassError(
+            f"{folder} has no submission: a folder, an archive (zip or tar) or a notebook for each "
+            "learner, or files such as ada_cnn.py."
+        )
+    return Listing(tuple(_named(owners)), tuple(_plain(path.name) for path in ignored))
+
+
+def _is_whole(entry: Path) -> bool:
+    return entry.is_dir() or is_archive(entry) or entry.name.lower().endswith(".ipynb")
+
+
+def _owners(entries: Sequence[Path]) -> list[_Owner]:
+    owners: dict[object, _Owner] = {}
+    for entry in entries:
+        found = next((known for layout in LAYOUTS if (known := layout.fullmatch(entry.name))), None)
+        if found is None or (found.re is LAYOUTS[-1] and entry.is_dir()):
+            owner = owners[entry] = _Owner(_without_ending(entry))
+            owner.parts.append(("", entry.name, entry))
+            continue
+        given = found.groupdict()
+        key = given["name"], given.get("id")
+        owner = owners.setdefault(key, _Owner(given["name"], tuple(filter(None, key))))
+        if given.get("text"):
+            owner.texts.append(entry)
+        elif given.get("number"):
+            again = AGAIN.fullmatch(given["file"])
+            name, number = (again[1] + again[3], int(again[2])) if again else (given["file"], 0)
+            order = f"{number:04}-{int(given['number']):020}"
+            owner.is_cumulative = True
+            owner.parts.append((order, name, entry))
+        else:
+            name = given.get("file") or entry.name
+            owner.parts.append((given.get("when") or "", name, entry))
+    for owner in owners.values():
+        if owner.is_cumulative:
+            _number_files(owner)
+    return list(owners.values())
+
+
+def _number_files(owner: _Owner) -> None:
+    """Say of each file the how-manieth of its name it is: those of one attempt have own numbers."""
+    seen: dict[str, int] = {}
+    numbered = []
+    for _, name, path in sorted(owner.parts):
+        seen[name.casefold()] = seen.get(name.casefold(), 0) + 1
+        numbered.append((f"{seen[name.casefold()]:06}", name, path))
+    owner.parts = numbered
+
+
+def _of_export(listing: Path, owners: Sequence[_Owner]) -> Iterator[_Owner]:
+    """The learners behind each folder of Gradescope's export; a group is one for each of it."""
+    import yaml
+
+    try:
+        known = yaml.safe_load(listing.read_bytes())
+        told = {
+            str(folder): [
+                tuple(str(each[key]) for key in (":name", ":sid", ":email") if each.get(key))
+                for each in entry.get(":submitters") or ()
+            ]
+            for folder, entry in known.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise ClassError(f"{listing} cannot be read ({one_line(str(error))}).") from error
+    for owner in owners:
+        people = [person for person in told.get(owner.name, ()) if person]
+        for name, *ids in people or [(owner.name, *owner.ids)]:
+            yield _Owner(name, (name, owner.name, *ids), owner.parts, owner.texts)
+
+
+def _without_ending(entry: Path) -> str:
+    """Whose ``entry`` is, as its name says; files of no kind that is read keep their ending."""
+    if entry.is_dir():
+        return entry.name
+    found = re.fullmatch(
+        r"(.+?)(?:\.ipynb|\.zip|\.tar|\.tgz|\.tar\.gz|\.tar\.bz2)", entry.name, re.I | re.S
+    )
+    return found[1] if found else entry.name
+
+
+def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
+    """Submissions with a name and file names of their own, by name."""
+    names = Names()
+    for owner in sorted(owners, key=lambda owner: (owner.name, owner.ids, owner.parts)):
+        name, slug = names.own(_plain(owner.name) or "?")
+        yield Submission(name, slug, tuple(owner.attempts()), tuple(map(_plain, owner.ids)))
+
+
+class Names:
+    """Gives names that no two share, nor what their files are called."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {slug.casefold() for slug in taken}
+
+    def own(self, name: str) -> tuple[str, str]:
+        """``name``, with a number where it is taken, and what files are called after it."""
+        own, number = name, 1
+        while _slug(own).casefold() in self._taken:
+            number += 1
+            own = f"{name} ({number})"
+        self._taken.add(_slug(own).casefold())
+        return own, _slug(own)
+
+
+def _plain(name: str) -> str:
+    """``name`` as it can be shown, which that of a file need not be."""
+    return one_line(os.fsencode(name).decode("utf-8", "replace"))
+
+
+def _slug(name: str) -> str:
+    """``name`` as a file's: letters, digits and a few signs, the rest as their numbers."""
+    plain = re.sub(r"[^\w.()@+ -]", lambda sign: f"%{ord(sign[0]):02X}", name)
+    if len(plain.encode()) <= LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{plain.encode()[:LONGEST_NAME].decode('utf-8', 'ignore')}-{digest}"

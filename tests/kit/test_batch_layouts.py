@@ -1,0 +1,440 @@
+"""What course systems give out is found: forty learners each, with the exercises they did."""
+
+import gzip
+import io
+import json
+import os
+import re
+import resource
+import struct
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mnist_lab.grading.batch import reading
+from mnist_lab.grading.batch.reading import ReaderPool
+from mnist_lab.grading.batch.run import look
+from mnist_lab.grading.batch.submissions import find
+from mnist_lab.submission.notebook import of_history
+
+CLASS = 40
+NAMES = {"cnn": "CNN", "fnn": "FNN", "logistic_regression": "LogisticRegression"}
+DONE = {f"{name}.py": f"class {wanted}: pass\n" for name, wanted in NAMES.items()}
+STUBS = {
+    f"{name}.py": f"class {wanted}:\n    def forward(self):\n        raise NotImplementedError\n"
+    for name, wanted in NAMES.items()
+}
+
+
+def files_of(number):
+    """One to three exercises, which no two learners have the same."""
+    done = list(DONE.items())[: 1 + number % 3]
+    return {name: text.replace("pass", f"number = {number}") for name, text in done}
+
+
+def zipped(files):
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return made.getvalue()
+
+
+def tarred(files):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return made.getvalue()
+
+
+def notebook(files):
+    return of_history(list(enumerate(files.values(), start=1))).replace("mnist-lab-history", "x")
+
+
+def under(folder, files):
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def plain(who, number):
+    return under(who, files_of(number))
+
+
+def workspace(who, number):
+    return {
+        **under(f"{who}/my-lab/exercises", STUBS | files_of(number)),
+        f"{who}/my-lab/exercises/mnist_lab.ipynb": notebook(STUBS),
+        f"{who}/my-lab/tests/grading/test_cnn.py": "",
+        f"{who}/my-lab/venv/pyvenv.cfg": "",
+        f"{who}/my-lab/venv/lib/cnn.py": DONE["cnn.py"],
+    }
+
+
+def moodle(who, number):
+    folder = f"{who}_{70000 + number}_assignsubmission"
+    return {
+        f"{folder}_file/lab.zip": zipped(files_of(number)),
+        f"{folder}_onlinetext/onlinetext.html": "<p>Here it is.</p>",
+    }
+
+
+def moodle_flat(who, number):
+    return {
+        f"{who}_{70000 + number}_assignsubmission_file_{name}": text
+        for name, text in files_of(number).items()
+    }
+
+
+def canvas(who, number):
+    prefix = f"{who}_{'LATE_' if number % 7 == 0 else ''}{12000 + number}"
+    files = {}
+    for at, (name, text) in enumerate(files_of(number).items()):
+        files[f"{prefix}_{90000 + 10 * number + at}_{name}"] = "1 / 0\n"
+        again = name.replace(".py", "-1.py")
+        files[f"{prefix}_{90500 + 10 * number + at}_{again}"] = text
+    return files
+
+
+def blackboard(who, number):
+    prefix = f"Lab 1_{who}_attempt_2026-02"
+    files = {f"{prefix}-03-10-11-12.txt": "", f"{prefix}-04-10-11-12.txt": ""}
+    files[f"{prefix}-03-10-11-12_lab.ipynb"] = notebook(DONE)
+    return files | {f"{prefix}-04-10-11-12_{name}": text for name, text in files_of(number).items()}
+
+
+def gradescope(who, number):
+    files = under(f"submission_{5000 + number}", files_of(number))
+    return {**files, "submission_metadata.yml": METADATA}
+
+
+METADATA = "".join(
+    f"submission_{5000 + number}:\n  :submitters:\n  - :name: learner{number:02}\n"
+    f"    :sid: '{number}'\n    :email: l{number}@example.org\n"
+    for number in range(CLASS)
+)
+
+
+def nbgrader(who, number):
+    return {f"submitted/{who}/lab/lab.ipynb": notebook(files_of(number))}
+
+
+def classroom(who, number):
+    return {
+        **under(f"{who}/exercises", files_of(number)),
+        f"{who}/.git/HEAD": "ref: refs/heads/main\n",
+        f"{who}/README.md": "# Lab\n",
+        f"{who}/.github/workflows/grade.yml": "",
+    }
+
+
+def mac(who, number):
+    files = under("lab", files_of(number))
+    debris = {".DS_Store": "", "__MACOSX/lab/._cnn.py": "x", "lab/._cnn.py": "x", "._lab": "x"}
+    made = tarred(debris | files) if number % 2 else zipped(debris | files)
+    return {f"{who}{'.tar.gz' if number % 2 else '.zip'}": made}
+
+
+def windows(who, number):
+    spelled = {
+        "cnn.py": "CNN.py",
+        "fnn.py": "fnn (1).PY",
+        "logistic_regression.py": "logistic_regression.py.txt",
+    }
+    files = {f"lab\\{spelled[name]}": text for name, text in files_of(number).items()}
+    return {f"{who}.zip": zipped(files)}
+
+
+def nested(who, number):
+    return {f"{who}.zip": zipped({"all/lab.zip": zipped(under("x/y", files_of(number)))})}
+
+
+def written_by_cells(who, number):
+    cells = [f"%%writefile exercises/{name}\n{text}" for name, text in files_of(number).items()]
+    return {f"{who} (1).ipynb": notebook(dict(enumerate(cells)))}
+
+
+LAYOUTS = (
+    plain,
+    workspace,
+    moodle,
+    moodle_flat,
+    canvas,
+    blackboard,
+    gradescope,
+    nbgrader,
+    classroom,
+    mac,
+    windows,
+    nested,
+    written_by_cells,
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_every_learner_is_found_with_what_counts(tmp_path, layout):
+    for number in range(CLASS):
+        write(tmp_path / "class", layout(f"learner{number:02}", number))
+
+    _, reads = look(tmp_path / "class")
+
+    found = {read.name.removesuffix(" (1)"): read for read in reads}
+    assert sorted(found) == [f"learner{number:02}" for number in range(CLASS)]
+    for number in range(CLASS):
+        read = found[f"learner{number:02}"]
+        assert read.reason == ""
+        assert {f"{name}.py" for name in read.exercises} >= set(files_of(number))
+    assert len({read.digest for read in reads}) == CLASS
+
+
+def test_the_last_attempt_counts_and_all_are_known(tmp_path):
+    write(tmp_path, blackboard("ada", 1) | canvas("bob", 2))
+
+    ada, bob = find(tmp_path).submissions
+
+    assert [sorted(attempt) for attempt in ada.attempts] == [["lab.ipynb"], ["cnn.py", "fnn.py"]]
+    assert [len(attempt) for attempt in bob.attempts] == [3, 3]
+    assert {path.name[-5:] for path in bob.attempts[1].values()} == {"-1.py"}
+
+
+def test_a_group_is_a_row_for_each_of_its_learners(tmp_path):
+    write(tmp_path, {"submission_1/cnn.py": "x"})
+    people = "  - :name: Ada\n  - :name: Łukasz\n    :sid: '7'\n"
+    (tmp_path / "submission_metadata.yml").write_text(f"submission_1:\n  :submitters:\n{people}")
+
+    _, (ada, lukasz) = look(tmp_path)
+
+    assert (ada.name, lukasz.name, lukasz.submission.ids[-1]) == ("Ada", "Łukasz", "7")
+    assert ada.digest == lukasz.digest != ""
+
+
+@pytest.mark.parametrize("name", ["ada.rar", "ada.7z", "ada.pdf", "ada.tar.xz", "my notes.py"])
+def test_what_cannot_be_taken_is_a_row_with_its_reason(tmp_path, name):
+    write(tmp_path, {name: "x", **plain("bob", 1), **plain("cleo", 2), "cnn.py": "a stray file"})
+
+    reads = {read.name: read for read in look(tmp_path)[1]}
+
+    assert len(reads) == 4
+    (reason,) = [read.reason for read in reads.values() if read.reason]
+    assert "hand in a zip" in reason or "is not an exercise" in reason
+
+
+def test_links_at_any_level_give_nobody_anything(tmp_path):
+    write(tmp_path / "class", plain("ada", 2) | {"ada.zip": zipped(files_of(1))})
+    for name, target in (
+        ("mallory", "ada"),
+        ("oscar.zip", "ada.zip"),
+        ("trudy_cnn.py", "ada/cnn.py"),
+    ):
+        (tmp_path / "class" / name).symlink_to(tmp_path / "class" / target)
+    for place, target in (("eve", "ada"), ("mike/exercises", "ada"), ("pat/cnn.py", "ada/cnn.py")):
+        (tmp_path / "class" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "class" / place).symlink_to(tmp_path / "class" / target)
+
+    reads = look(tmp_path / "class")[1]
+
+    assert sorted(read.name for read in reads if not read.reason) == ["ada", "ada (2)"]
+    assert all(not list(read.exercises) for read in reads if read.reason)
+
+
+# Attacks, and bad luck
+
+
+def cells(source):
+    code = {"cell_type": "code", "source": source}
+    done = {"cell_type": "code", "source": DONE["cnn.py"]}
+    return json.dumps({"nbformat": 4, "cells": [code, done]})
+
+
+def empty_members(count):
+    entry = struct.pack("<4s6H3L5H2L7s", b"PK\1\2", *[0] * 9, 7, *[0] * 6, b"0000.py")
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, len(entry) * count, 0, 0)
+    return entry * count + end
+
+
+def long_name():
+    made = io.BytesIO()
+    with gzip.open(made, "w", compresslevel=1) as stream:
+        info = tarfile.TarInfo("././@LongLink")
+        info.type, info.size = tarfile.GNUTYPE_LONGNAME, 400 << 20
+        stream.write(info.tobuf())
+        for _ in range(400):
+            stream.write(b"a" * (1 << 20))
+    return made.getvalue()
+
+
+ATTACKS = {
+    "backslashes.ipynb": (lambda: cells('"""' + "\\" * 60 + "\n"), ""),
+    "blanks.ipynb": (lambda: cells("x" + " " * 400_000 + "y"), ""),
+    "statements.ipynb": (lambda: cells("x;" * 300_000), ""),
+    "lines.ipynb": (lambda: cells("x\n" * 300_000), ""),
+    "lists.ipynb": (lambda: "[" + "[]," * (16 << 20) + "[]]", "memory|seconds|no nbformat"),
+    "members.zip": (lambda: empty_members(400_000), "more than 50,000 members"),
+    "fewer.zip": (lambda: empty_members(100_000), "more than 2,000 members|can't be unpacked"),
+    "name.tar.gz": (long_name, "a header of it is too large"),
+    "zeros.zip": (lambda: zipped({"cnn.py": bytes(60 << 20)}), "too large"),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_is_read_or_refused_within_its_limits(tmp_path, name):
+    attack, said = ATTACKS[name]
+    write(tmp_path, {name: attack(), **plain("ada", 1)})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    reads = {read.name: read for read in look(tmp_path)[1]}
+
+    odd = reads[name.split(".")[0]]
+    assert re.search(said, odd.reason) if said else odd.exercises == ("cnn",)
+    assert reads["ada"].exercises == ("fnn", "cnn")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def test_a_file_of_300_mb_is_refused(tmp_path):
+    write(tmp_path, {"ada/cnn.py": "", "bob.zip": "", "eve.ipynb": "", "mia_cnn.py": ""})
+    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
+        os.truncate(path, 300 << 20)
+
+    for read in look(tmp_path)[1]:
+        assert re.search(r"MB", read.reason)
+
+
+def test_reading_that_takes_too_long_or_dies_costs_only_itself(tmp_path, monkeypatch):
+    write(tmp_path, {**plain("ada", 1), **plain("bob", 2), "eve.ipynb": "[" + "0," * (8 << 20)})
+    (tmp_path / ".scratch").mkdir()
+    monkeypatch.setattr(reading, "SECONDS", 0.01)
+    assert {"seconds" in read.reason for read in look(tmp_path)[1]} == {True}
+
+    monkeypatch.setattr(reading, "SECONDS", 60)
+    with ReaderPool(tmp_path / ".scratch", 1) as readers:
+        found = [(each, 0) for each in find(tmp_path).submissions]
+        first = readers.read(found[:1])
+        readers._readers[0]._process.kill()
+        killed, last = readers.read(found[:2])
+
+    assert (first[0].reason, last.reason) == ("", "")
+    assert killed.reason == "Reading it ended the process that did it."
+
+
+# Whatever is handed in
+
+PARTS = st.sampled_from(
+    [
+        "cnn.py",
+        "cnn (1).py",
+        "fnn.PY",
+        "a.ipynb",
+        "x.zip",
+        "y.tar.gz",
+        "z.rar",
+        "__init__.py",
+        "lab",
+        "exercises",
+        "é",
+        "\udcff",
+        ".git",
+        "venv",
+        "pyvenv.cfg",
+        "p" * 120,
+        "a\nb",
+        "%",
+    ]
+)
+CONTENTS = st.one_of(
+    st.sampled_from(
+        [*DONE.values(), *STUBS.values(), "\0", "\\" * 40, '"""' + "\\" * 60, "(" * 300]
+    ),
+    st.binary(max_size=40),
+    st.just('{"nbformat": 4, "cells": [{"cell_type": "code", "source": ["class CNN: pass"]}]}'),
+    st.just(b"PK\x05\x06" + b"\xff" * 18),
+    st.just(zipped({"cnn.py": "x", "../fnn.py": "x"})),
+    st.just(tarred({"lab/cnn.py": DONE["cnn.py"]})),
+    st.sampled_from([0, 1, 2]),
+)
+TREES = st.dictionaries(
+    st.lists(PARTS, min_size=1, max_size=5).map("/".join), CONTENTS, min_size=1, max_size=6
+)
+
+
+def plant(root, tree):
+    """Files of bytes and text; a number is a link to one of three places, or a pipe."""
+    for name, content in tree.items():
+        path = root / os.fsencode(name)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            if isinstance(content, int):
+                target = [b"/etc/passwd", b"../honest1", b"."][content]
+                os.symlink(target, path)
+            else:
+                with open(path, "xb") as file:
+                    file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            continue
+
+
+class Bytes(bytes):
+    """A path of bytes, which need not be text."""
+
+    def __truediv__(self, name):
+        return os.path.join(self, name)
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    with ReaderPool(tmp_path_factory.mktemp("readers"), 1) as pool:
+        yield pool
+
+
+@settings(
+    max_examples=int(os.environ.get("MNIST_LAB_TREES", "100")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(trees=st.lists(TREES, min_size=1, max_size=4), packed=st.sampled_from(["", "zip", "tar.gz"]))
+def test_whatever_is_handed_in_costs_nobody_else_anything(readers, trees, packed):
+    with tempfile.TemporaryDirectory() as place:
+        costs_nobody_anything(Path(place), readers, trees, packed)
+
+
+def costs_nobody_anything(folder, readers, trees, packed):
+    for number in range(2):
+        write(folder, plain(f"honest{number}", number))
+    for number, tree in enumerate(trees):
+        files = {
+            name: content if isinstance(content, bytes) else str(content)
+            for name, content in tree.items()
+        }
+        if packed == "zip":
+            shown = {name.replace("\udcff", "ÿ"): content for name, content in files.items()}
+            (folder / f"odd{number}.zip").write_bytes(zipped(shown))
+        elif packed:
+            (folder / f"odd{number}.tar.gz").write_bytes(tarred(files))
+        else:
+            plant(Bytes(os.fsencode(folder / f"odd{number}")), tree)
+
+    found = find(folder).submissions
+    reads = {read.name: read for read in readers.read([(each, 0) for each in found])}
+
+    for number in range(2):
+        read = reads[f"honest{number}"]
+        assert {f"{name}.py" for name in read.exercises} == set(files_of(number))
+    honest = [reads[f"honest{number}"].digest for number in range(2)]
+    for read in reads.values():
+        assert bool(read.reason) != bool(read.digest)
+        assert "It cannot be read (" not in read.reason
+        assert str(folder) not in read.reason
+        assert read.digest not in honest or read.name.startswith("honest")
