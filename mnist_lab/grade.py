@@ -47,7 +47,7 @@ class Cause:
     ``message`` is one sentence about what the code does; ``fault`` the id of a known mistake, if
     it is one; ``evidence`` says how it is known; ``where`` is ``file:line``; ``expected`` and
     ``actual`` are plain data; ``traceback`` has the learner's own frames; ``output`` what their
-    code printed.
+    code printed; ``code`` the line that is not Python, with a caret below it.
     """
 
     message: str
@@ -59,6 +59,7 @@ class Cause:
     actual: Any = None
     traceback: str = ""
     output: str = ""
+    code: str = ""
 
     def to_json(self) -> dict[str, Any]:
         always = {
@@ -73,6 +74,7 @@ class Cause:
             "actual": _plain(self.actual),
             "traceback": self.traceback,
             "output": self.output,
+            "code": self.code,
         }
         return always | {key: value for key, value in sometimes.items() if value not in (None, "")}
 

@@ -26,8 +26,10 @@ from mnist_lab.submission.sandbox.walls import refusal, summary
 
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
+    from mnist_lab.diagnosis import CheckFailure
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.diagnosis.networks.checks import LearnedModel
+    from mnist_lab.submission.caller import SubmissionFailure
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
     from mnist_lab.submission.server import Server
@@ -342,9 +344,9 @@ class Grading:
             case None:
                 return Result("passed", call.duration)
             case CheckFailure():
-                return Result("failed", call.duration, self._complete(check, raised.cause))
+                return Result("failed", call.duration, self._complete(check, raised))
             case SubmissionFailure():
-                return Result(raised.outcome, call.duration, self._complete(check, raised.cause))
+                return Result(raised.outcome, call.duration, self._complete(check, raised))
             case Waiting():
                 return Result("blocked", 0.0, Cause(f"It waits for {raised.needed}."))
             case pytest.skip.Exception():
@@ -356,9 +358,14 @@ class Grading:
         )
         return Result("error", call.duration, cause)
 
-    def _complete(self, check: kit.Check, cause: Cause) -> Cause:
-        """``cause`` with the check's hint and the place, if it has none, and what was printed."""
+    def _complete(self, check: kit.Check, raised: CheckFailure | SubmissionFailure) -> Cause:
+        """Its cause in the best words there are, with the place and what was printed. The hints of
+        a check are for what is computed, where nothing happened before.
+        """
+        from mnist_lab.diagnosis import events
+
         exercise = self.submission().exercise(check.exercise, gpu=check.tier == "gpu")
+        cause = events.told(raised, exercise.caller)
         completed = replace(
             cause,
             hint=cause.hint or check.hints[0],

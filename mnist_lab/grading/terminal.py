@@ -173,6 +173,10 @@ def _explained(exercise: ExerciseGrade, check: CheckGrade, tracebacks: bool) -> 
     waiting = [c.id.partition(".")[2] for c in exercise.checks if c.outcome == "blocked"]
     if waiting:
         yield from _wrapped("Waiting", ", ".join(waiting))
+    others = [c for c in exercise.checks if c is not check and c.outcome in ("failed", "error")]
+    for other in others:
+        points = "point" if other.max_points == 1 else "points"
+        yield Text(f"Also failing: {other.id} ({other.max_points:g} {points})")
 
 
 def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
@@ -184,6 +188,7 @@ def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
     ):
         if text:
             yield from _wrapped(name, text)
+    yield from (Text(f"            {line}"[:WIDTH]) for line in cause.code.splitlines())
     if lines := cause.output.rstrip().splitlines():
         yield from _wrapped("Printed", lines[0])
         yield from (Text(f"            {line}") for line in lines[1:MOST_OUTPUT])

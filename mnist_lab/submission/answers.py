@@ -32,6 +32,7 @@ __all__ = [
     "Trained",
     "Unregistered",
     "Value",
+    "described",
     "text",
 ]
 
@@ -382,6 +383,22 @@ def table(found: Value) -> Tensor | None:
     if not known or len(known) < len(rows) or len({row.shape for row in known}) > 1:
         return None
     return torch.stack(known)
+
+
+def described(found: Value) -> str:
+    """What a learner's code returned, in words: ``None``, ``a tuple of 4``, ``a float (0.5)``."""
+    an = "an" if found.type[:1].lower() in "aeiou" else "a"
+    if found.is_ == "nothing":
+        return "None"
+    if found.is_ == "number":
+        return f"{an} {found.type} ({found.number:.4g})"
+    if found.array is not None:
+        return f"{an} {found.type} of shape {tuple(found.array.shape)}"
+    if found.is_ in ("list", "tuple", "dict"):
+        kinds = {part.type for part in found.parts}
+        inside = f" {kinds.pop()}s" if len(kinds) == 1 else " things" if kinds else ""
+        return f"{an} {found.type} of {len(found.parts)}{inside}"
+    return f"{an} {found.type}"
 
 
 def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:

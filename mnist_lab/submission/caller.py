@@ -6,49 +6,87 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from mnist_lab import interface
+from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.submission import answers
+from mnist_lab.submission import answers, definitions, source
 from mnist_lab.submission.given import Given
+from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError, Worker
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["CALL_LIMIT", "LOAD_LIMIT", "Caller", "SubmissionFailure"]
+__all__ = ["CALL_LIMIT", "LOAD_LIMIT", "Caller", "Event", "SubmissionFailure"]
 
 CALL_LIMIT = 10.0
 """Seconds that a call may take where no check has set its own limit."""
+
+MOST_TEXT = 200_000
+"""Bytes of a learner's file that are looked at to word a message."""
 
 LOAD_LIMIT = 20.0
 """Seconds that importing a learner's file may take. It is outside a check's limit, since the
 first check that needs the file would otherwise pay for all."""
 
 
+@dataclass(frozen=True)
+class Event:
+    """What went wrong, as plain facts for those who put it into words.
+
+    ``kind`` is the guest's word for it (see ``guest.errors``), or ``lacking``, ``left-above``,
+    ``timeout``, ``status``, ``garbage`` or ``not-finite``. ``name`` of the learner's was in use for
+    ``operation`` and is ``bound`` to something of that type; ``doing`` says so in their terms.
+    ``where`` is their ``file:line``. ``mistake`` is a word for what was returned, with ``facts``.
+    """
+
+    kind: str
+    caller: Caller
+    doing: str = ""
+    operation: str = ""
+    name: str = ""
+    bound: str = ""
+    raised: str = ""
+    said: str = ""
+    where: str = ""
+    column: int = 0
+    mistake: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
 class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's code
     """The learner's code did not deliver.
 
     ``outcome`` is ``failed``, ``todo`` where a stub is still one, or ``error`` where the learner's
-    code could not be run at all. ``raised`` is the name of the exception class that their code
-    raised, or empty; ``mistake`` what the guest recognised in it.
+    code could not be run at all. ``cause`` says so in one sentence; ``mnist_lab.diagnosis.events``
+    finds better ones for the ``event``, if there was any.
     """
 
     def __init__(
         self,
         cause: Cause,
         outcome: Literal["failed", "todo", "error"] = "failed",
-        raised: str = "",
-        mistake: str = "",
+        event: Event | None = None,
     ) -> None:
         super().__init__(cause.message)
-        self.cause, self.outcome = cause, outcome
-        self.raised, self.mistake = raised, mistake
+        self.cause, self.outcome, self.event = cause, outcome, event
+
+    @property
+    def raised(self) -> str:
+        """The name of the exception class that the learner's code raised, or empty."""
+        return self.event.raised if self.event else ""
+
+    @property
+    def mistake(self) -> str:
+        """A word for what was returned in place of what was asked for, or empty."""
+        return self.event.mistake if self.event else ""
 
 
 class Caller:
@@ -56,7 +94,8 @@ class Caller:
 
     A process that died or was stopped is replaced at the next call. A file that can't be imported
     fails every call with the same cause, without being tried again. ``lacking`` is what is said
-    where there is no such file.
+    where there is no such file, ``instead`` are files that may be meant, and ``beside`` is the text
+    of what else was handed in with it.
     """
 
     def __init__(
@@ -66,8 +105,11 @@ class Caller:
         start: Callable[[], Worker],
         *,
         lacking: str = "It was not handed in.",
+        instead: Sequence[str] = (),
+        beside: str = "",
     ) -> None:
         self.file, self._lacking = file, lacking
+        self.instead, self.beside = tuple(instead), beside
         self._path, self._start = path, start
         self._worker: Worker | None = None
         self._unusable: SubmissionFailure | None = None
@@ -98,17 +140,40 @@ class Caller:
 
         Raises ``SubmissionFailure``, and nothing else.
         """
-        worker = self._ready()
+        worker = self._ready(operation, str(request.fields.get("name", "")))
         asked = time.monotonic()
         try:
             left = self._budget if self._left is None else self._left
             reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
-            raise self._lost(ended, doing, self._budget) from None
+            raise self._lost(ended, doing, self._budget, operation, request) from None
         finally:
             if self._left is not None:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
-        return self._checked(reply, doing)
+        return self._checked(reply, doing, operation, request)
+
+    def expect_own(self, name: str) -> None:
+        """Raise ``SubmissionFailure`` where ``name`` is only imported, and not from a file that was
+        handed in.
+        """
+        source = self._imported.get(name, "") if self._path else ""
+        if source and not self.text(f"{source.partition('.')[0]}.py"):
+            sentence = f"{name} in {self.file} is imported from {source}."
+            raise self.refusal(sentence, "imported", name, source=source)
+
+    @cached_property
+    def _imported(self) -> Mapping[str, str]:
+        return definitions.imported(self.text(self.file))
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is such a file."""
+        return self._path is not None
+
+    def text(self, file: str) -> str:
+        """What is in ``file`` beside the learner's, or in their own; empty where there is none."""
+        there = source.contents(self._path) if self._path else {}
+        return there.get(file, b"")[:MOST_TEXT].decode("utf-8", "replace")
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[None]:
@@ -117,24 +182,39 @@ class Caller:
             yield
         except WireError as error:
             message = f"{doing} gave something that is not an answer: {error}."
-            raise SubmissionFailure(Cause(message, where=self.file)) from None
+            event = Event("garbage", self, doing, said=str(error))
+            raise SubmissionFailure(Cause(message, where=self.file), event=event) from None
 
     def finite(self, values: Tensor, doing: str) -> Tensor:
         """``values``, if all of them are numbers and none is infinite."""
         wrong = int((~torch.isfinite(values)).sum())
         if wrong:
             message = f"{doing} gave {wrong} of {values.numel()} values that are NaN or infinite."
-            raise SubmissionFailure(Cause(message, where=self.file))
+            event = Event("not-finite", self, doing, said=message)
+            raise SubmissionFailure(Cause(message, where=self.file), event=event)
         return values
 
-    def refusal(self, sentence: str) -> SubmissionFailure:
-        """That the learner's code gave something else than what was asked for."""
+    def refusal(
+        self, sentence: str, mistake: str = "", name: str = "", **facts: str
+    ) -> SubmissionFailure:
+        """That what the learner calls ``name`` gave something else than what was asked for."""
+        event = Event(
+            "returned",
+            self,
+            operation="call",
+            name=name,
+            bound="function",
+            raised="ReturnedError",
+            said=sentence,
+            mistake=mistake,
+            facts=facts,
+        )
         cause = Cause(sentence, where=self.file, output=self.take_output())
-        return SubmissionFailure(cause, raised="ReturnedError")
+        return SubmissionFailure(cause, event=event)
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
-        return "" if self._worker is None else answers.text(self._worker.take_output())
+        return "" if self._worker is None else _of_the_learner(self._worker.take_output())
 
     def close(self) -> None:
         """End everything that the learner's file started."""
@@ -148,10 +228,11 @@ class Caller:
         except SubmissionFailure:
             return  # The first call says so, where it can be reported.
 
-    def _ready(self) -> Worker:
-        """A process that has imported the learner's file."""
+    def _ready(self, operation: str = "load", name: str = "") -> Worker:
+        """A process that has imported the learner's file, which is asked for ``name``."""
         if self._path is None:
-            raise SubmissionFailure(Cause(self._lacking))
+            event = Event("lacking", self, operation=operation, name=name, said=self._lacking)
+            raise SubmissionFailure(Cause(self._lacking, where=self.file), event=event)
         if self._unusable is not None:
             raise self._unusable
         if self._worker is None or not self._worker.alive:
@@ -169,9 +250,9 @@ class Caller:
         doing = f"Importing {self.file}"
         try:
             request = Message({"path": str(path.resolve())})
-            self._checked(worker.ask("load", request, LOAD_LIMIT), doing)
+            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", request)
         except EndedError as ended:
-            self._unusable = self._lost(ended, doing, LOAD_LIMIT)
+            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", request)
         except SubmissionFailure as failure:
             self._unusable = failure
         if self._unusable is not None:
@@ -179,37 +260,52 @@ class Caller:
             raise self._unusable
         return worker
 
-    def _checked(self, reply: Message, doing: str) -> Message:
+    def _checked(self, reply: Message, doing: str, operation: str, request: Message) -> Message:
         if "error" in reply.fields:
             with self.reading(doing):
-                raise self._failure(answers.entry(reply, "error", dict), doing)
+                error = answers.entry(reply, "error", dict)
+                name = str(request.fields.get("name", ""))
+                raise self._failure(error, doing, operation, name)
         return reply
 
-    def _lost(self, ended: EndedError, doing: str, limit: float) -> SubmissionFailure:
+    def _lost(
+        self, ended: EndedError, doing: str, limit: float, operation: str, request: Message
+    ) -> SubmissionFailure:
         """The learner's code ended the process, or had to be stopped."""
-        sentences = {
-            "timeout": f"{doing} did not finish within {limit:g} seconds.",
-            "status": f"{doing} {_end(ended.status)}.",
-            "garbage": f"{doing} gave something that is not an answer: {ended.detail}.",
-        }
+        said = {
+            "timeout": f"did not finish within {limit:g} seconds",
+            "status": _end(ended.status),
+            "garbage": f"gave something that is not an answer: {ended.detail}",
+        }[ended.kind]
         lines = re.findall(r'File "(.*?)", line (\d+)', ended.stack)
         folder = f"{self._path.resolve().parent}{os.sep}" if self._path else ""
         own = [f"{n.removeprefix(folder)}:{at}" for n, at in lines if n.startswith(folder)]
-        where = answers.text(own[0]) if own else self.file
-        return SubmissionFailure(
-            Cause(sentences[ended.kind], where=where, output=answers.text(ended.printed))
-        )
+        # The first is the line that runs, the last the line of the file that led there.
+        where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
+        name = str(request.fields.get("name", ""))
+        event = Event(ended.kind, self, doing, operation, name, said=said, where=where)
+        output = _of_the_learner(ended.printed)
+        cause = Cause(f"{doing} {said}.", where=where or self.file, output=output)
+        return SubmissionFailure(cause, event=event)
 
-    def _failure(self, error: Mapping[str, object], doing: str) -> SubmissionFailure:
+    def _failure(
+        self, error: Mapping[str, object], doing: str, operation: str, name: str
+    ) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
-        kind, name, message, where, traceback, mistake, evidence = (
+        kind, raised, message, where, traceback, mistake, bound = (
             answers.of(error.get(key), str, key)
-            for key in ("kind", "raised", "message", "where", "traceback", "mistake", "evidence")
+            for key in ("kind", "raised", "message", "where", "traceback", "mistake", "bound")
         )
+        column = answers.of(error.get("column"), int, "column")
+        facts = answers.of(error.get("facts"), dict, "facts")
+        told = {answers.text(key): answers.text(value) for key, value in facts.items()}
         first = message.strip().splitlines()[0] if message.strip() else ""
+        if kind == "todo":
+            kind = self._is_to_do(where)
         sentences = {
             "todo": f"{doing} still raises NotImplementedError: it is not written yet.",
-            "raised": f"{doing} raised {name}{f': {first}' if first else ''}",
+            "left-above": f"{doing} raised NotImplementedError above code that is written.",
+            "raised": f"{doing} raised {raised}{f': {first}' if first else ''}",
             "exited": f"{doing} ended the program (SystemExit).",
             "memory": f"{doing} asked for more memory than there is.",
             "syntax": f"{where.partition(':')[0]} is not valid Python: {first}.",
@@ -218,19 +314,27 @@ class Caller:
         }
         if kind not in sentences:
             raise WireError(f"an error of the kind {kind!r}")
-        known = (interface.OF_CLASSES | interface.OF_FUNCTIONS).get(mistake)
-        if known and known.instead:
-            sentences[kind] = known.says.format(file=self.file)
         cause = Cause(
             sentences[kind],
-            fault=f"{Path(self.file).stem}.{mistake}" if known else None,
-            evidence=evidence,
-            hint=known.hint if known else "",
             where=where or self.file,
-            traceback=traceback,
+            traceback="" if kind == "todo" else traceback,
             output=self.take_output(),
         )
-        return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", name, mistake)
+        event = Event(
+            *(kind, self, doing, operation, name, bound),
+            *(raised, first, where, column, mistake, told),
+        )
+        return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", event)
+
+    def _is_to_do(self, where: str) -> str:
+        """Which kind a NotImplementedError is that was raised at ``where``."""
+        file, _, line = where.partition(":")
+        names = [n for e in kit.load().exercises if e.file == self.file == file for n in e.names]
+        return definitions.of_a_stub(self.text(file), int(line or 0), names)
+
+
+def _of_the_learner(printed: str) -> str:
+    return without_noise(answers.text(printed))
 
 
 def _end(status: int) -> str:

@@ -73,6 +73,7 @@ class Submission:
         with self._unpacked:
             inside = self._unpacked.enter_context(source.opened(path))
             self.files, self._notebook = source.find(inside.path), inside.notebook
+            self._folder = inside.path if inside.path.is_dir() and not inside.notebook else None
             self._unpacked = self._unpacked.pop_all()  # It stays until this is closed.
         self.isolation: Isolation = isolation or default_isolation()
         self._own = Server() if self.isolation == "fork" and server is None else None
@@ -85,12 +86,17 @@ class Submission:
         """
         if (name, gpu) not in self._handles:
             asked = kit.load().exercise(name)
-            lacking = f"There is no {asked.file} in what was handed in."
+            lacking, beside = f"There is no {asked.file} in what was handed in.", ""
+            if self._notebook:
+                lacking, beside = self._notebook.lacks(asked), self._notebook.others
+            folder = None if name in self.files else self._folder
             caller = Caller(
                 asked.file,
                 self.files.get(name),
                 lambda: start(self.isolation, self._server, gpu=gpu),
-                lacking=self._notebook.lacks(asked) if self._notebook else lacking,
+                lacking=lacking,
+                instead=source.alike(folder, asked.file) if folder else (),
+                beside=beside,
             )
             self._handles[name, gpu] = ExerciseHandle(caller)
         return self._handles[name, gpu]
@@ -166,6 +172,11 @@ class ExerciseHandle:
         """All calls inside share ``seconds`` of wall-clock time; importing the file is extra."""
         return self._caller.limit(seconds)
 
+    @property
+    def caller(self) -> Caller:
+        """What asks the file's process."""
+        return self._caller
+
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
         return self._caller.take_output()
@@ -219,7 +230,7 @@ class ExerciseHandle:
         reply = self._caller.ask("items", Message(fields), doing)
         with self._caller.reading(doing):
             if "odd" in reply.fields:
-                self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM)
+                self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM, "downsample")
             columns = answers.value(reply.fields.get("columns"), reply.arrays).parts
             if len(columns) != 2:
                 raise WireError("items that are no pairs")
@@ -231,7 +242,7 @@ class ExerciseHandle:
         known = [number for number in drawn if number is not None]
         if shown is None or None in drawn or not torch.equal(shown, images[known]):
             message = f"{doing} gave an item whose image is none of the dataset's."
-            raise self._caller.refusal(message)
+            raise self._caller.refusal(message, "other-items", "downsample")
         own = labels[known].double()
         return Drawn(tuple(known), digits is not None and torch.equal(digits.double(), own))
 
@@ -253,7 +264,7 @@ class ExerciseHandle:
         arguments = [_dataset("train"), _dataset("test")]
         arrays = _arrays("train", train) | _arrays("test", test)
         made = called(self._caller, "make_loaders", doing, arguments, options, arrays, seed=seed)
-        self._pair(made.values[-1], "make_loaders")
+        self._pair(made.values[-1], "make_loaders", "make_loaders")
         fields = {"id": made.kept, "passes": epochs}
         reply = self._caller.ask("batches", Message(fields), doing)
         with self._caller.reading(doing):
@@ -292,10 +303,7 @@ class ExerciseHandle:
         chosen = {name: value for name, value in options.items() if value is not None}
         made, given = self._loop("train", recipe, batches, [], chosen, device)
         (history,) = made.values
-        if history.is_ not in ("list", "tuple"):
-            raise self._caller.refusal(
-                f"train gave a {history.type}, not a list of one (loss, accuracy) an epoch."
-            )
+        self._expect_history(history)
         # One pair of numbers in the place of the list: the learner's answer for one epoch.
         alone = len(history.parts) == 2 and all(part.is_ == "number" for part in history.parts)
         scores = (history,) if alone else history.parts
@@ -316,10 +324,13 @@ class ExerciseHandle:
         made, given = self._loop("confusion_matrix", recipe, batches, [], {}, device)
         with self._caller.reading("confusion_matrix"):
             (returned,) = made.values
-            matrix = answers.table(returned)
+            matrix = None if returned.is_ == "dict" else answers.table(returned)
             if matrix is None:
                 raise self._caller.refusal(
-                    f"confusion_matrix gave a {returned.type} that is no table of numbers."
+                    f"confusion_matrix gave a {returned.type} that is no table of numbers.",
+                    "no-table",
+                    "confusion_matrix",
+                    type=answers.described(returned),
                 )
             return Confusion(
                 self._caller.finite(matrix, "confusion_matrix"),
@@ -353,8 +364,23 @@ class ExerciseHandle:
             seed=SEED + recipe.seed,
             calls=recipe.calls if name == "train_epoch" else 1,
             given=given,
+            accepts={} if "device" in chosen else {"device": device},
         )
         return made, given
+
+    def _expect_history(self, history: Value) -> None:
+        """A list of pairs, not one of single numbers or a list for each of the two."""
+        parts, kind = history.parts, answers.described(history)
+        message = f"train gave {kind}, not a list of one (loss, accuracy) an epoch."
+        mistake = ""
+        if history.is_ not in ("list", "tuple"):
+            mistake = "no-history"
+        elif len(parts) == 2 and all(_of_numbers(part) and len(part.parts) != 2 for part in parts):
+            mistake = "two-lists"
+        elif _of_numbers(history) and (history.is_ == "list" or len(parts) != 2):
+            mistake = "one-list"
+        if mistake:
+            raise self._caller.refusal(message, mistake, "train", type=kind)
 
     def _trained(
         self, name: str, recipe: Recipe, made: Called, given: Given, scores: Sequence[Value]
@@ -378,40 +404,54 @@ class ExerciseHandle:
         return state
 
     def _batches(self, name: str, found: Value) -> tuple[Batch, ...]:
-        pairs = [self._pair(batch, f"The {name} loader") for batch in found.parts]
+        what = f"The {name} loader"
+        pairs = [self._pair(batch, what, "make_loaders") for batch in found.parts]
         tables = [(answers.table(images), answers.table(labels)) for images, labels in pairs]
         known = [
             (a, b) for a, b in tables if a is not None and b is not None and a.dim() and b.dim()
         ]
         if len(known) < len(tables):
-            raise self._caller.refusal(f"The {name} loader gave batches that are no numbers.")
+            message = f"The {name} loader gave batches that are no numbers."
+            raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
         return tuple(known)
 
-    def _pair(self, found: Value, what: str) -> tuple[Value, Value]:
-        if found.is_ not in ("tuple", "list"):
-            raise self._caller.refusal(f"{what} gave a {found.type}, not a pair.")
-        if len(found.parts) != 2:
-            count = len(found.parts)
-            raise self._caller.refusal(f"{what} gave a {found.type} of {count}, not a pair.")
+    def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
+        if found.is_ not in ("tuple", "list") or len(found.parts) != 2:
+            kind = answers.described(found)
+            raise self._caller.refusal(
+                f"{what} gave {kind}, not a pair.", "no-pair", name, what=what, type=kind
+            )
         return found.parts[0], found.parts[1]
 
     def _score(self, found: Value, name: str) -> Score:
-        loss, accuracy = self._pair(found, name)
+        loss, accuracy = self._pair(found, name, name)
         return Score(
-            self._number(loss, f"The loss that {name} gave"),
-            self._number(accuracy, f"The accuracy that {name} gave"),
+            self._number(loss, "loss", name),
+            self._number(accuracy, "accuracy", name),
             (_kind(loss), _kind(accuracy)),
         )
 
-    def _number(self, found: Value, what: str) -> float:
+    def _number(self, found: Value, what: str, name: str) -> float:
         if found.is_ == "number":
             return found.number
         if found.array is not None and found.array.numel() == 1:
             return found.array.item()
-        raise self._caller.refusal(f"{what} is a {found.type}, not a number.")
+        kind = answers.described(found)
+        message = f"The {what} that {name} gave is {kind}, not a number."
+        raise self._caller.refusal(message, "no-number", name, what=what, type=kind)
+
+
+def _of_numbers(found: Value) -> bool:
+    """Whether it is a list of numbers, as plain ones or as tensors."""
+    numbers = [
+        p.is_ == "number" or (p.array is not None and p.array.dim() == 0) for p in found.parts
+    ]
+    return found.is_ in ("list", "tuple") and bool(numbers) and all(numbers)
 
 
 def _kind(found: Value) -> str:
+    if found.is_ == "number":
+        return "float"  # whatever library it is of
     return f"{found.type} with a graph" if found.graph else found.type
 
 

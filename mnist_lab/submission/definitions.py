@@ -10,18 +10,24 @@ import builtins
 import re
 import symtable
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["MOST", "Statement", "begun", "needed", "statements"]
+__all__ = ["MOST", "Statement", "begun", "imported", "needed", "of_a_stub", "statements"]
 
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
 
+DEFINED = re.compile(
+    r"^(?:(?:async +)?(?:class|def) +|import +(?:[\w.]+ +as +)?|from +[\w.]+ +import +)(\w+)",
+    re.MULTILINE,
+)
+
+IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
+
 MOST = 20_000
 """Statements of a notebook. A cell that seems to have twice as many is taken as a whole."""
-
-DEFINED = re.compile(r"^(?:async +)?(?:class|def) +(\w+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,36 @@ def statements(cell: int, source: str) -> list[Statement]:
         return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
 
 
+def of_a_stub(
+    text: str, line: int, names: Collection[str]
+) -> Literal["todo", "left-above", "raised"]:
+    """What the ``raise NotImplementedError`` at ``line`` of ``text`` is: the end of one of the
+    functions or classes ``names``, still to be written; above what is written; or another.
+    """
+    try:
+        tree = ast.parse(text)
+    except TOO_MUCH:
+        return "raised"
+    asked = [n for n in tree.body if getattr(n, "name", "") in names]
+    methods = [m for n in asked if isinstance(n, ast.ClassDef) for m in n.body]
+    for function in (*asked, *methods):
+        body = function.body if isinstance(function, ast.FunctionDef) else []
+        for number, statement in enumerate(body, start=1):
+            if statement.lineno == line and _is_todo(statement):
+                return "left-above" if number < len(body) else "todo"
+    return "raised"
+
+
+def imported(text: str) -> dict[str, str]:
+    """The names that the last word on is an import at the top of ``text``, and from where."""
+    found: dict[str, str] = {}
+    for statement in statements(0, text):
+        for name in statement.binds:
+            source = IMPORT.match(statement.text) if statement.is_import else None
+            found[name] = source[1] if source else ""
+    return {name: source for name, source in found.items() if source}
+
+
 def begun(source: str, names: Sequence[str]) -> bool:
     """Whether the code of a file defines one of ``names`` as more than a stub."""
     return any(s.rank > 1 and not s.binds.isdisjoint(names) for s in statements(0, source))
@@ -94,6 +130,7 @@ def needed(
         taken[id(statement)] = statement
         for name in statement.needs - needs:
             found = [chosen[name]] if name in chosen else binding.get(name, [])
+            found = [each for each in found if not each.is_broken] or found
             unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
         needs |= statement.needs

@@ -30,6 +30,9 @@ CELLS, CODE = 2000, 1 << 20
 HISTORY = "mnist-lab-history"
 """The entry of a notebook's metadata that marks the cells as what was run, in that order."""
 
+IS_MODULE = re.compile(r"^class \w+\(.*\bModule\b", re.MULTILINE)
+"""A class of networks, which may be one that is asked for under another name."""
+
 WORDS = {2: "twice", 3: "three times"}
 
 
@@ -64,7 +67,8 @@ class Notebook:
     ``modules`` are by the name of the file; those that a cell writes with ``%%writefile`` are among
     them. ``notes`` are sentences that a learner should know. ``begun`` has the files of which a
     name that is asked for is more than a stub. ``code`` is the JSON of the same notebook with
-    nothing but its code.
+    nothing but its code. ``others`` is the text of the classes and functions that it
+    defines besides.
     """
 
     name: str
@@ -72,6 +76,7 @@ class Notebook:
     notes: tuple[str, ...]
     begun: frozenset[str]
     code: str
+    others: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the files into ``folder``."""
@@ -84,12 +89,13 @@ class Notebook:
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
+        files = {exercise.file for exercise in kit.load().exercises}
         return replace(
             cause,
             message=self._in_cells(cause.message),
             evidence=self._in_cells(cause.evidence),
             hint=self._in_cells(cause.hint),
-            where=self.name if cause.where in self.modules else self._in_cells(cause.where),
+            where=self.name if cause.where in files else self._in_cells(cause.where),
             traceback=self._in_cells(cause.traceback),
         )
 
@@ -244,6 +250,8 @@ def _notebook(
                 continue
             chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
+    taken = set(map(id, chosen.values()))
+    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in taken]
     modules = {}
     begun = set()
     written = dict(_written(cells))
@@ -256,6 +264,10 @@ def _notebook(
             continue
         written.pop(exercise.file, None)
         own += _unreadable(found, cells, exercise, chosen)
+        if not all(asked in chosen for asked in exercise.names):
+            own += [
+                s for s in others if exercise.names[0][0].isupper() and IS_MODULE.search(s.text)
+            ]
         if own:
             modules[exercise.file] = _module(own, chosen, found, cells)
             begun |= {exercise.file} if begun_in else set()
@@ -265,6 +277,7 @@ def _notebook(
         tuple(notes),
         frozenset(begun),
         json.dumps(code),
+        "\n".join(statement.text for statement in others),
     )
 
 

@@ -1,16 +1,33 @@
-"""What a learner's code prints, taken from a pipe: its beginning and its end, however much."""
+"""What a learner's code prints, taken from a pipe: its beginning and its end, however much.
+
+Equal lines that follow one another are one, with their number. What libraries and the machine have
+to say is left out.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-__all__ = ["KEPT", "Printed"]
+__all__ = ["KEPT", "Printed", "without_noise"]
 
 KEPT = 8 << 10
 """Bytes that are kept from the beginning, and as many from the end."""
 
 CHUNK, CHUNKS = 1 << 16, 16
 """Bytes taken at a time, and how often, so that an endless print can't hold the reader."""
+
+NOISE = re.compile(
+    r"""
+    /\S*/(?:site-packages|lib/python3[\d.]*)/\S+:\d+:\ \w*Warning:  # of a library, to its authors
+    | \[?[WEI]\d{4}\ [\d:.]+\ |\[[WEI]\S*\ \w+\.(?:cpp|cc|h):\d+\]  # PyTorch's C++
+    | Fontconfig | Matplotlib\ (?:created|is\ building) | mkdir\ -p\ failed\ for\ path
+    | OMP: | OpenBLAS | Error\ in\ cpuinfo | libGL | \w+:\ cannot\ open\ display
+    """,
+    re.VERBOSE,
+)
 
 
 class Printed:
@@ -19,7 +36,7 @@ class Printed:
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor, self.is_open = descriptor, True
-        self._head, self._tail, self._left_out = b"", b"", 0
+        self._begin()
 
     def drain(self) -> None:
         """Take what is there now."""
@@ -31,16 +48,18 @@ class Printed:
             if not taken:
                 self.close()
                 return
-            self._add(taken)
+            self._read(taken)
 
     def take(self) -> str:
         """What was printed since this was last asked; the middle of much is left out."""
         self.drain()
+        self._keep_repeated()
+        self._keep(self._line)
         text = self._head.decode(errors="replace")
         if self._left_out:
             text += f"\n[{self._left_out:,} bytes left out]\n"
         text += self._tail.decode(errors="replace")
-        self._head, self._tail, self._left_out = b"", b"", 0
+        self._begin()
         return text
 
     def close(self) -> None:
@@ -49,9 +68,46 @@ class Printed:
             self.is_open = False
             os.close(self.descriptor)
 
-    def _add(self, taken: bytes) -> None:
+    def _begin(self) -> None:
+        self._head, self._tail, self._left_out = b"", b"", 0
+        self._line, self._last, self._times = b"", b"", 0
+
+    def _read(self, taken: bytes) -> None:
+        """Whole lines are kept, in groups of equal ones; the last waits for its end."""
+        *lines, self._line = (self._line + taken).split(b"\n")
+        for line, group in groupby(lines):
+            if line != self._last:
+                self._keep_repeated()
+                self._last = line
+            self._times += sum(1 for _ in group)
+        if len(self._line) > CHUNK:
+            self._keep_repeated()
+            self._keep(self._line)
+            self._line = b""
+
+    def _keep_repeated(self) -> None:
+        times = f"  ({self._times:,} times)".encode() if self._times > 1 and self._last else b""
+        if self._times:
+            self._keep(self._last + times + b"\n")
+        self._times = 0
+
+    def _keep(self, taken: bytes) -> None:
         room = KEPT - len(self._head)
         self._head += taken[:room]
         end = self._tail + taken[room:]
         self._left_out += max(len(end) - KEPT, 0)
         self._tail = end[-KEPT:]
+
+
+def without_noise(text: str) -> str:
+    """``text`` without the lines of libraries; a warning's line of code goes with it."""
+    return "".join(_own(text.splitlines(keepends=True)))
+
+
+def _own(lines: Iterable[str]) -> Iterator[str]:
+    after_noise = False
+    for line in lines:
+        is_noise = NOISE.match(line) is not None or (after_noise and line.startswith("  "))
+        if not is_noise:
+            yield line
+        after_noise = is_noise

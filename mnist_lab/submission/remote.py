@@ -42,18 +42,22 @@ def called(
     seed: int | None = None,
     calls: int = 1,
     given: Given | None = None,
+    accepts: Mapping[str, Any] = {},
 ) -> Called:
     """Call the learner's function ``name``, ``calls`` times with the same arguments.
 
-    Arguments are plain, or describe what the guest makes of the ``arrays``.
+    Arguments are plain, or describe what the guest makes of the ``arrays``. ``accepts`` are more
+    that it must take, without being given them.
     """
     fields = {
         "name": name,
         "arguments": list(arguments),
         "options": dict(options),
+        "accepts": dict(accepts),
         "seed": seed,
         "calls": calls,
     }
+    caller.expect_own(name)
     reply = caller.ask("call", Message(fields, arrays), doing, given)
     with caller.reading(doing):
         trees = answers.entry(reply, "returned", list)
@@ -85,7 +89,7 @@ class _Remote:
             raise SubmissionFailure(
                 Cause(f"{self.name} is gone: the program that held it had to be stopped.")
             )
-        request = Message({"id": self._id, **(fields or {})}, arrays or {})
+        request = Message({"id": self._id, "name": self.name, **(fields or {})}, arrays or {})
         return self._caller.ask(operation, request, doing)
 
 
@@ -96,7 +100,8 @@ class Transform(_Remote):
         made = called(caller, name, f"{name}()")
         if not made.callable:
             kind = made.values[0].type
-            raise caller.refusal(f"{name}() is a {kind}, which can't be called with an image.")
+            sentence = f"{name}() is a {kind}, which can't be called with an image."
+            raise caller.refusal(sentence, "no-transform", name, type=kind)
         super().__init__(caller, name, made.kept)
 
     def __call__(self, images: Sequence[Tensor], repeats: int = 1, seed: int = 0) -> Tensor:
@@ -108,7 +113,8 @@ class Transform(_Remote):
         """
         results, kind = self.of_any_kind(images, repeats, seed)
         if kind:
-            raise SubmissionFailure(Cause(f"{self.name}() gave a {kind}, not a tensor."))
+            sentence = f"{self.name}() gave a {kind}, not a tensor."
+            raise self._caller.refusal(sentence, "no-tensor", self.name, type=kind)
         return results
 
     def of_any_kind(
@@ -159,6 +165,7 @@ class Model(_Remote):
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
         doing = f"{name}()"
+        caller.expect_own(name)
         made = caller.ask("build", Message({"name": name, "seed": seed}), doing)
         with caller.reading(doing):
             super().__init__(caller, name, answers.entry(made, "id", int))

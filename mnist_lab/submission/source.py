@@ -28,6 +28,7 @@ __all__ = [
     "Opened",
     "Prepared",
     "SourceError",
+    "alike",
     "contents",
     "copy_modules",
     "digest",
@@ -53,6 +54,14 @@ ENTRIES, DEPTH = 20_000, 20
 
 UNREAD = (".rar", ".7z", ".tar.xz", ".txz", ".xz", ".gz", ".bz2")
 """Archives that are not unpacked."""
+
+NEAR = 3
+"""How deep the folders are in which a file that lacks is looked for."""
+
+COPY = re.compile(
+    r"(?: ?\(\d+\)|[ _-]copy(?:[ _-]?\d+)?|[ _-]\d+)?(?:\.(?:py|ipynb|txt|pyc|bak))+$"
+)
+"""The end of the name of a copy, or of a file that was saved as something else."""
 
 
 class SourceError(Exception):
@@ -201,6 +210,21 @@ def originals(path: str | Path) -> dict[str, Path]:
             name: inside.file or inside.originals.get(file.name, file)
             for name, file in find(inside.path).items()
         }
+
+
+def alike(folder: Path, file: str) -> list[str]:
+    """The files in ``folder`` that may be meant as ``file``: in another case, a copy, a notebook of
+    that name, or the file in a folder of its own.
+    """
+    stem, found = Path(file).stem, list[str]()
+    for place, folders, names in os.walk(folder):
+        where = Path(place).relative_to(folder)
+        folders[:] = sorted(folders)[:20] if len(where.parts) < NEAR else []
+        for name in sorted(names)[:FILES]:
+            called = COPY.sub("", name.lower()).replace("-", "_").replace(" ", "_")
+            if called == stem and (where / name).as_posix() != file:
+                found.append("".join(c if c.isprintable() else "?" for c in f"{where / name}"))
+    return found
 
 
 def contents(path: Path) -> dict[str, bytes]:

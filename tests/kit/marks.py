@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from mnist_lab import data, kit
-from mnist_lab.diagnosis import CheckFailure, Waiting
+from mnist_lab.diagnosis import CheckFailure, Waiting, events
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.grade import Cause, Result
 from mnist_lab.submission.caller import SubmissionFailure
@@ -46,6 +46,14 @@ def first_failure(path: Path, exercise: str, seed: int, server: Server) -> tuple
     return "", Result("passed")
 
 
+def first_result(submission: Submission, exercise: str, check: str = "") -> Result:
+    """Of the ``check``, else of the first quick one that does not pass, in an open submission."""
+    for name, result in _results(submission, exercise, 0):
+        if name == check or (not check and result.outcome not in ("passed", "blocked")):
+            return result
+    return Result("passed")
+
+
 def _results(
     submission: Submission, exercise: str, seed: int, full: bool = False
 ) -> Iterator[tuple[str, Result]]:
@@ -72,9 +80,9 @@ def _result(
                 given |= {"mnist": data.load("sample"), "learned": {}, "threads": 1}
             test(**{name: given[name] for name in asked})
     except CheckFailure as failure:
-        return Result("failed", 0, failure.cause)
+        return Result("failed", 0, events.told(failure, handle.caller))
     except SubmissionFailure as failure:
-        return Result(failure.outcome, 0, failure.cause)
+        return Result(failure.outcome, 0, events.told(failure, handle.caller))
     except Waiting as waiting:
         return Result("blocked", 0, Cause(f"It waits for {waiting.needed}."))
     return Result("passed")

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mnist_lab import interface
 from mnist_lab.diagnosis import draws
 from mnist_lab.diagnosis.faults import bank, networks
 from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
@@ -363,9 +362,3 @@ def test_noise_is_not_taken_for_dropout() -> None:
     asked = NETWORKS["fnn"]
     run = runner(with_stage("fnn", "relu", "x.relu() + torch.randn(x.shape)"), asked)
     assert dropping.find(asked, stored_as_pytorch_does(asked), run, generator()) is None
-
-
-def test_every_mistake_in_the_interface_has_an_entry() -> None:
-    known = bank()
-    for exercise in NETWORKS:
-        assert {f"{exercise}.{slug}" for slug in interface.OF_CLASSES} <= known.keys()

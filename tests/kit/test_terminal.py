@@ -82,6 +82,25 @@ def test_the_first_failed_check_is_explained_and_what_waits_for_it_is_one_line()
     ]
 
 
+def test_each_other_failed_check_has_one_line_below_the_first():
+    results = {"cnn.shapes": FAILED, "cnn.network": FAILED, "cnn.behaviour": FAILED}
+
+    text = shown(graded(results))
+
+    assert text.count("Your CNN has no ReLU") == 1
+    assert "\nAlso failing: cnn.network (8 points)\nAlso failing: cnn.behaviour (" in text
+
+
+def test_a_line_that_is_not_python_is_shown_with_its_caret():
+    cause = Cause(
+        "cnn.py:3: a colon is missing.", where="cnn.py:3", code="class CNN()\n           ^"
+    )
+
+    text = shown(graded({"cnn.shapes": Result("failed", 0, cause)}))
+
+    assert "Where     cnn.py:3\n            class CNN()\n                       ^\n" in text
+
+
 def test_tracebacks_are_shown_when_asked_for():
     results = graded({"cnn.network": FAILED})
 

@@ -1,6 +1,7 @@
-"""Known mistakes in the interface: the sentences of ``mnist_lab.interface`` for each exercise.
+"""Known mistakes in how a learner's code is called and in what it hands back, by exercise.
 
-They are seen where the learner's code is called and need no comparison.
+They are those entries of ``mistakes/events.toml`` that say which kinds of exercises have them; they
+are seen where the learner's code is called and need no comparison.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mnist_lab import interface, kit
+from mnist_lab import kit
+from mnist_lab.diagnosis.faults.entries import entries
 from mnist_lab.diagnosis.match import Fault
 
 __all__ = ["BANK"]
@@ -16,11 +18,14 @@ __all__ = ["BANK"]
 
 def _bank() -> Iterator[Fault[Any]]:
     for exercise in kit.load().exercises:
-        of_a_class = exercise.names[0][0].isupper()
-        table = interface.OF_CLASSES if of_a_class else interface.OF_FUNCTIONS
-        for slug, misfit in table.items():
-            says = misfit.says.format(name=exercise.names[0], file=exercise.file)
-            yield Fault(f"{exercise.id}.{slug}", says, misfit.hint, ())
+        kind = "class" if exercise.names[0][0].isupper() else "function"
+        name = exercise.names[0] if kind == "class" else "a function that is asked for"
+        for entry in entries("events").values():
+            if kind in entry.more.get("bank", ()):
+                slug = entry.more.get("fault", entry.id)
+                facts = {"name": name, "file": exercise.file}
+                says = entry.more.get("title", entry.says).format_map(facts)
+                yield Fault(f"{exercise.id}.{slug}", says, entry.hint.format_map(facts), ())
 
 
 BANK = tuple(_bank())

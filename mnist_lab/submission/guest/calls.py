@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,14 @@ def call(learner: Learner, question: Message) -> Message:
     """Call a function of the learner's, ``calls`` times with the same arguments.
 
     Without an explicit ``seed`` the random numbers go on. What each call returned is described, and
-    ``kept`` is the number under which the last is found again.
+    ``kept`` is the number under which the last is found again. ``accepts`` are arguments that it
+    must take as well.
     """
     fields = question.fields
     function = learner.named(fields["name"])
     lent = given.Lent(question)
+    with suppress(ValueError):  # of what has no signature
+        inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **fields["options"])
     if fields["seed"] is not None:
         seed_all(fields["seed"])
     returned: list[Any] = []
@@ -89,7 +93,9 @@ def items(learner: Learner, question: Message) -> Message:
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
         raise ReturnedError(
             f"{question.fields['name']} gave a {type_of(dataset)}, not a dataset with a length and "
-            "items."
+            "items.",
+            "no-dataset",
+            type=type_of(dataset),
         )
     pairs = [dataset[index] for index in range(len(dataset))]
     columns: tuple[list[Any], list[Any]] = [], []
@@ -130,7 +136,8 @@ def apply(learner: Learner, question: Message) -> Message:
     if len(shapes) > 1 or len(dtypes) > 1:
         raise ReturnedError(
             f"The transform gave images of different shapes or dtypes: "
-            f"{', '.join(map(str, [*shapes, *dtypes][:4]))}."
+            f"{', '.join(map(str, [*shapes, *dtypes][:4]))}.",
+            "uneven-images",
         )
     return Message({"kind": kind}, {"images": torch.stack(made)})
 

@@ -15,13 +15,12 @@ __all__ = ["Learner", "ReturnedError", "seed_all"]
 class ReturnedError(Exception):
     """The learner's code ran and gave something else than what was asked for; a sentence.
 
-    ``mistake`` is a key of the tables in ``mnist_lab.interface``, if it is one of those, and
-    ``evidence`` what was seen.
+    ``mistake`` says in a word what, and ``facts`` with what.
     """
 
-    def __init__(self, sentence: str, mistake: str = "", evidence: str = "") -> None:
+    def __init__(self, sentence: str, mistake: str = "", **facts: str) -> None:
         super().__init__(sentence)
-        self.mistake, self.evidence = mistake, evidence
+        self.mistake, self.facts = mistake, facts
 
 
 class Learner:
@@ -35,21 +34,15 @@ class Learner:
     def named(self, name: str) -> Any:
         """What the learner's file calls ``name``."""
         if not hasattr(self.module, name):
-            raise ReturnedError(
-                f"{self.path.name} does not define {name}.", "missing", self._defined()
-            )
+            raise ReturnedError(f"{self.path.name} does not define {name}.", "missing")
         found = getattr(self.module, name)
         if not callable(found):
-            raise ReturnedError(f"{name} in {self.path.name} can't be called.")
+            raise ReturnedError(f"{name} in {self.path.name} can't be called.", "not-callable")
         return found
 
-    def _defined(self) -> str:
-        own = [
-            name
-            for name, value in vars(self.module).items()
-            if getattr(value, "__module__", None) == self.module.__name__ and callable(value)
-        ]
-        return f"It defines {', '.join(own[:10])}." if own else "It defines no class or function."
+    def bound(self, name: str) -> str:
+        """The type of what the learner's file calls ``name``; empty if it is not there."""
+        return type(getattr(self.module, name)).__name__ if hasattr(self.module, name) else ""
 
     def keep(self, made: Any) -> int:
         """The number under which ``made`` is found again."""

@@ -45,7 +45,7 @@ def build(learner: Learner, question: Message) -> Message:
         raise ReturnedError(
             f"{name}() is a {type_of(model)}, not a torch.nn.Module.",
             "no-module",
-            "nn.Module is not among the classes that it is derived from.",
+            type=type_of(model),
         )
     if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
         mode = model.training
@@ -114,7 +114,8 @@ def gradients(learner: Learner, question: Message) -> Message:
         if logits.shape != cotangent.shape:
             raise ReturnedError(
                 f"{type(model).__name__} gave {shape_of(logits)} for images {shape_of(images)}, "
-                f"not {shape_of(cotangent)}."
+                f"not {shape_of(cotangent)}.",
+                "other-shape",
             )
         if not logits.requires_grad:
             raise ReturnedError(

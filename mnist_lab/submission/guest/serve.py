@@ -72,7 +72,8 @@ def answer(learner: Learner, question: Message, ask: Callable[[Message], Message
             done = OPERATIONS[operation](learner, question)
         return encode(Message({**done.fields, **turn}, done.arrays))
     except BaseException as error:  # SystemExit and KeyboardInterrupt are the learner's as well.
-        return encode(Message({**turn, "error": report(error, learner.path)}))
+        name = str(question.fields.get("name", ""))
+        return encode(Message({**turn, "error": report(error, learner, name)}))
 
 
 @contextmanager

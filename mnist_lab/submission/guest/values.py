@@ -105,11 +105,15 @@ def a_tensor(value: Any, what: str) -> Tensor:
     """``value``, if it is a dense tensor of numbers. Raises ``ReturnedError``, about ``what``."""
     if not issubclass(type(value), Tensor):
         raise ReturnedError(
-            f"{what} gave a {type_of(value)}, not a tensor.", _kind(value), _inside(value)
+            f"{what} gave a {type_of(value)}, not a tensor.",
+            _kind(value),
+            type=type_of(value),
+            inside=_inside(value),
         )
     plain = _plain(value)
     if plain.dtype not in DTYPES.values() or plain.layout != torch.strided:
-        raise ReturnedError(f"{what} gave a tensor of {plain.dtype} and layout {plain.layout}.")
+        kind = f"a tensor of {plain.dtype} and layout {plain.layout}"
+        raise ReturnedError(f"{what} gave {kind}.", "odd-tensor", type=kind)
     return plain
 
 
@@ -121,7 +125,7 @@ def _kind(value: Any) -> str:
         np.ndarray: "returns-array",
         type(None): "returns-nothing",
     }
-    return next((kind for known, kind in kinds.items() if isinstance(value, known)), "")
+    return next((kind for known, kind in kinds.items() if isinstance(value, known)), "no-tensor")
 
 
 def _inside(value: Any) -> str:

@@ -1,0 +1,93 @@
+"""What happened before anything was compared is told first, with a hint for just that."""
+
+import re
+import runpy
+from pathlib import Path
+
+import events as corpus
+import marks
+import pytest
+
+from mnist_lab import kit
+from mnist_lab.diagnosis.faults.entries import entries
+from mnist_lab.submission import caller
+from mnist_lab.submission.client import Submission
+from mnist_lab.submission.server import Server
+
+ROOT = Path(__file__).parents[2]
+CASES = corpus.load()
+KNOWN = entries("events")
+HINTS = {hint for check in kit.load().checks for hint in check.hints}
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """What is too slow is stopped after two seconds."""
+    limit = caller.Caller.limit
+    monkeypatch.setattr(caller, "LOAD_LIMIT", 2.0)
+    monkeypatch.setattr(caller.Caller, "limit", lambda self, seconds: limit(self, 2.0))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_an_event_is_told_before_anything_is_compared(case, tmp_path, server, request):
+    if case.is_slow:
+        request.getfixturevalue("soon")
+    path = corpus.materialise(case, tmp_path / "submission")
+    with Submission(path, server=server) as submission:
+        result = marks.first_result(submission, case.exercise, case.check)
+        placed = submission.placed(result.cause)
+    cause = result.cause
+
+    assert result.outcome == "failed"
+    assert any(is_hint_of(event, cause.hint) for event in case.event.split("|")), cause
+    assert not any(hint in cause.hint for hint in HINTS)
+    assert case.says in f"{cause.message} {cause.evidence}"
+    assert case.hint in cause.hint
+    if case.is_notebook:
+        assert not re.search(r"\b\w+\.py\b", f"{placed.message} {placed.evidence} {placed.where}")
+
+
+def is_hint_of(event, hint):
+    """Whether ``hint`` is that of ``event``, with its blanks filled in."""
+    pattern = re.sub(r"\\\{\w+\\\}", ".*", re.escape(KNOWN[event].hint))
+    return re.fullmatch(pattern, hint, re.DOTALL) is not None
+
+
+def test_they_are_of_every_rung_and_exercise_and_half_of_them_in_notebooks():
+    rungs = {KNOWN[event].more["rung"] for case in CASES for event in case.event.split("|")}
+
+    assert len({case.text for case in CASES}) >= 150
+    assert rungs >= set(range(1, 8))
+    assert {case.exercise for case in CASES} == {exercise.id for exercise in kit.load().exercises}
+    assert sum(case.is_notebook for case in CASES) >= 0.4 * len(CASES)
+
+
+def test_the_table_for_learners_is_of_this_corpus(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+
+    written = runpy.run_path(str(ROOT / "benchmarks" / "events.py"))["written"]()
+
+    assert written == (ROOT / "docs" / "learners.md").read_text(encoding="utf-8"), (
+        "docs/learners.md is stale: run python benchmarks/events.py"
+    )
+
+
+@pytest.mark.parametrize("isolation", ["fork", "spawn", "none"])
+def test_a_device_that_is_not_there_is_told_alike_however_the_process_starts(
+    tmp_path, server, isolation
+):
+    case = next(case for case in CASES if case.name == "cuda-in-the-loop")
+    path = corpus.materialise(case, tmp_path / "submission")
+    with Submission(path, server=server, isolation=isolation) as submission:
+        cause = marks.first_result(submission, case.exercise).cause
+
+    assert cause.message == "training.py:9 wants a device that is not there."
+    assert "subprocess" not in str(cause)
+    assert "compiled" not in str(cause)
