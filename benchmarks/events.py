@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests/kit"))
 
 import tomllib  # noqa: E402
 
-from mnist_lab.diagnosis.faults.entries import entries  # noqa: E402
+from mnist_lab.diagnosis.faults import entries  # noqa: E402
 
 PAGE = ROOT / "docs" / "learners.md"
 BEGIN, END = "<!-- what happened first -->\n", "<!-- until here -->\n"

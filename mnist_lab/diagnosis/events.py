@@ -16,7 +16,7 @@ from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
-from mnist_lab.diagnosis.faults.entries import Entry, entries
+from mnist_lab.diagnosis.faults import Entry, entries
 from mnist_lab.diagnosis.outline import Outline, like, outline
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure

@@ -9,7 +9,7 @@ import marks
 import pytest
 
 from mnist_lab import kit
-from mnist_lab.diagnosis.faults.entries import entries
+from mnist_lab.diagnosis.faults import entries
 from mnist_lab.submission import caller
 from mnist_lab.submission.client import Submission
 from mnist_lab.submission.server import Server

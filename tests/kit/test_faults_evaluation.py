@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis import match, reference
+from mnist_lab.diagnosis import explain, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.measures import bank, checks
 from mnist_lab.diagnosis.measures.bank import BANK
@@ -37,7 +37,7 @@ def far(one, other):
 
 def tables_far(one, other):
     return any(
-        match.difference(a, b) > 10 * checks.IN_FLOAT32 for a, b in zip(one, other, strict=True)
+        explain.difference(a, b) > 10 * checks.IN_FLOAT32 for a, b in zip(one, other, strict=True)
     )
 
 

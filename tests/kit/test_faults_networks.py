@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mnist_lab.diagnosis import draws
-from mnist_lab.diagnosis.faults import bank, networks
+from mnist_lab.diagnosis.faults import bank
+from mnist_lab.diagnosis.networks import bank as networks
 from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torchvision.transforms import InterpolationMode, v2
 
-from mnist_lab.diagnosis import CheckFailure, match, reference
+from mnist_lab.diagnosis import CheckFailure, explain, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults.preprocessing import BANK, NAMES, REFERENCE, computed, of_step
 from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import augmentation, checks, forms, sizes, values, warps
+from mnist_lab.diagnosis.pictures.bank import BANK, NAMES, REFERENCE, computed, of_step
 
 SEEDS = range(3)
 PIXELS = of_step("values", "place")
@@ -23,7 +23,7 @@ def images(seed):
 
 def far(one, other):
     scale = max(1, one.abs().max().item(), other.abs().max().item())
-    return not match.difference(one, other) / scale < 3 * forms.EXACT
+    return not explain.difference(one, other) / scale < 3 * forms.EXACT
 
 
 def asked(pixels):
@@ -45,7 +45,7 @@ def test_every_entry_has_an_id_of_its_own_a_sentence_and_a_hint():
 
 def test_the_pixels_that_are_asked_for_are_the_references():
     pixels = images(0)
-    assert match.difference(asked(pixels), reference.normalise(pixels).squeeze(1)) < 1e-12
+    assert explain.difference(asked(pixels), reference.normalise(pixels).squeeze(1)) < 1e-12
 
 
 @pytest.mark.parametrize("seed", SEEDS)

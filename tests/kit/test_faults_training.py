@@ -18,10 +18,9 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults import measured
-from mnist_lab.diagnosis.faults import training as faults
-from mnist_lab.diagnosis.faults.entries import Edits, edited
-from mnist_lab.diagnosis.loops import checks, replay, trainings
+from mnist_lab.diagnosis.faults import Edits, edited
+from mnist_lab.diagnosis.loops import bank as faults
+from mnist_lab.diagnosis.loops import checks, measured, replay, trainings
 from mnist_lab.diagnosis.loops.replay import Call, Run, Step
 from mnist_lab.diagnosis.loops.solved import GIVEN
 from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from mnist_lab.diagnosis import draws, match, reference
+from mnist_lab.diagnosis import draws, explain, reference
 from mnist_lab.diagnosis.loops import trainings
 from mnist_lab.diagnosis.loops.replay import Call, Replayed
 from mnist_lab.diagnosis.networks import layouts
@@ -167,7 +167,7 @@ def test_every_layout_undoes_its_own_storing() -> None:
 
 
 def test_a_value_that_is_not_a_number_is_infinitely_far() -> None:
-    assert match.difference(torch.tensor([[math.nan]]), torch.tensor([[1.0]])) == math.inf
+    assert explain.difference(torch.tensor([[math.nan]]), torch.tensor([[1.0]])) == math.inf
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -227,7 +227,7 @@ def replayed(function: str, lr: float, epochs: int = 1, momentum: float = 0.0) -
 
 def assert_same_vector(model: nn.Module, weights: Tensor) -> None:
     ours = torch.cat([value.detach().flatten() for value in model.parameters()])
-    assert match.difference(ours, weights) < 1e-10
+    assert explain.difference(ours, weights) < 1e-10
 
 
 def test_an_epoch_with_momentum_is_pytorchs() -> None:
@@ -281,7 +281,7 @@ def test_batch_normalisation_is_pytorchs_in_both_modes(training: bool) -> None:
     images, _ = small_data()[0]
     model = small_model(weights, normed=True).train(training)
     actual = model(images).detach()
-    assert match.difference(actual, reference.normed_fnn(weights, images, training)) < 1e-12
+    assert explain.difference(actual, reference.normed_fnn(weights, images, training)) < 1e-12
 
 
 def test_normalising_is_torchvisions() -> None:
@@ -289,7 +289,7 @@ def test_normalising_is_torchvisions() -> None:
     transform = v2.Compose(
         [v2.ToDtype(torch.float64, scale=True), v2.Normalize([0.1307], [0.3081])]
     )
-    assert match.difference(transform(images.unsqueeze(1)), reference.normalise(images)) < 1e-12
+    assert explain.difference(transform(images.unsqueeze(1)), reference.normalise(images)) < 1e-12
 
 
 def warped(transform: v2.Transform, times: int = 200) -> warps.Warps:

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults import measured
-from mnist_lab.diagnosis.faults.entries import Edits
-from mnist_lab.diagnosis.faults.training import LoopFault, entry
-from mnist_lab.diagnosis.loops import comparing, trainings
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import Edits
+from mnist_lab.diagnosis.loops import comparing, measured, trainings
+from mnist_lab.diagnosis.loops.bank import LoopFault, entry
 from mnist_lab.diagnosis.loops.replay import Call, Replayed, Score, Seen
-from mnist_lab.diagnosis.match import Fault
 from mnist_lab.diagnosis.measures.numbers import explain_numbers
 from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores
 from mnist_lab.submission.answers import Batches, Recipe, Trained
@@ -366,8 +365,8 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         fewest = min((len(faults) for faults, _ in results or ()), default=MOST_AT_ONCE + 1)
         measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
         if measured_as and len(measured_as[0]) < fewest:
-            return match.named(
-                match.Explanation(measured_as, 0.0, LOSS), _evidence_of_results(tried)
+            return explain.named(
+                explain.Explanation(measured_as, 0.0, LOSS), _evidence_of_results(tried)
             )
         if results is None:
             return _unknown_results(tried)
@@ -413,7 +412,7 @@ def _broken_by_the_first_epoch(
 
 
 def _named(alternatives: Sequence[tuple[LoopFault, ...]], evidence: str) -> CheckFailure:
-    return match.named(match.Explanation(tuple(alternatives), 0.0, None), evidence)
+    return explain.named(explain.Explanation(tuple(alternatives), 0.0, None), evidence)
 
 
 def _evidence_of_steps(tried: Sequence[Tried], far: float, count: int) -> str:

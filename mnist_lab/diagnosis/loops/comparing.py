@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import fail, match
+from mnist_lab.diagnosis import fail
+from mnist_lab.diagnosis.explain import difference
 from mnist_lab.submission.answers import Batches, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
 
@@ -43,7 +44,7 @@ def furthest(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> fl
     Weights that ``expected`` does not name are left out.
     """
     return max(
-        match.difference(actual[name], value.to(actual[name].dtype)) if name in actual else math.inf
+        difference(actual[name], value.to(actual[name].dtype)) if name in actual else math.inf
         for name, value in expected.items()
     )
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults.entries import compiled
-from mnist_lab.diagnosis.match import EQUAL
+from mnist_lab.diagnosis.explain import EQUAL
+from mnist_lab.diagnosis.faults import compiled
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = [

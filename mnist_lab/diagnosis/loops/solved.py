@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults.entries import compiled
+from mnist_lab.diagnosis.faults import compiled
 from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
 from mnist_lab.diagnosis.reference import Batch, Loss
 

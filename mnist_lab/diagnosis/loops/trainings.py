@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults.entries import Edits, compiled, edited
-from mnist_lab.diagnosis.faults.training import BANK, LoopFault
+from mnist_lab.diagnosis.explain import difference
+from mnist_lab.diagnosis.faults import Edits, compiled, edited
+from mnist_lab.diagnosis.loops.bank import BANK, LoopFault
 from mnist_lab.diagnosis.loops.replay import (
     Call,
     Departs,
@@ -34,7 +35,6 @@ from mnist_lab.diagnosis.loops.replay import (
     distance,
 )
 from mnist_lab.diagnosis.loops.solved import GIVEN, UNSEEN
-from mnist_lab.diagnosis.match import difference
 
 __all__ = [
     "Attempt",

@@ -8,8 +8,8 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from mnist_lab.diagnosis.faults.entries import Entry, change, entries
-from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import Entry, change, entries
 
 __all__ = ["BANK", "gives_fractions", "in_matrix", "in_number", "merged", "observed"]
 

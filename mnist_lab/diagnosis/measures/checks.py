@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.explain import Explanation, Fault
 from mnist_lab.diagnosis.loops import comparing
-from mnist_lab.diagnosis.match import Explanation, Fault
 from mnist_lab.diagnosis.measures import bank
 from mnist_lab.diagnosis.measures.bank import observed
 from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, explain_numbers
@@ -297,7 +297,7 @@ def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFa
         for chosen in product(*(each.alternatives for each in known))
     )
     at = next(at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each)
-    return match.named(
+    return explain.named(
         Explanation(alternatives, max((each.difference for each in known), default=0.0), None),
         _score_evidence(quizzes[at], returned[at], len(returned), loss, accuracy),
     )
@@ -407,7 +407,7 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
             scale = max(1.0, actual.abs().max().item()) if actual.numel() else 1.0
             if expected.shape == actual.shape:  # no integer type has what 0 / 0 is
                 expected = expected.where(~expected.isnan(), actual)
-            furthest = max(furthest, match.difference(actual, expected) / scale)
+            furthest = max(furthest, explain.difference(actual, expected) / scale)
             if furthest >= IN_FLOAT32:
                 break
         return furthest
@@ -415,7 +415,7 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
     explanation = (
         Explanation(((),), 0.0, MATRIX)
         if differs(MATRIX) < IN_FLOAT32
-        else match.explain(
+        else explain.explain(
             MATRIX, bank.in_matrix(), differs, IN_FLOAT32, bank.in_matrix(paired=True)
         )
     )
@@ -431,7 +431,7 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
     matrix, counts = returned[at].matrix, quizzes[at].counts
     kind = str(matrix.dtype).removeprefix("torch.")
     shape = "x".join(map(str, matrix.shape))
-    return match.named(
+    return explain.named(
         explanation,
         f"{quizzes[at].said} It returns {shape} numbers of the type {kind}, which sum to "
         f"{matrix.double().sum().item():g}{_first_difference(matrix, counts)}. So computed, all of "
@@ -532,7 +532,7 @@ def _changed(changes: Mapping[str, Sequence[str]]) -> CheckFailure | None:
 
 
 def _observed(faults: Sequence[Fault[Any]], evidence: str) -> CheckFailure:
-    return match.named(Explanation((tuple(faults),), 0.0, None), evidence)
+    return explain.named(Explanation((tuple(faults),), 0.0, None), evidence)
 
 
 def _expect_run(what: str, facts: Facts, right: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mnist_lab.diagnosis import match
-from mnist_lab.diagnosis.match import Explanation, Fault
+from mnist_lab.diagnosis import explain
+from mnist_lab.diagnosis.explain import Explanation, Fault
 from mnist_lab.diagnosis.measures.replays import Scores
 
 __all__ = ["IN_FLOAT32", "explain_numbers"]
@@ -39,7 +39,7 @@ def explain_numbers(
         return Explanation(((),), distance, asked)
     if len(returned) > 1 and len(set(returned)) == 1:
         return None
-    return match.explain(asked, bank, differs, IN_FLOAT32, paired)
+    return explain.explain(asked, bank, differs, IN_FLOAT32, paired)
 
 
 def _furthest(calls: Scores, text: str, returned: Sequence[float]) -> float:

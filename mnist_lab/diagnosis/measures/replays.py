@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.faults.entries import defined
+from mnist_lab.diagnosis.faults import defined
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = ["ACCURACY", "LOSS", "MATRIX", "Matrices", "Scores"]

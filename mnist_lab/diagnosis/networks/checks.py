@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from mnist_lab import augment, models, training
 from mnist_lab.contract import ACCURACY
 from mnist_lab.data import Digits
-from mnist_lab.diagnosis import CheckFailure, Waiting, draws, fail, match, reference
+from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.networks import explained, layouts
 from mnist_lab.diagnosis.networks.explained import shape_of
@@ -318,10 +318,10 @@ def _expect_gradients(
                 + ("missing." if actual is None else "zero.")
                 + " The outputs depend on it all the same.",
             )
-        off = match.difference(actual, value)
+        off = explain.difference(actual, value)
         apart = (actual.double() - value).norm().item()
         near = apart < 1e-2 * value.norm().item() + 1e-6
-        if not (off < match.EQUAL * max(1.0, value.abs().max().item()) if exact else near):
+        if not (off < explain.EQUAL * max(1.0, value.abs().max().item()) if exact else near):
             raise fail(
                 f"The gradients of {model.name} are not those of its outputs.",
                 f"Its outputs are as asked; the gradient of {name} is off by up to {off:.3g}.",
@@ -446,7 +446,7 @@ def _expect_the_same_answers(
             raise fail(
                 f"With trained weights {model.name} computes something else than before.",
                 f"On {len(shown):,} test digits, each slightly turned or distorted, its outputs "
-                f"are up to {match.difference(outputs, asked):.3g} from those of such a network.",
+                f"are up to {explain.difference(outputs, asked):.3g} from those of such a network.",
             )
 
 
@@ -462,7 +462,7 @@ def check_gpu(exercise: str, model: Model, generator: torch.Generator) -> None:
     if not layouts.equal(there, here):
         raise fail(
             f"{model.name} computes something else on a GPU than on the CPU.",
-            f"The outputs differ by up to {match.difference(there, here):.3g}.",
+            f"The outputs differ by up to {explain.difference(there, here):.3g}.",
         )
 
 

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import CheckFailure, fail, match, reference
-from mnist_lab.diagnosis.faults import networks
-from mnist_lab.diagnosis.networks import dropping, layouts, probes, structures
+from mnist_lab.diagnosis import CheckFailure, explain, fail, reference
+from mnist_lab.diagnosis.networks import bank, dropping, layouts, probes, structures
 from mnist_lab.diagnosis.networks.layouts import MISFIT
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
 
-Explanation = match.Explanation[reference.Network]
+Explanation = explain.Explanation[reference.Network]
 
 CHAIN = {
     "logistic_regression": "flatten, linear, sigmoid",
@@ -55,7 +54,7 @@ class Seen(probes.Observed):
 
 def known(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailure:
     """A mistake of the bank that a check observed."""
-    mistake = networks.entry(f"{exercise}.{slug}")
+    mistake = bank.entry(f"{exercise}.{slug}")
     return fail(mistake.says, evidence, mistake.hint, fault=mistake.id, **details)
 
 
@@ -67,8 +66,8 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     again = seen.model.forward(seen.images, images_after=True)
     if not layouts.equal(again.logits, seen.outputs):
         return _random(seen, again.logits, again.made, generator)
-    bank = networks.of(seen.exercise)
-    finding = probes.explain(seen.network, bank, seen, seen.run(), generator)
+    known = bank.of(seen.exercise)
+    finding = probes.explain(seen.network, known, seen, seen.run(), generator)
     changes = not torch.equal(again.images_after, seen.images)
     explanation = finding.explanation
     if explanation is None:
@@ -78,7 +77,7 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     in_training = seen.model.forward(seen.images, training=True).logits
     if not layouts.equal(in_training, seen.outputs):
         also += ["dropout"] if _dropout(seen, explanation.plan, generator) else []
-    return match.named(
+    return explain.named(
         _with(explanation, seen.exercise, also),
         f"On {len(seen.images)} random images with random weights its outputs are those of such a "
         f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
@@ -92,19 +91,19 @@ def another_in_training(
     """In eval mode all is well, in train mode it is not."""
     differs = (
         f"In eval mode its outputs are those of {CHAIN[seen.exercise]}; in train mode they differ "
-        f"by up to {match.difference(in_training, seen.compared.outputs):.3g}."
+        f"by up to {explain.difference(in_training, seen.compared.outputs):.3g}."
     )
     again = seen.model.forward(seen.images, training=True).logits
     if layouts.equal(again, in_training):
         finding = probes.explain(
             seen.network,
-            networks.of(seen.exercise),
+            bank.of(seen.exercise),
             replace(seen, outputs=in_training),
             seen.run(training=True),
             generator,
         )
         if finding.explanation is not None:
-            return match.named(finding.explanation, f"In train mode only. {differs}")
+            return explain.named(finding.explanation, f"In train mode only. {differs}")
     elif (dropout := _dropout(seen, seen.network, generator)) is not None:
         return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
     return fail(
@@ -118,7 +117,7 @@ def _with(
     explanation: Explanation, exercise: str, slugs: Iterable[str], first: bool = False
 ) -> Explanation:
     """The same together with mistakes that were observed, which come ``first`` or last."""
-    also = tuple(networks.entry(f"{exercise}.{slug}") for slug in slugs)
+    also = tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs)
     alternatives = tuple(
         (*also, *faults) if first else (*faults, *also) for faults in explanation.alternatives
     )
@@ -128,7 +127,7 @@ def _with(
 def _random(seen: Seen, again: Tensor, made: int, generator: torch.Generator) -> CheckFailure:
     differs = (
         "Both times in eval mode, with the same weights and images. The outputs differ by up to "
-        f"{match.difference(again, seen.outputs):.3g}."
+        f"{explain.difference(again, seen.outputs):.3g}."
     )
     if made:
         return known(seen.exercise, "layer-in-forward", f"{made} parameters a call. {differs}")
@@ -145,7 +144,7 @@ def _dropout(
 
 
 def _dropped(seen: Seen, dropout: dropping.Dropout) -> str:
-    layers = networks.LAYERS[seen.exercise]
+    layers = bank.LAYERS[seen.exercise]
     where = f"after {layers[dropout.layer]['its']}" if dropout.layer else "on the images"
     return (
         f"With weights that pass ones on, some arrive as 0 and the others as "
@@ -161,7 +160,7 @@ def _unknown(
 ) -> CheckFailure:
     """What is seen, where no known mistake explains it."""
     name, low, high = seen.model.name, seen.outputs.min().item(), seen.outputs.max().item()
-    where, how = networks.PROBES[seen.exercise].get(finding.departs, ("", ""))
+    where, how = bank.PROBES[seen.exercise].get(finding.departs, ("", ""))
     evidence = [
         f"With the same random weights and images its outputs are off by up to "
         f"{seen.compared.difference:.3g}; they lie between {low:.3g} and {high:.3g}, and those "
@@ -174,7 +173,7 @@ def _unknown(
     if finding.departs in ("linear", "hidden"):
         evidence += _bend(seen, finding.departs)
     if changed is not None:
-        by = f"They differ by up to {match.difference(changed, seen.images):.3g} after the call."
+        by = f"They differ by up to {explain.difference(changed, seen.images):.3g} after the call."
         return known(seen.exercise, "changes-images", " ".join([by, *evidence]))
     seen.model.set_weights(seen.stored)
     with suppress(SubmissionFailure):
@@ -228,7 +227,7 @@ def _in_pairs(model: Model, images: Tensor, outputs: Tensor) -> str:
     pairs = [(model(images[at : at + 2]), outputs[at : at + 2]) for at in starts]
     if all(layouts.equal(pair, expected) for pair, expected in pairs):
         return ""
-    off = max(match.difference(pair, expected) for pair, expected in pairs)
+    off = max(explain.difference(pair, expected) for pair, expected in pairs)
     return (
         f"In batches of 2 its outputs are up to {off:.3g} from those in a batch of {len(images)}."
     )
@@ -266,7 +265,7 @@ def other_parameters(
     named = _structure(exercise, model, run, generator)
     if named is not None:
         explanation, how = named
-        return match.named(explanation, f"{count} {how}")
+        return explain.named(explanation, f"{count} {how}")
     if _made_anew(model):
         return known(exercise, "layer-in-forward", f"{count} {inventory}", **numbers)
     seen = _behaves(model, run, generator)
@@ -277,7 +276,7 @@ def _called(exercise: str, weight: str) -> str:
     """One of the reference's weights in a sentence."""
     layer, _, kind = weight.rpartition(".")
     what = {"weight": "the weights", "bias": "the biases"}[kind]
-    return f"{what} of {networks.LAYERS[exercise][layer]['its']}"
+    return f"{what} of {bank.LAYERS[exercise][layer]['its']}"
 
 
 def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tuple[str, str] | None:
@@ -322,15 +321,15 @@ def _structure(
     if equal:
         kinds = dict.fromkeys(tuple(sorted(set(guess.faults))) for guess in equal)
         alternatives = tuple(
-            tuple(networks.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
+            tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
         )
-        return match.Explanation(alternatives, 0.0, equal[0].network), _built(equal[0])
+        return explain.Explanation(alternatives, 0.0, equal[0].network), _built(equal[0])
     least = len(guesses[0].faults)
     for guess in [guess for guess in guesses if len(guess.faults) <= least + 1][:MOST_EXPLAINED]:
         observed = probes.Observed(guess.matched, weights, images, outputs)
         try:
             finding = probes.explain(
-                guess.network, networks.of(exercise), observed, run, generator, 1 / MOST_EXPLAINED
+                guess.network, bank.of(exercise), observed, run, generator, 1 / MOST_EXPLAINED
             )
         except MISFIT:
             continue
@@ -486,14 +485,14 @@ def check_function(exercise: str, model: Model, images: Tensor, outputs: Tensor)
             exercise,
             "random",
             "Both times in eval mode, with the same weights. They differ by up to "
-            f"{match.difference(again.logits, outputs):.3g}.",
+            f"{explain.difference(again.logits, outputs):.3g}.",
         )
     if not torch.equal(again.images_after, images):
         raise known(
             exercise,
             "changes-images",
             "After the call they differ by up to "
-            f"{match.difference(again.images_after, images):.3g}.",
+            f"{explain.difference(again.images_after, images):.3g}.",
         )
     if others := _in_pairs(model, images, outputs):
         raise known(exercise, "depends-on-batch", others)

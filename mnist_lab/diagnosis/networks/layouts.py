@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.match import EQUAL, NEARLY_EQUAL, difference
+from mnist_lab.diagnosis.explain import EQUAL, NEARLY_EQUAL, difference
 from mnist_lab.diagnosis.reference import Network
 
 __all__ = [

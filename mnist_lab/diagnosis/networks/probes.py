@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis.draws import images as drawn
-from mnist_lab.diagnosis.faults.networks import Mistake
-from mnist_lab.diagnosis.match import Explanation, difference
+from mnist_lab.diagnosis.explain import Explanation, difference
 from mnist_lab.diagnosis.networks import layouts
+from mnist_lab.diagnosis.networks.bank import Mistake
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
 from mnist_lab.diagnosis.reference import Network, through
 

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import combinations, cycle, islice, permutations, product
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
-from mnist_lab.diagnosis.faults import networks
+from mnist_lab.diagnosis.networks import bank
 from mnist_lab.diagnosis.networks.layouts import Named, possible
 from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network
 
@@ -39,7 +39,7 @@ RELU = "F.relu(x)"
 
 ACTIVATIONS = [
     text
-    for mistake in networks.of("fnn")
+    for mistake in bank.of("fnn")
     for change in mistake.changes
     for verb, stage, text in change.steps
     if (verb, stage) == ("replace", "relu")
@@ -331,7 +331,7 @@ def _complete(
 ) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as norms or slopes."""
     left, stages, found = list(vectors), dict(stages), list(faults)
-    known, relus = networks.LAYERS[exercise], RELUS[exercise]
+    known, relus = bank.LAYERS[exercise], RELUS[exercise]
     if layers[-1].axes[0] != DIGITS:
         found.append("other-outputs")
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
@@ -393,7 +393,7 @@ class _Extra:
 def _with_extras(structure: Structure, extras: Sequence[_Extra]) -> Structure:
     parameters = {name: each for extra in extras for name, each in extra.parameters.items()}
     sizes = {name: tuple(each.shape) for name, each in parameters.items()}
-    changed = networks.Change(tuple(extra.step for extra in extras))(structure.network)
+    changed = bank.Change(tuple(extra.step for extra in extras))(structure.network)
     assert changed is not None, "extras go where a ReLU is"
     return replace(
         structure,

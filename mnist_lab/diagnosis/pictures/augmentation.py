@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import match
+from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.diagnosis.pictures.values import OwnTones, Tones
@@ -260,7 +260,7 @@ def _say_not_random(light: Tensor, second: Tensor, found: Findings) -> None:
     )
     if still.all():
         found.add("not-augmented", f"{evidence}.")
-    elif match.difference(second, light) > 1e-3:
+    elif explain.difference(second, light) > 1e-3:
         found.add("same-draw", f"{evidence}, and by {turned:.1f} when it was made once more.")
     elif traces.similar[0] < 0.3 and abs(degrees) >= CLEAR:
         found.add("fixed-angle", f"{evidence}, also when it was made once more.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import draws, match
+from mnist_lab.diagnosis import draws, explain
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults.preprocessing import NAMES
 from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import augmentation, sizes, values, warps
+from mnist_lab.diagnosis.pictures.bank import NAMES
 from mnist_lab.diagnosis.pictures.forms import Look, expect_float32, look
 from mnist_lab.diagnosis.pictures.loaders import check_make_loaders
 from mnist_lab.diagnosis.pictures.samples import check_downsample
@@ -38,7 +38,7 @@ def check_test_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     exchanged = False
     if not torch.equal(results, again):
         exchanged = _is_steady(exercise, pictures)
-        tones = _say_random(transform, seen, match.difference(results, again), exchanged, found)
+        tones = _say_random(transform, seen, explain.difference(results, again), exchanged, found)
     elif seen.planes is not None and seen.planes.shape[1:] == pictures.shape[1:]:
         before = bool(found)
         tones = values.read_pixels(pictures, seen, found)

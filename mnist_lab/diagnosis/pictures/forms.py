@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.faults.preprocessing import which
 from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures.bank import which
 
 __all__ = ["Look", "expect_float32", "look"]
 

@@ -8,8 +8,8 @@ import torch
 
 from mnist_lab.diagnosis import fail
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults.preprocessing import NAMES
 from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures.bank import NAMES
 from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.client import ExerciseHandle
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults.preprocessing import NAMES
 from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures.bank import NAMES
 from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle

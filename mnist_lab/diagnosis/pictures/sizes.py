@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import match
-from mnist_lab.diagnosis.faults.preprocessing import REFERENCE, computed, of_step, which
+from mnist_lab.diagnosis import explain
+from mnist_lab.diagnosis.explain import Explanation
 from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.match import Explanation
+from mnist_lab.diagnosis.pictures.bank import REFERENCE, computed, of_step, which
 from mnist_lab.diagnosis.pictures.values import Tones
 from mnist_lab.submission.remote import Transform
 
@@ -66,10 +66,10 @@ def expect_resized(
 
     allowed = WARPED_APART if warped else APART
     if differs(REFERENCE) >= allowed:
-        explanation = match.explain(REFERENCE, of_step("size"), differs, allowed)
+        explanation = explain.explain(REFERENCE, of_step("size"), differs, allowed)
         while explanation is not None and len(explanation.alternatives) > 1 and allowed > 1e-3:
             allowed *= 0.9  # until the nearest is left
-            closer = match.explain(REFERENCE, of_step("size"), differs, allowed)
+            closer = explain.explain(REFERENCE, of_step("size"), differs, allowed)
             explanation = closer or explanation
         _say(transform.name, shapes, explanation, differs(REFERENCE), found)
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis import match
-from mnist_lab.diagnosis.faults.preprocessing import (
+from mnist_lab.diagnosis import explain
+from mnist_lab.diagnosis.explain import Explanation
+from mnist_lab.diagnosis.findings import Findings
+from mnist_lab.diagnosis.pictures.bank import (
     NAMES,
     REFERENCE,
     computed,
     of_step,
     which,
 )
-from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.match import Explanation
 from mnist_lab.diagnosis.pictures.forms import EXACT, Look, look
 from mnist_lab.diagnosis.reference import MEAN, STD
 from mnist_lab.submission.remote import Transform
@@ -114,11 +114,11 @@ def explained(
     @cache
     def differs(text: str) -> float:
         expected = torch.stack(computed(text, pictures))
-        return match.difference(planes, expected) / max(1.0, expected.abs().max().item())
+        return explain.difference(planes, expected) / max(1.0, expected.abs().max().item())
 
     if (distance := differs(REFERENCE)) < tolerance:
         return Explanation(((),), distance, REFERENCE)
-    return match.explain(REFERENCE, of_step(*steps), differs, tolerance, None if pairs else ())
+    return explain.explain(REFERENCE, of_step(*steps), differs, tolerance, None if pairs else ())
 
 
 def _read(

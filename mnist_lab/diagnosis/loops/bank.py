@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_lab.diagnosis.faults.entries import Edits, Entry, entries
-from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import Edits, Entry, entries
 
 __all__ = ["BANK", "LoopFault", "entry"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.faults.entries import Edits, compiled, edited, entries
-from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import Edits, compiled, edited, entries
 
 __all__ = ["BANK", "NAMES", "REFERENCE", "computed", "of_step", "which"]
 

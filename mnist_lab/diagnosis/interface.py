@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mnist_lab import kit
-from mnist_lab.diagnosis.faults.entries import entries
-from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import entries
 
 __all__ = ["BANK"]
 

@@ -1,4 +1,5 @@
-"""The entries of ``mistakes/*.toml``, and the text of a reference with a mistake in it.
+"""The bank of known mistakes: the entries of ``mistakes/*.toml``, and the text of a reference with
+a mistake in it.
 
     [hints]
     raw-scores = "nn.CrossEntropyLoss takes the log-softmax itself: give it the model's scores."
@@ -25,14 +26,26 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import resources
+from importlib import import_module, resources
 from itertools import chain, product
 from types import CodeType
 from typing import Any
 
-__all__ = ["Edits", "Entry", "change", "compiled", "defined", "edited", "entries"]
+from mnist_lab.diagnosis.explain import Fault
+
+__all__ = ["Edits", "Entry", "bank", "change", "compiled", "defined", "edited", "entries"]
 
 Edits = tuple[tuple[str, str], ...]
+
+MODULES = (
+    "pictures.bank",
+    "networks.bank",
+    "loops.bank",
+    "loops.measured",
+    "measures.bank",
+    "interface",
+)
+"""Where the entries become what is searched; each has them as ``BANK``."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,15 @@ class Entry:
     ways: tuple[Edits, ...]
     paired: tuple[Edits, ...]
     more: Mapping[str, Any]
+
+
+def bank() -> dict[str, Fault[Any]]:
+    """Every known mistake by its id, in the order of the exercises."""
+    return {
+        fault.id: fault
+        for module in MODULES
+        for fault in import_module(f"mnist_lab.diagnosis.{module}").BANK
+    }
 
 
 @cache

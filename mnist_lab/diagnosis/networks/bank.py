@@ -11,8 +11,8 @@ from importlib import resources
 from itertools import product
 from typing import Any
 
-from mnist_lab.diagnosis.faults.entries import edited
-from mnist_lab.diagnosis.match import Fault
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 
 __all__ = ["BANK", "LAYERS", "PROBES", "Change", "Mistake", "entry", "of"]

@@ -1,14 +1,14 @@
 """Mistakes of ``evaluate`` that ``train_epoch`` and ``train`` make as well in the numbers that they
-return. What ``training.py`` knows too has its name there.
+return. What ``loops/bank.py`` knows too has its name there.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from mnist_lab.diagnosis.faults import training
-from mnist_lab.diagnosis.match import Fault
-from mnist_lab.diagnosis.measures import bank
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.loops import bank
+from mnist_lab.diagnosis.measures import bank as measures
 
 __all__ = ["BANK", "in_number"]
 
@@ -34,7 +34,7 @@ OWN = {
     "accuracy-top-k": "top-k",
     "accuracy-error-rate": "error-rate",
 }
-"""The names that the same mistakes have in ``training.py``."""
+"""The names that the same mistakes have among those of training."""
 
 UNSEEN = {
     *("loss-carried-over", "accuracy-carried-over"),
@@ -48,10 +48,10 @@ def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[s
     another mistake if ``paired``.
     """
     told = []
-    for fault in bank.in_number(number, function, "training", paired):
+    for fault in measures.in_number(number, function, "training", paired):
         name = fault.id.removeprefix("training.")
         if name in OWN:
-            own = training.entry(OWN[name])
+            own = bank.entry(OWN[name])
             told.append(replace(fault, id=own.id, says=own.says, hint=own.hint))
         elif name not in UNSEEN:
             told.append(fault)
@@ -61,6 +61,6 @@ def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[s
 BANK = tuple(
     fault
     for fault in (*in_number("loss", "train_epoch"), *in_number("accuracy", "train_epoch"))
-    if fault.id not in {known.id for known in training.BANK}
+    if fault.id not in {known.id for known in bank.BANK}
 )
-"""Those that ``training.py`` does not know."""
+"""Those that training does not know."""
