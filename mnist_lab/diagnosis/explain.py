@@ -7,16 +7,25 @@ for. Plans with one change are tried first, then plans with two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, fail
 
-__all__ = ["EQUAL", "NEARLY_EQUAL", "Explanation", "Fault", "difference", "explain", "named"]
+__all__ = [
+    "EQUAL",
+    "NEARLY_EQUAL",
+    "Explanation",
+    "Fault",
+    "difference",
+    "explain",
+    "failure",
+    "named",
+]
 
 EQUAL = 1e-9
 """Float64 outputs of size 1 that differ by less come from the same computation: correct rewrites
@@ -112,6 +121,11 @@ def named(
         fault=explanation.fault,
         where=where,
     )
+
+
+def failure(alternatives: Iterable[Iterable[Fault[Any]]], evidence: str) -> CheckFailure:
+    """The failure to raise for mistakes that were observed: those of one of ``alternatives``."""
+    return named(Explanation(tuple(map(tuple, alternatives)), 0.0, None), evidence)
 
 
 def difference(actual: Tensor, expected: Tensor) -> float:

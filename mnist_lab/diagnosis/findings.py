@@ -7,7 +7,7 @@ from itertools import chain, product
 from typing import Any
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail
-from mnist_lab.diagnosis.explain import Explanation, Fault
+from mnist_lab.diagnosis.explain import Fault
 
 __all__ = ["Findings"]
 
@@ -73,7 +73,7 @@ class Findings:
         alternatives = tuple(tuple(chain(*chosen)) for chosen in product(*self._known))
         rest = [f"{each.cause.message} {each.cause.evidence}" for each in self._unknown]
         evidence = " ".join(filter(None, [*self._evidence, *rest]))
-        return explain.named(Explanation(alternatives, 0.0, None), evidence)
+        return explain.failure(alternatives, evidence)
 
     def expect_none(self) -> None:
         """Raise what was found, if anything was."""

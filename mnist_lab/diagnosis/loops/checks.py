@@ -83,7 +83,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         else:
             _expect_train_mode(name, call, recipe, batches, given, trained)
     if found:
-        raise _named([tuple(dict.fromkeys(found))], " ".join(seen))
+        raise explain.failure([tuple(dict.fromkeys(found))], " ".join(seen))
 
 
 def check_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
@@ -365,9 +365,7 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         fewest = min((len(faults) for faults, _ in results or ()), default=MOST_AT_ONCE + 1)
         measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
         if measured_as and len(measured_as[0]) < fewest:
-            return explain.named(
-                explain.Explanation(measured_as, 0.0, LOSS), _evidence_of_results(tried)
-            )
+            return explain.failure(measured_as, _evidence_of_results(tried))
         if results is None:
             return _unknown_results(tried)
     implied = {name for fault in candidates[0].faults for name in fault.follows}
@@ -388,7 +386,7 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         if candidates[0].faults
         else _evidence_of_results(tried)
     )
-    return _named(alternatives, evidence)
+    return explain.failure(alternatives, evidence)
 
 
 def _broken_by_the_first_epoch(
@@ -408,11 +406,7 @@ def _broken_by_the_first_epoch(
     if not found:
         return None
     seen = f"train ends with {failure.raised}, for after a single epoch {_what_was_seen(trained)}"
-    return _named([tuple(found)], seen)
-
-
-def _named(alternatives: Sequence[tuple[LoopFault, ...]], evidence: str) -> CheckFailure:
-    return explain.named(explain.Explanation(tuple(alternatives), 0.0, None), evidence)
+    return explain.failure([tuple(found)], seen)
 
 
 def _evidence_of_steps(tried: Sequence[Tried], far: float, count: int) -> str:

@@ -262,7 +262,9 @@ def _expect_scores(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: st
         raise known or _changed(changes) or _unknown_scores(quizzes, scores)
     if tensors := _tensors(scores[0]):
         kinds = " and ".join(f"a {kind}" for kind in scores[0].types)
-        raise _observed(tensors, f"Loss and accuracy are {kinds}; two floats are asked for.")
+        raise explain.failure(
+            [tensors], f"Loss and accuracy are {kinds}; two floats are asked for."
+        )
 
 
 def _is_right(score: Score, quiz: Quiz) -> bool:
@@ -526,20 +528,16 @@ def _changed(changes: Mapping[str, Sequence[str]]) -> CheckFailure | None:
     """The failure for what explains wrong numbers where nothing else does."""
     if not changes:
         return None
-    return _observed(
-        [observed(name) for name in changes], " ".join(said[0] for said in changes.values())
+    return explain.failure(
+        [[observed(name) for name in changes]], " ".join(said[0] for said in changes.values())
     )
-
-
-def _observed(faults: Sequence[Fault[Any]], evidence: str) -> CheckFailure:
-    return explain.named(Explanation((tuple(faults),), 0.0, None), evidence)
 
 
 def _expect_run(what: str, facts: Facts, right: bool) -> None:
     """Whoever does not run the model has no state to keep."""
     if not facts.batches and not right:
-        raise _observed(
-            [observed("does-not-run-the-model")],
+        raise explain.failure(
+            [[observed("does-not-run-the-model")]],
             f"No batch of images reached it in {what}, and what is returned is not what it "
             "computes.",
         )
@@ -557,7 +555,7 @@ def _expect_state(recipe: Recipe, answers: Mapping[str, Evaluated | Confusion]) 
             replace(observed(name), says=f"{observed(name).says[:-1]}, in {_both(each)}.")
             for name, each in seen.items()
         ]
-        raise _observed(faults, evidence)
+        raise explain.failure([faults], evidence)
 
 
 def _both(seen: Sequence[tuple[str, str]]) -> str:
