@@ -420,7 +420,8 @@ def _evidence_of_steps(tried: Sequence[Tried], far: float, count: int) -> str:
         )
     return (
         f"{wrong.name} {wrong.given}: replayed with {these} from the same weights, the "
-        f"weights agree to {far:.1g}; those asked for are up to {off:.3g} away."
+        f"weights agree to {f'{far:.1g}' if far else 'the last digit'}; those asked for are up to "
+        f"{off:.3g} away."
     )
 
 
