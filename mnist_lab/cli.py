@@ -528,15 +528,13 @@ def watch(submission: Path) -> None:
 @data_option
 def doctor(directory: Path | None) -> None:
     """Say what is installed, where the digits are, and what to do about what is missing."""
-    from rich.table import Table
-
     from mnist_lab.doctor import findings
 
     lines = list(findings(directory))
-    table = Table.grid(padding=(0, 2, 0, 0))
+    width = max(len(line.name) for line in lines)
+    console = terminal.console()
     for line in lines:
-        table.add_row(line.state, line.name, line.text)
-    terminal.console().print(table)
+        console.print(f"{line.state:<7} {line.name:<{width}}  {line.text}", soft_wrap=True)
     raise SystemExit(any(line.state == "missing" for line in lines))
 
 

@@ -79,7 +79,7 @@ def show(
     console.print()
     for line in _finished(grade, former) if kept else ():
         console.print(line)
-    for line in _closing(grade, kept or grade):
+    for line in _closing(grade, kept):
         console.print(line)
 
 
@@ -222,7 +222,7 @@ def _finished(grade: Grade, former: Grade | None) -> Iterator[Text]:
         yield Text()
 
 
-def _closing(grade: Grade, kept: Grade) -> Iterator[Text]:
+def _closing(grade: Grade, kept: Grade | None) -> Iterator[Text]:
     runs = {"quick", grade.tier}
     left_out = sum(
         check.max_points
@@ -230,18 +230,22 @@ def _closing(grade: Grade, kept: Grade) -> Iterator[Text]:
         if check.outcome == "not_run" and kit.load().check(check.id).tier in runs
     )
     attainable = kit.load().attainable(grade.tier)
-    score = Text(f"Score {grade.score:g} of {attainable - left_out:g}", style="bold")
-    if left_out:
+    part = attainable - left_out if kept else attainable
+    score = Text(f"Score {grade.score:g} of {part:g}", style="bold")
+    if kept and left_out:
         score.append(f" in this part, {kept.score:g} of {attainable:g} in all", style="not bold")
     elif attainable < grade.max_score:
         score.append(f" ({grade.max_score - attainable:g} more with --full)", style="not bold")
     score.append(f", {grade.seconds:.1f} s", style="not bold")
     yield score
+    if left_out and not kept:
+        yield Text(f"{left_out:g} of these points did not run, so this is not full marks.")
     for note in grade.notes:
         yield from map(Text, textwrap.wrap(f"Note: {note}", WIDTH, subsequent_indent=" " * 6))
-    if (step := grade.next_step() or kept.next_step()) is not None:
+    known = kept or grade
+    if (step := grade.next_step() or known.next_step()) is not None:
         yield from map(Text, _next(grade, step))
-    elif left_out and (never := [e.id for e in kept.exercises if state(e) == "not_run"]):
+    elif kept and (never := [e.id for e in kept.exercises if state(e) == "not_run"]):
         exercise = kit.load().exercise(never[0])
         yield Text(f"Next: {exercise.file}")
         yield Text(f"      pytest -k {exercise.id}")

@@ -18,7 +18,7 @@ from mnist_lab.diagnosis.networks import checks, layouts, structures
 from mnist_lab.diagnosis.reference import NETWORKS
 from mnist_lab.grade import Cause
 from mnist_lab.submission.answers import Gradients, Output, Parameter
-from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 
 
 def resized(x: Tensor, size: int) -> Tensor:
@@ -112,6 +112,10 @@ class Model:
         return outputs
 
 
+def raised_by(kind: type[BaseException]) -> Event:
+    return Event("raised", Caller("fnn.py", None, None), raised=kind.__name__)
+
+
 class raising(suppress):  # noqa: N801
     """What the learner's code raises is theirs."""
 
@@ -120,7 +124,7 @@ class raising(suppress):  # noqa: N801
 
     def __exit__(self, kind, error, trace) -> bool:
         if kind is not None:
-            raise SubmissionFailure(Cause(str(error)), raised=kind.__name__)
+            raise SubmissionFailure(Cause(str(error)), event=raised_by(kind))
         return False
 
 

@@ -162,7 +162,7 @@ def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(s
     assert result.score == 11
     assert result.exercises[0].points == 0
     assert outcomes(result)["cnn.network"] == "not_run"
-    assert "Score 11 of 11 in this part, 11 of 85 in all" in run.stdout
+    assert "did not run, so this is not full marks" in run.stdout
 
 
 def test_a_part_of_the_checks_in_which_one_fails_ends_with_1(solutions):
@@ -229,7 +229,7 @@ def test_only_what_failed_last_is_run_again_with_lf(solutions, tmp_path):
 
     assert result.exercises[2].points == 11
     assert outcomes(result)["preprocessing.loaders"] == "not_run"
-    assert run.returncode == 1
+    assert run.returncode == 0
 
 
 def test_what_needs_a_failed_check_is_blocked_and_gets_nothing(solutions):
@@ -352,4 +352,4 @@ def test_a_terminal_shows_what_is_being_checked_until_the_grade_is_there(solutio
     assert "Getting ready" in before
     assert "Checking fnn.network" in before
     assert "Checking" not in after
-    assert "Score 11 of 11" in after
+    assert "Score 11 of 85" in after

@@ -118,7 +118,7 @@ def test_a_stub_is_no_failure_but_the_next_step():
 def test_points_that_did_not_run_are_said():
     text = shown(graded({"fnn.network": Result("not_run")}))
 
-    assert "Score 80 of 80 in this part, 80 of 85 in all" in text
+    assert "5 of these points did not run, so this is not full marks." in text
 
 
 def test_an_error_of_the_kit_is_explained_as_loudly_as_a_failure():

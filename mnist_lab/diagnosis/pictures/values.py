@@ -129,7 +129,7 @@ def _read(
     if explanation is None:
         nearly = _line(REFERENCE, pictures, planes, tolerance)
         if nearly and max(abs(nearly.mean - MEAN), abs(nearly.std - STD)) < NEARLY:
-            found.add("nearly-mean-and-std", _ends(nearly))
+            found.add("nearly-mean-and-std", _mean_and_std(nearly))
             return nearly
         explanation = explained(pictures, planes, tolerance, *steps, pairs=True)
     if explanation is not None:
@@ -150,7 +150,7 @@ def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> N
     if not any(alternatives):
         return
     black, white = (made[0, 0].item() for made in computed(explanation.plan, LEVELS[:2]))
-    ends = "" if math.isnan(black) or math.isnan(white) else _ends(Tones(black, white), False)
+    ends = "" if math.isnan(black) or math.isnan(white) else _ends(black, white)
     found.explain(
         list(filter(None, alternatives)),
         f"{ends} So computed, all {count} pixels are the same to "
@@ -158,13 +158,15 @@ def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> N
     )
 
 
-def _ends(tones: Tones, numbers: bool = True) -> str:
-    which_is = (
-        f", which is what a mean of {tones.mean:.4f} and a standard deviation of {tones.std:.4f} do"
-    )
+def _mean_and_std(tones: Tones) -> str:
+    which_is = f", which is what a mean of {tones.mean:.4f} and a standard deviation of "
+    return _ends(tones.black, tones.white, f"{which_is}{tones.std:.4f} do")
+
+
+def _ends(black: float, white: float, which_is: str = "") -> str:
     return (
-        f"Black comes out as {tones.black:.4f} and white as {tones.white:.4f}"
-        f"{which_is if numbers else ''}; {BLACK:.4f} and {WHITE:.4f} are asked for."
+        f"Black comes out as {black:.4f} and white as {white:.4f}{which_is}; {BLACK:.4f} and "
+        f"{WHITE:.4f} are asked for."
     )
 
 
@@ -198,7 +200,7 @@ def _other_numbers(
             continue
         if fault is not None:
             found.explain(((fault,),), f"So all {planes.numel()} pixels are in their places.")
-        found.add("other-mean-and-std", _ends(tones))
+        found.add("other-mean-and-std", _mean_and_std(tones))
         return tones
     return None
 
@@ -245,7 +247,7 @@ def _by_neighbours(pictures: Tensor, planes: Tensor, found: Findings) -> Tones |
     )
     tones = Tones(offset, factor + offset)
     if abs(tones.black - BLACK) + abs(tones.white - WHITE) > 0.1:
-        found.add("other-mean-and-std", _ends(tones))
+        found.add("other-mean-and-std", _mean_and_std(tones))
     return tones
 
 
