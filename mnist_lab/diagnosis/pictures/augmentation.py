@@ -218,12 +218,18 @@ def _angles_off(measured: warps.Warps) -> float:
 
 def _scale_off(measured: warps.Warps) -> float:
     """Of a distortion scale of 0.2, in standard deviations."""
-    scale = measured.scale[~measured.rotations]
-    known_to = 0.022 / math.sqrt(len(scale))
+    scale = _distorted(measured)
+    known_to = 0.022 / math.sqrt(max(1, len(scale)))
     return max(
         _beyond(scale.mean().item(), SHRINKAGE, known_to),
         _beyond(scale.std().item(), VARIED, 0.7 * known_to),
     )
+
+
+def _distorted(measured: warps.Warps) -> Tensor:
+    """How far a perspective drew the dots together, where all of them are still in the picture."""
+    scale = measured.scale[~measured.rotations]
+    return scale[~scale.isnan()]
 
 
 def _beyond(value: float, bounds: tuple[float, float], known_to: float) -> float:
@@ -452,8 +458,9 @@ def _say_perspective(
         found.add("perspective-always", evidence)
     elif _share_off(even) > CERTAIN:
         found.add("perspective-probability", evidence)
-    if traces.degrees.abs().max() < 45 and _scale_off(measured) > CERTAIN:
-        scale = measured.scale[~measured.rotations]
+    usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45  # strong ones hide a dot at times
+    if usual and _scale_off(measured) > CERTAIN:
+        scale = _distorted(measured)
         found.add(
             "distortion-scale",
             f"It draws dots together to {scale.mean():.3f} of their distance on average, with a "
