@@ -51,9 +51,10 @@ def table() -> str:
     lines = ["| Question | What is said | The hint |", "| --- | --- | --- |"]
     for rung, question in RUNGS.items():
         of_it = [e for e in known.values() if e.more["rung"] == rung and e.id in tried]
-        for number, entry in enumerate(of_it):
+        rows = dict.fromkeys((_plain(entry.says), _plain(entry.hint)) for entry in of_it)
+        for number, (says, hint) in enumerate(rows):
             first = f"{rung}. {question}" if not number else ""
-            lines.append(f"| {first} | {_plain(entry.says)} | {_plain(entry.hint)} |")
+            lines.append(f"| {first} | {says} | {hint} |")
     return "\n".join(lines) + "\n"
 
 
@@ -63,7 +64,7 @@ def _plain(text: str) -> str:
     for number, part in enumerate(parts):
         mark = "" if number % 2 else "*"  # in code a mark would be shown
         parts[number] = re.sub(r"\{_?([\w ]+?)_?\}", rf"{mark}\1{mark}", part)
-    return "`".join(parts).replace("|", "\\|").replace("<", "&lt;")
+    return "`".join(parts).replace("**", "* *").replace("|", "\\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":
