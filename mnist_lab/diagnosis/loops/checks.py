@@ -366,6 +366,10 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
         if measured_as and len(measured_as[0]) < fewest:
             return explain.failure(measured_as, _evidence_of_results(tried))
+        history = [score for each in tried for score in each.call.seen.history]
+        evidence = _evidence_of_results(tried)
+        if fewest > 1 and (same := comparing.constant(tried[0].name, history, evidence)):
+            return same
         if results is None:
             return _unknown_results(tried)
     implied = {name for fault in candidates[0].faults for name in fault.follows}

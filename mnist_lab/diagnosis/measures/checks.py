@@ -337,6 +337,14 @@ def _score_evidence(
 
 
 def _unknown_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure:
+    scores = [(score.loss, score.accuracy) for score in returned]
+    evidence = " ".join(
+        f"{quiz.said} A loss of {quiz.asked[0]:.4f} and an accuracy of {quiz.asked[1]:.4f} are "
+        "asked for."
+        for quiz in quizzes
+    )
+    if same := comparing.constant("evaluate", scores, evidence):
+        return same
     quiz, score = next(
         (quiz, answer)
         for quiz, answer in zip(quizzes, returned, strict=False)
