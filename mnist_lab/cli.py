@@ -12,6 +12,7 @@ import click
 
 import mnist_lab
 from mnist_lab import terminal
+from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,13 +89,13 @@ def chosen_models(
     callback=chosen_models,
     help="The models to train, separated by commas.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=BATCH_SIZE, show_default=True)
 @click.option(
     "--learning-rate",
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
-    default=1e-3,
+    default=LEARNING_RATE,
     show_default=True,
     help="Adam's step size.",
 )

@@ -1,4 +1,4 @@
-"""What the handouts ask for, written as mathematics: functions of given weights, batches, images.
+"""What the handouts ask for, as mathematics and as the texts in which mistakes are made.
 
 Nothing here holds state or draws a random number. The arithmetic is done in the dtype that comes
 in; the checks bring float64.
