@@ -128,21 +128,7 @@ def chosen_models(
     help="Folder for the report; a former report there is replaced.",
 )
 @quiet_option
-def compare(
-    models: tuple[str, ...],
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    augment: bool,
-    seed: int,
-    device: str,
-    source: str,
-    directory: Path | None,
-    train_size: int | None,
-    test_size: int | None,
-    out: Path,
-    quiet: bool,
-) -> None:
+def compare(models: tuple[str, ...], device: str, out: Path, quiet: bool, **asked: Any) -> None:
     """Train the models on MNIST and write a report that compares them.
 
     Writes report.html, report.md, report.ipynb, results.json, the figures and the weights into
@@ -161,25 +147,19 @@ def compare(
     from mnist_lab.progress import watching
 
     console = terminal.console(quiet=quiet)
-    settings = training.Settings(epochs, learning_rate, batch_size, seed, device, augment)
+    wanted = {name: asked.pop(name) for name in ("source", "directory", "train_size", "test_size")}
+    settings = training.Settings(device=device, **asked)
     try:
         computer = training.resolve_device(device).type
         report.check(out)
-        digits = data.load(
-            source,  # type: ignore[arg-type]
-            directory,
-            seed=seed,
-            train_size=train_size,
-            test_size=test_size,
-            say=console.print,
-        )
+        digits = data.load(**wanted, seed=settings.seed, say=console.print)
         _say_digits(console, digits)
         _say_what_is_slow(console, models, computer)
         first_use.import_meanwhile("mnist_lab.report.files")
         titles = {name: TITLES[name] for name in models}
         if gpu is not None:
             gpu.join()
-        with watching(console, titles, epochs, len(digits.train)) as watch:
+        with watching(console, titles, settings.epochs, len(digits.train)) as watch:
             comparison = compare_models(digits, settings, models, watch)
         if not comparison.results:
             sentences = " ".join(comparison.missing)
@@ -376,12 +356,12 @@ def grade_command(
 )
 @click.option(
     "--require",
+    "strict",
     type=click.Choice(["strict"]),
+    callback=lambda context, option, value: value == "strict",
     help="Grade nothing where a wall around a submission is not enforced.",
 )
-@click.option(
-    "--last/--best", "last", default=True, help="Which of several attempts counts.  [default: last]"
-)
+@click.option("--best/--last", help="Which of several attempts counts.  [default: last]")
 @click.option(
     "--roster",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -394,20 +374,7 @@ def grade_command(
 @click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
-    submissions: Path,
-    out: Path | None,
-    jobs: int | None,
-    full: bool,
-    seed: int | None,
-    cluster: str | None,
-    require: str | None,
-    last: bool,
-    roster: Path | None,
-    roster_key: str | None,
-    roster_name: str | None,
-    roster_score: str | None,
-    dry_run: bool,
-    quiet: bool,
+    submissions: Path, out: Path | None, roster: Path | None, dry_run: bool, quiet: bool, **how: Any
 ) -> None:
     """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
     Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
@@ -416,17 +383,16 @@ def grade_class_command(
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
-    from functools import partial
-
     from mnist_lab.grading.batch.progress import show, watching
     from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
-    if cluster and jobs:
+    how["tier"] = "full" if how.pop("full") else "quick"
+    columns = {name: how.pop(f"roster_{name}") for name in ("key", "name", "score")}
+    if how["cluster"] and how["jobs"]:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
-    read_roster = partial(Roster.read, key=roster_key, name=roster_name, score=roster_score)
-    listed = partial(read_roster, roster) if roster else None
+    listed = (lambda given: Roster.read(roster, given, **columns)) if roster else None
     try:
         if dry_run:
             listing, reads = look(submissions)
@@ -435,18 +401,7 @@ def grade_class_command(
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
-            found = grade_class(
-                submissions,
-                out,
-                tier="full" if full else "quick",
-                seed=seed,
-                jobs=jobs,
-                strict=require == "strict",
-                cluster=cluster,
-                best=not last,
-                roster=listed,
-                progress=progress,
-            )
+            found = grade_class(submissions, out, roster=listed, progress=progress, **how)
     except ClassError as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -487,7 +442,7 @@ def gradescope_zip(out: Path, full: bool) -> None:
     "--kit",
     metavar="REQUIREMENT",
     default="",
-    help="What pip installs for the learner, such as a URL.  [default: this version's name]",
+    help="What pip installs for the learner: the address of a wheel, or a git URL.",
 )
 @click.option("--allow-dirty", is_flag=True, help="Also release what is not committed: to try it.")
 def release(out: Path, kit: str, allow_dirty: bool) -> None:
@@ -502,7 +457,14 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
         files = releases.write(checkout.root(), out, kit=kit, allow_dirty=allow_dirty)
     except (checkout.CheckoutError, releases.ReleaseError) as error:
         fail(f"There is no release: {error}")
-    terminal.console().print(
+    console = terminal.console()
+    if not kit:
+        console.print(
+            "No --kit was given: before learners start, name mnist-lab in requirements.txt and as "
+            "KIT in grade.yml and in the notebook.",
+            soft_wrap=True,
+        )
+    console.print(
         f"{len(files)} files are in {out}. Next: cd {quote(str(out))}, git init, and push it.",
         soft_wrap=True,
     )

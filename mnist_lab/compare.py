@@ -104,7 +104,7 @@ class Comparison:
     """Models trained on the same digits with the same settings.
 
     ``results`` holds the models with at least one finished epoch, in the order asked for;
-    ``missing`` has a sentence for each model or epoch that is not there; ``seconds`` maps what the
+    ``missing`` has a sentence for each missing model or epoch; ``seconds`` maps what the
     time went into: ``training`` in all, ``evaluation`` of the final answers. ``beside`` holds
     models to compare these with: the kit's own, beside a learner's.
     """

@@ -37,10 +37,13 @@ prose that says what to build and why, a cell to fill in, and a cell that checks
 
 SETUP = """\
 # Imports the kit. Only where it is missing, it is installed first, and that needs a network.
+# KIT is what pip installs then: the address of a wheel or of a repository, as your course names it.
 KIT = {requirement}
 try:
     import mnist_lab
 except ImportError:
+    if not KIT:
+        raise ImportError("Write into KIT what your course names, and run this again.") from None
     print(f"Installing {{KIT}}: this takes a few minutes, once.")
     %pip install --quiet "{{KIT}}"
     import mnist_lab
@@ -91,10 +94,10 @@ class HandoutError(Exception):
     """A stub has no handout; the message names its file."""
 
 
-def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "mnist-lab") -> str:
+def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "") -> str:
     """The notebook's JSON. ``stubs`` are by the name of their file; ``requirement`` is what pip
-    installs where the kit is missing. Raises ``HandoutError``, and ``SyntaxError`` for a stub that
-    is not Python.
+    installs where the kit is missing, if that is known. Raises ``HandoutError``, and
+    ``SyntaxError`` for a stub that is not Python.
     """
     import nbformat
     from nbformat import v4

@@ -96,7 +96,7 @@ class History:
 
 
 class DeviceError(Exception):
-    """The device that was asked for is not there; the message says what to do."""
+    """The machine lacks the device that was asked for; the message says what to do."""
 
 
 class Watch:
@@ -140,7 +140,7 @@ def train(
     batch; ``optimizer(parameters, learning_rate)`` makes the optimizer. A loss that is no longer
     finite or Ctrl-C ends the training: the model then has the weights of its last finished epoch,
     and ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
-    ``DeviceError`` for a GPU that is not there.
+    ``DeviceError`` where there is no GPU.
     """
     return train_together(
         {"model": model}, digits, settings, loss=loss, optimizer=optimizer, watch=watch
@@ -224,7 +224,7 @@ def predict(model: nn.Module, split: Split, device: str = "auto") -> Tensor:
 
 
 def resolve_device(device: str) -> torch.device:
-    """``auto``, ``cpu`` or ``cuda`` as a device; ``DeviceError`` if the GPU is not there."""
+    """``auto``, ``cpu`` or ``cuda`` as a device; ``DeviceError`` where there is no GPU."""
     available = torch.cuda.is_available()
     if device.startswith("cuda") and not available:
         raise DeviceError("This machine has no GPU that PyTorch can use: choose the device cpu.")

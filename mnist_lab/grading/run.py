@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from mnist_lab import grade as grades
 from mnist_lab import workspace
@@ -30,28 +31,9 @@ def fresh_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-def pytest(
-    path: Path,
-    *,
-    full: bool = False,
-    seed: int = 0,
-    exercise: str | None = None,
-    grade_json: Path | None = None,
-    verbose: bool = False,
-    quiet: bool = False,
-    strict: bool = False,
-) -> subprocess.CompletedProcess[str]:
-    """Run the grading tests, or those of one ``exercise``, on the submission ``path``."""
-    given = arguments(
-        path,
-        full=full,
-        seed=seed,
-        exercise=exercise,
-        grade_json=grade_json,
-        verbose=verbose,
-        strict=strict,
-    )
-    command = [sys.executable, "-P", "-m", "pytest", *given]
+def pytest(path: Path, *, quiet: bool = False, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run the grading tests on the submission ``path``, ``how`` as ``arguments`` has it."""
+    command = [sys.executable, "-P", "-m", "pytest", *arguments(path, **how)]
     return subprocess.run(command, capture_output=quiet, text=True)
 
 
@@ -65,7 +47,7 @@ def arguments(
     verbose: bool = False,
     strict: bool = False,
 ) -> list[str]:
-    """What pytest is called with to grade ``path``."""
+    """What pytest is called with to grade ``path``, or one ``exercise`` of it."""
     tests = workspace.grading_tests()
     given = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     given += ["-p", "no:cacheprovider", "-p", "no:logging"]

@@ -815,4 +815,4 @@ def test_without_dask_the_command_says_what_to_install(handed_in, tmp_path, monk
     result = grade_class(handed_in, "--out", tmp_path / "out", "--cluster", "tcp://127.0.0.1:9")
 
     assert result.exit_code == 1
-    assert "mnist-lab[cluster]" in result.output
+    assert "pip install distributed" in result.output

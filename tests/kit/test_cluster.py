@@ -13,9 +13,7 @@ from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, Options, fingerprint
 from mnist_lab.grading.batch.submissions import ClassError, find
 
-distributed = pytest.importorskip(
-    "distributed", reason="needs Dask: pip install 'mnist-lab[cluster]'"
-)
+distributed = pytest.importorskip("distributed", reason="needs Dask: pip install distributed")
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 OPTIONS = Options("quick", 3, fingerprint())

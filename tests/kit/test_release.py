@@ -1,6 +1,8 @@
 """The learner's repository has what a learner needs and nothing of a solution."""
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +11,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import mnist_lab
 from mnist_lab import check_kit, kit, stubs
 from mnist_lab.cli import main
 from mnist_lab.grading import checkout, release
@@ -65,8 +66,13 @@ ALL_REGIONS = [
 # What is in it
 
 
-def test_a_learner_gets_stubs_tests_a_beginning_and_the_workflow(committed, tmp_path):
-    release.write(committed, tmp_path / "lab")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_learner_gets_stubs_tests_a_beginning_and_the_workflow(committed, tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        release.write(committed, tmp_path / "lab")
+    finally:
+        os.umask(before)
     files = {
         path.relative_to(tmp_path / "lab").as_posix()
         for path in (tmp_path / "lab").rglob("*")
@@ -180,8 +186,7 @@ def test_the_command_says_what_comes_next(committed, tmp_path, monkeypatch):
 
     assert result.exit_code == 0
     assert "git init" in result.output
-    requirement = (tmp_path / "lab" / "requirements.txt").read_text().splitlines()[-1]
-    assert requirement == f"mnist-lab=={mnist_lab.__version__}"
+    assert "No --kit was given: before learners start, name mnist-lab in req" in result.output
 
 
 def test_the_command_says_in_a_sentence_why_there_is_no_release(committed, tmp_path, monkeypatch):
@@ -363,10 +368,21 @@ def test_nothing_runs_after_the_submission_has(workflow):
     assert not [step for step in steps(workflow)[:-1] if " grade " in step.get("run", "")]
 
 
-def test_the_example_installs_this_version():
-    text = (ROOT / "docs" / "examples" / "grade.yml").read_text()
+def test_without_a_kit_nothing_is_taken_from_a_package_index_and_all_say_what_is_missing():
+    files = {name: data.decode() for name, data in release.contents(ROOT, "").items()}
 
-    assert f"  KIT: mnist-lab=={mnist_lab.__version__}\n" in text
+    assert files["requirements.txt"].splitlines()[-1] == release.UNKNOWN_KIT
+    assert '  KIT: ""' in files[".github/workflows/grade.yml"]
+    assert 'KIT = ""\n' in json.loads(files["exercises/mnist_lab.ipynb"])["cells"][1]["source"]
+    for name, text in files.items():
+        assert not re.search(r"mnist-lab *==|pip install [^\n]*mnist-lab", text), name
+
+
+def test_a_workflow_that_names_no_kit_says_so(runner):
+    ended = runner(-2, bin__python="exit 9", temp__kit__bin__pip="exit 9", kit="")
+
+    assert ended.returncode == 1
+    assert "::error::KIT in grade.yml is empty" in ended.stdout
 
 
 @pytest.fixture
@@ -377,7 +393,7 @@ def runner(tmp_path, workflow):
     (place / "submission" / "exercises").mkdir(parents=True)
     (place / "bin").mkdir()
 
-    def run(index, **fakes):
+    def run(index, kit="mnist-lab @ https://example.org/x.whl", **fakes):
         for name, body in fakes.items():
             file = place / name.replace("__", "/").replace("_", "-")
             file.write_text(f"#!/bin/bash\n{body}\n")
@@ -386,7 +402,7 @@ def runner(tmp_path, workflow):
             "PATH": f"{place / 'bin'}:/usr/bin:/bin",
             "RUNNER_TEMP": str(place / "temp"),
             "GITHUB_OUTPUT": str(place / "output"),
-            "KIT": workflow["env"]["KIT"],
+            "KIT": kit,
         }
         return subprocess.run(
             ["bash", "-eo", "pipefail", "-c", steps(workflow)[index]["run"]],

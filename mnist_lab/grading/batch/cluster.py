@@ -119,9 +119,7 @@ def _connected(address: str) -> Client:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ClassError(
-            "--cluster needs Dask: install it with pip install 'mnist-lab[cluster]'."
-        ) from error
+        raise ClassError("--cluster needs Dask: `pip install distributed`.") from error
     try:
         return Client(address, timeout=ANSWER_LIMIT, set_as_default=False)
     except (OSError, ValueError) as error:
