@@ -3,6 +3,8 @@
 PYTHON ?= python3
 # The address of a package index that has CPU builds of torch, 1 GB in place of 6: make TORCH_INDEX=...
 TORCH_INDEX ?=
+# The versions to install: constraints-lowest.txt for the lowest ones, /dev/null for the newest.
+CONSTRAINTS ?= constraints.txt
 BIN := .venv/bin
 
 .PHONY: report test lint format clean
@@ -25,9 +27,9 @@ format: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mnist-lab needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	@test -z '$(TORCH_INDEX)' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --index-url '$(TORCH_INDEX)' torch torchvision
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ziglang
+	@test -z '$(TORCH_INDEX)' || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint '$(CONSTRAINTS)' --index-url '$(TORCH_INDEX)' torch torchvision
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint '$(CONSTRAINTS)' --editable '.[dev]'
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint '$(CONSTRAINTS)' ziglang
 	@touch $@
 
 clean:

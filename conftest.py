@@ -1,5 +1,7 @@
 """Sees to it that the plugin that grades is there."""
 
+from __future__ import annotations
+
 import sys
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,13 +1,16 @@
 """Every command works from an installed wheel, in a folder where no checkout is."""
 
-import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 from mnist_lab.cli import main
 
@@ -42,6 +45,12 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def installed(wheel):
+    with closing(Forks(wheel)) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory):
     """A folder with one exercise that is solved and a class of one."""
     folder = tmp_path_factory.mktemp("elsewhere")
@@ -58,14 +67,8 @@ def test_every_command_is_tried():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_works_from_a_wheel(wheel, elsewhere, command):
-    run = subprocess.run(
-        [sys.executable, "-c", "from mnist_lab.cli import main; main()", *command.split()],
-        cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(wheel), "https_proxy": "http://127.0.0.1:9"},
-        capture_output=True,
-        text=True,
-    )
+def test_a_command_works_from_a_wheel(installed, elsewhere, command):
+    run = installed.mnist_lab(*command.split(), cwd=elsewhere, https_proxy="http://127.0.0.1:9")
 
     assert run.returncode == COMMANDS[command], run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
@@ -75,3 +78,24 @@ def test_a_command_works_from_a_wheel(wheel, elsewhere, command):
 def test_the_wheel_says_that_it_has_types_and_holds_the_learners_files(wheel):
     assert (wheel / "mnist_lab" / "py.typed").exists()
     assert (wheel / "mnist_lab" / "workspace_files" / "exercises" / "cnn.py").exists()
+
+
+def test_what_a_package_index_shows_has_no_link_into_the_repository(wheel):
+    (metadata,) = wheel.glob("*.dist-info/METADATA")
+
+    assert "# mnist-lab" in metadata.read_text()
+    assert not re.search(r"\]\((?!https?:)", metadata.read_text())
+
+
+def test_the_lowest_versions_that_are_tried_are_those_that_are_promised():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    promised = [*project["dependencies"], *extras["dev"], *extras["cluster"], *extras["notebook"]]
+    tried = dict(
+        line.split("==")
+        for line in (ROOT / "constraints-lowest.txt").read_text().splitlines()
+        if "==" in line
+    )
+
+    for name, lowest in re.findall(r"^([\w-]+)>=([\d.]+)", "\n".join(promised), re.M):
+        assert f"{tried[name]}.0.0".startswith(f"{lowest}."), name
