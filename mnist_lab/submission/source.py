@@ -148,6 +148,8 @@ def find(path: str | Path) -> dict[str, Path]:
         raise _unread(path)
     if path.name not in names:
         raise SourceError(f"{shown(path)} is not an exercise; their files are {', '.join(names)}.")
+    if not _is_file(path):
+        raise SourceError(f"{shown(path)} may not be read: it lacks the permission.")
     if _size(path) > BYTES:
         raise SourceError(f"{shown(path)} has more than {BYTES >> 20} MB.")
     return {names[path.name]: path}
@@ -352,6 +354,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             folders.append((path, inside))
         elif not entry.is_file():
             continue
+        elif exercise_file(name) and not _is_file(path):
+            search.problems.append(f"{inside} may not be read: it lacks the permission.")
         elif file := exercise_file(name):
             files.setdefault(file, []).append(path)
         elif name.endswith(notebook.SUFFIX):
@@ -450,7 +454,7 @@ def _renamed(
 
 
 def _read_notebook(path: Path) -> Notebook:
-    if not _is_file(path):
+    if path.is_symlink():
         raise _link(path)
     if _size(path) > NOTEBOOK:
         raise SourceError(
@@ -548,9 +552,9 @@ def _copy(file: Path, target: Path) -> None:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether ``path`` is a plain file, which a link is not."""
+    """Whether ``path`` is a plain file, which a link is not, and may be read."""
     try:
-        return stat.S_ISREG(path.lstat().st_mode)
+        return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
     except OSError:
         return False
 

@@ -1,7 +1,9 @@
 """A learner's files are found by the names that the kit gives them, at any depth and spelling."""
 
+import ctypes
 import os
 import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -150,6 +152,40 @@ def test_a_broken_archive_beside_exercises_costs_nothing_and_is_said(tmp_path):
         "notes.rar is an archive that is not read: hand in a zip.",
         "more.zip can't be unpacked: it is damaged.",
     )
+
+
+def unprivileged():
+    """Have even root obey permissions, as all others have to."""
+    drop_from_bounding_set, override, read_search = 24, 1, 2
+    for privilege in (override, read_search):
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, privilege, 0, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these privileges")
+def test_what_may_not_be_read_is_said_and_costs_nothing_else(tmp_path):
+    made(tmp_path, {"lab/cnn.py": DONE, "lab/fnn.py": DONE})
+    (tmp_path / "lab" / "cnn.py").chmod(0)
+    (tmp_path / "lab" / "fnn.py").chmod(0o400)
+    (tmp_path / "lab").chmod(0o500)
+    script = (
+        "import sys\n"
+        "from mnist_lab.submission.source import SourceError, notes, originals\n"
+        "print(*originals(sys.argv[1]), *notes(sys.argv[1]))\n"
+        "try:\n    originals(sys.argv[1] + '/cnn.py')\n"
+        "except SourceError as error:\n    print(error)\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "lab")],
+        preexec_fn=unprivileged,
+        capture_output=True,
+        text=True,
+    )
+
+    assert run.stdout.splitlines() == [
+        "fnn cnn.py may not be read: it lacks the permission.",
+        "cnn.py may not be read: it lacks the permission.",
+    ], run.stderr
 
 
 @pytest.mark.parametrize("place", ["cnn.py", "lab", "lab/deeper"])
