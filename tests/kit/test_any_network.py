@@ -173,7 +173,7 @@ def modules(draw: st.DrawFn) -> Assembled:
 
 
 ANY = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -181,7 +181,7 @@ ANY = settings(
 @example(A_LAYER_FOR_EACH_DIGIT, "logistic_regression")
 @example(A_LAYER_FOR_EACH_DIGIT, "fnn")
 @example(DEEP, "fnn")
-@settings(ANY, max_examples=100)
+@settings(ANY, max_examples=40)
 def test_any_parameters_have_a_place_or_none(module: Assembled, exercise: str) -> None:
     parameters = Model(module).parameters
     with suppress(layouts.Unmatched):

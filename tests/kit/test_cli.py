@@ -14,28 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from mnist_lab import grade, kit
 from mnist_lab.cli import main
+from mnist_lab.grading import memory
 
 MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import main; main()"]
 QUICK = ["--source", "sample", "--train-size", "300", "--test-size", "100", "--device", "cpu"]
 
 
-def mnist_lab(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [*MNIST_LAB, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "80", **environment},
-        timeout=300,
-    )
-
-
 @pytest.fixture(scope="module")
-def report(tmp_path_factory):
+def report(forks, tmp_path_factory):
     """A report of one epoch, and the run that wrote it."""
     folder = tmp_path_factory.mktemp("compare")
-    return folder / "report", mnist_lab("compare", *QUICK, "--epochs", 1, cwd=folder)
+    return folder / "report", forks.mnist_lab("compare", *QUICK, "--epochs", 1, cwd=folder)
 
 
 def test_compare_writes_the_report_and_ends_with_its_path(report):
@@ -65,16 +56,16 @@ def test_the_printed_accuracies_are_those_of_the_results(report):
         assert f"{model['test_accuracy']:.2%}" in run.stdout
 
 
-def test_quiet_prints_nothing(tmp_path):
-    run = mnist_lab(
+def test_quiet_prints_nothing(forks, tmp_path):
+    run = forks.mnist_lab(
         "compare", *QUICK, "--epochs", 1, "--models", "logistic_regression", "--quiet", cwd=tmp_path
     )
 
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
-def test_only_the_models_asked_for_are_trained(tmp_path):
-    mnist_lab("compare", *QUICK, "--epochs", 1, "--models", "cnn, fnn", cwd=tmp_path)
+def test_only_the_models_asked_for_are_trained(forks, tmp_path):
+    forks.mnist_lab("compare", *QUICK, "--epochs", 1, "--models", "cnn, fnn", cwd=tmp_path)
 
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert [model["name"] for model in results["models"]] == ["fnn", "cnn"]
@@ -90,8 +81,8 @@ def test_only_the_models_asked_for_are_trained(tmp_path):
         (["--train-size", "4901"], "the sample has 5,000 in all"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence(tmp_path, arguments, sentence):
-    run = mnist_lab("compare", *QUICK, *arguments, cwd=tmp_path)
+def test_what_makes_no_sense_is_refused_with_a_sentence(forks, tmp_path, arguments, sentence):
+    run = forks.mnist_lab("compare", *QUICK, *arguments, cwd=tmp_path)
 
     assert run.returncode in (1, 2)
     assert sentence in " ".join(run.stderr.split())
@@ -99,10 +90,10 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(tmp_path, arguments, sen
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path):
+def test_a_folder_with_other_files_is_refused_before_any_work(forks, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
 
-    run = mnist_lab("compare", *QUICK, "--epochs", 1, "--out", ".", cwd=tmp_path)
+    run = forks.mnist_lab("compare", *QUICK, "--epochs", 1, "--out", ".", cwd=tmp_path)
 
     assert run.returncode == 1
     assert run.stderr.startswith("mnist-lab: ")
@@ -110,8 +101,8 @@ def test_a_folder_with_other_files_is_refused_before_any_work(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_model_that_diverges_is_said_and_the_status_is_one(tmp_path):
-    run = mnist_lab(
+def test_a_model_that_diverges_is_said_and_the_status_is_one(forks, tmp_path):
+    run = forks.mnist_lab(
         "compare", *QUICK, "--epochs", 2, "--models", "fnn", "--lr", "1e38", cwd=tmp_path
     )
 
@@ -168,7 +159,13 @@ def test_a_report_is_written_wherever_the_words_go(tmp_path, where):
 def test_a_name_is_shown_as_it_is_or_in_the_characters_that_there_are(tmp_path):
     name = "Łukasz [/x] [bold]:smile:[/bold]"
 
-    run = mnist_lab(*ONE, "--out", name, cwd=tmp_path, PYTHONIOENCODING="latin-1")
+    run = subprocess.run(
+        [*MNIST_LAB, *ONE, "--out", name],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        text=True,
+    )
 
     assert run.returncode == 0, run.stderr
     assert run.stdout.endswith("Report: \\u0141ukasz [/x] [bold]:smile:[/bold]/report.html\n")
@@ -197,6 +194,19 @@ def test_in_a_narrow_terminal_lines_are_narrow_and_without_colour_plain(report, 
     assert re.search(r"Logistic regression +\d+\.\d\d%\n", shown)
     assert max(map(len, shown.splitlines())) <= 40
     assert not re.search(r"\x1b\[[0-9;]*m", shown)
+
+
+@pytest.mark.parametrize(("plain", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_status_has_colours_unless_they_are_not_wanted(tmp_path, plain, colours):
+    graded = grade.build(
+        kit.load(), {}, version="", submission="exercises", sha256="", tier="quick", seed=0
+    )
+    memory.remember(tmp_path, graded, {})
+
+    shown = in_a_terminal(80, "status", cwd=tmp_path, TERM="xterm", **plain)
+
+    assert "Score 0 of 85" in shown
+    assert bool(re.search(r"\x1b\[[0-9;]*m", shown)) == colours
 
 
 def in_a_terminal(columns, *arguments, cwd, **environment):
@@ -228,13 +238,13 @@ def in_a_terminal(columns, *arguments, cwd, **environment):
 COMMANDS = [[], *([name] for name in main.commands)]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_help_loads_neither_torch_nor_anything_else_that_is_slow(command):
+def test_help_loads_neither_torch_nor_anything_else_that_is_slow():
     script = (
         "import sys\n"
         "from click.testing import CliRunner\n"
         "from mnist_lab.cli import main\n"
-        f"assert CliRunner().invoke(main, {[*command, '--help']!r}).exit_code == 0\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    assert CliRunner().invoke(main, [*command, '--help']).exit_code == 0\n"
         "slow = {'torch', 'torchvision', 'numpy', 'matplotlib', 'seaborn', 'sklearn', 'mlxtend'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )
@@ -243,14 +253,14 @@ def test_help_loads_neither_torch_nor_anything_else_that_is_slow(command):
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_every_help_fits_eighty_columns():
+def test_every_help_fits_eighty_columns(forks):
     for command in COMMANDS:
-        text = mnist_lab(*command, "--help").stdout
+        text = forks.mnist_lab(*command, "--help").stdout
         assert text.startswith("Usage: ")
         assert all(len(line) <= 80 for line in text.splitlines())
 
 
-def test_download_says_what_is_wrong_with_the_files_that_are_there(tmp_path):
+def test_download_says_what_is_wrong_with_the_files_that_are_there(forks, tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name in ("train-images", "t10k-images"):
@@ -258,7 +268,7 @@ def test_download_says_what_is_wrong_with_the_files_that_are_there(tmp_path):
     for name in ("train-labels", "t10k-labels"):
         (raw / f"{name}-idx1-ubyte").write_bytes(b"half")
 
-    run = mnist_lab("download", "--data", tmp_path)
+    run = forks.mnist_lab("download", "--data", tmp_path)
 
     assert run.returncode == 1
     assert "train-images-idx3-ubyte is not the original file" in " ".join(run.stderr.split())

@@ -170,6 +170,7 @@ def test_the_doctor_says_where_the_digits_are_and_how_to_get_them(here, monkeypa
     assert "torch" in result.output
 
 
+@pytest.mark.usefixtures("in_forks")
 def test_grade_ignores_what_the_submission_brings_along(here):
     handed_in = shutil.copytree(ROOT / "solutions", here / "handed-in")
     (handed_in / "conftest.py").write_text("raise SystemExit('owned')\n")
@@ -184,10 +185,7 @@ def test_grade_ignores_what_the_submission_brings_along(here):
     assert written["seed"] == 3
 
 
-def test_the_kit_is_whole():
-    assert check_kit.problems(ROOT) == []
-
-
+@pytest.mark.usefixtures("in_forks")
 def test_the_stubs_are_all_to_do_and_the_solutions_pass_all():
     from mnist_lab.grading import run as grading
 

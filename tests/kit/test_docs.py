@@ -1,14 +1,15 @@
 """Every command in the README and in docs/ is run, and what is quoted there is in the code."""
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from lab import Lab
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,54 +57,48 @@ def run_here():
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    """What ``mnist-lab new`` makes, with one exercise solved, and a class of two."""
+def lab(tmp_path_factory):
+    """A workspace with one exercise solved, and a class of two."""
     here = tmp_path_factory.mktemp("docs") / "my-lab"
-    call("mnist-lab new my-lab", here.parent)
-    shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "exercises")
-    for name in ("ada", "brook"):
-        (here / "SUBMISSIONS" / name).mkdir(parents=True)
-        shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "SUBMISSIONS" / name)
-    (here / "SUBMISSIONS" / "brook" / "logistic_regression.py").write_text("def oops(:\n")
-    shutil.copytree(here / "SUBMISSIONS" / "ada", here / "PATH")
-    (here / "course.csv").write_text("Name,Lab 1\nada,\nbrook,\n")
-    return here
+    with closing(Lab(here, MNIST_LAB_DATA=str(here / "no-mnist"), COLUMNS="80")) as lab:
+        shutil.copy(ROOT / "solutions" / "logistic_regression.py", lab.exercises)
+        for name in ("ada", "brook"):
+            (here / "SUBMISSIONS" / name).mkdir(parents=True)
+            shutil.copy(ROOT / "solutions" / "logistic_regression.py", here / "SUBMISSIONS" / name)
+        (here / "SUBMISSIONS" / "brook" / "logistic_regression.py").write_text("def oops(:\n")
+        shutil.copytree(here / "SUBMISSIONS" / "ada", here / "PATH")
+        (here / "course.csv").write_text("Name,Lab 1\nada,\nbrook,\n")
+        yield lab
 
 
-def call(command, folder):
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MNIST_LAB_DATA": str(folder / "no-mnist"),
-        "COLUMNS": "80",
-    }
-    arguments = shlex.split(command)
-    if arguments[0] == "python":
-        arguments[0] = sys.executable
-    return subprocess.run(
-        arguments,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
+def call(command, lab, forks):
+    """The exit status of a command in the workspace, and what it says."""
+    program, *arguments = shlex.split(command)
+    if program == "pytest":
+        run, _ = lab.pytest(*arguments)
+        return run.status, run.output
+    if program == "mnist-lab":
+        place = {"MNIST_LAB_DATA": str(lab.folder / "no-mnist")}
+        done = forks.mnist_lab(*arguments, cwd=lab.folder, **place)
+    else:
+        asked = [sys.executable, *arguments]
+        done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", run_here())
-def test_a_command_of_the_docs_works(command, workspace):
+def test_a_command_of_the_docs_works(command, lab, forks):
     asked = command + "".join(
         f" {more}" for begins, more in SHORTER.items() if command.startswith(begins)
     )
 
-    done = call(asked, ROOT if command.startswith("python benchmarks") else workspace)
+    status, said = call(asked, lab, forks)
 
-    if "--require strict" in asked and "here these are not" in done.stdout:
-        pytest.skip(done.stdout.strip())
-    assert done.returncode in (0, 1), done.stdout
-    assert "Traceback" not in done.stdout
-    assert done.stdout.strip() or "--quiet" in asked
+    if "--require strict" in asked and "here these are not" in said:
+        pytest.skip(said.strip())
+    assert status in (0, 1), said
+    assert "Traceback" not in said
+    assert said.strip() or "--quiet" in asked
 
 
 def test_commands_that_are_not_run_here_are_still_in_the_docs():

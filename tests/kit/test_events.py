@@ -10,29 +10,12 @@ import pytest
 
 from mnist_lab import kit
 from mnist_lab.diagnosis.faults import entries
-from mnist_lab.submission import caller
 from mnist_lab.submission.client import Submission
-from mnist_lab.submission.server import Server
 
 ROOT = Path(__file__).parents[2]
 CASES = corpus.load()
 KNOWN = entries("events")
 HINTS = {hint for check in kit.load().checks for hint in check.hints}
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def soon(monkeypatch):
-    """What is too slow is stopped after two seconds."""
-    limit = caller.Caller.limit
-    monkeypatch.setattr(caller, "LOAD_LIMIT", 2.0)
-    monkeypatch.setattr(caller.Caller, "limit", lambda self, seconds: limit(self, 2.0))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -42,7 +42,7 @@ def a_model(name):
     return MODELS[name]()
 
 
-@pytest.fixture(params=["1", "2 of PyTorch's", "3 of PyTorch's", "2 of its own", "3 of its own"])
+@pytest.fixture(params=["1", "3 of PyTorch's", "2 of its own"])
 def threads(request, monkeypatch):
     before = torch.get_num_threads()
     count, _, whose = request.param.partition(" of ")
@@ -309,12 +309,8 @@ def test_where_one_compiler_fails_the_next_is_asked(anew, broken, monkeypatch):
     ("name", "right", "wrong"),
     [
         ("fast.c", "convolve_first(padded, k->weight1, vector + at->bias1, trace);", ""),
-        ("fast.c", "g[at->bias2 + out] += k->d_bias2[out];", ""),
-        ("fast.c", "bias[j + s] + dots", "dots"),
-        ("fast.c", "p[i] -= rates.size", "p[i] += rates.size"),
         ("fast.c", "v[i] = 0.999f * v[i] + ", "v[i] = "),
         ("fast.c", "inputs[i].background * all[v]", "0 * all[v]"),
-        ("augment.c", "from_x + 0.5f", "from_x"),
         ("augment.c", "job->scale + job->shift", "(0 / job->count)"),
         ("augment.c", "load(down + i) *", "0 *"),
     ],

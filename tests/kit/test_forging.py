@@ -22,13 +22,11 @@ WAYS = {"import", "patch", "decoy", "table", "wire", "lie"}
 SEED = 11
 
 
-@pytest.fixture(scope="module")
-def server():
+@pytest.fixture(scope="module", autouse=True)
+def _calls_end_soon():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mnist_lab.submission.caller.CALL_LIMIT", 5.0)
-        server = Server()
-        yield server
-        server.close()
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_lab.submission.answers import Batches, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import Submission
-from mnist_lab.submission.server import Server
 
 GENERATOR = torch.Generator().manual_seed(3)
 IMAGES = torch.randn(12, 1, 28, 28, generator=GENERATOR, dtype=torch.float64)
@@ -54,13 +53,6 @@ class Real(nn.Module):
 
     def forward(self, images):
         return self.output(self.norm(self.hidden(images.flatten(1))).relu())
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(params=["fork", "none"])

@@ -7,19 +7,10 @@ import pytest
 from marks import first_failure
 from mutants import load, materialise
 
-from mnist_lab.submission.server import Server
-
 ROOT = Path(__file__).parents[2]
 MUTANTS = load()
 KNOWN = [mutant for mutant in MUTANTS if mutant.fault]
 UNKNOWN = [mutant for mutant in MUTANTS if not mutant.fault]
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("mutant", KNOWN, ids=lambda mutant: mutant.name)

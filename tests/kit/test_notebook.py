@@ -64,23 +64,20 @@ def on_the_sample(made):
 # The exercise notebook, run as it is
 
 
-def test_with_the_solutions_every_check_passes_and_the_models_are_compared(tmp_path):
-    outputs = executed(on_the_sample(solved()), tmp_path)
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """What the cells say with the stubs, and when their solutions have been written."""
+    folder = tmp_path_factory.mktemp("notebook")
+    both = on_the_sample(exercise_notebook())
+    written = on_the_sample(solved())
+    for cell in written.cells:
+        cell.id = f"{cell.id}-solved"
+    both.cells += written.cells
+    yield executed(both, folder)
+    assert {path.name for path in folder.iterdir()} <= {".hypothesis"}
 
-    for exercise in EXERCISES:
-        name = exercise.id.replace("_", "-")
-        assert "passed" in said(outputs[f"{name}-check"]), said(outputs[f"{name}-check"])
-        assert ": passed, " in said(outputs[f"{name}-check"], "text/html")
-    assert "Score 85 of 85" in said(outputs["all-check"])
-    assert said(outputs["comparison"]).count("206,922") == 1
-    for name in ("accuracy-curves", "confusion-matrices", "misread-gallery", "sample-images"):
-        assert said(outputs[name], "image/png")
-    assert {path.name for path in tmp_path.iterdir()} <= {".hypothesis"}
 
-
-def test_with_the_stubs_every_card_says_that_it_is_to_do(tmp_path):
-    outputs = executed(on_the_sample(exercise_notebook()), tmp_path)
-
+def test_with_the_stubs_every_card_says_that_it_is_to_do(outputs):
     for exercise in EXERCISES:
         card = outputs[f"{exercise.id.replace('_', '-')}-check"]
         assert "todo" in said(card).splitlines()[0]
@@ -88,6 +85,17 @@ def test_with_the_stubs_every_card_says_that_it_is_to_do(tmp_path):
         assert "In [" in said(card)
     assert "Score 0 of 85" in said(outputs["all-check"])
     assert "CNN is not written yet." in said(outputs["comparison"])
+
+
+def test_with_the_solutions_every_check_passes_and_the_models_are_compared(outputs):
+    for exercise in EXERCISES:
+        card = outputs[f"{exercise.id.replace('_', '-')}-check-solved"]
+        assert "passed" in said(card), said(card)
+        assert ": passed, " in said(card, "text/html")
+    assert "Score 85 of 85" in said(outputs["all-check-solved"])
+    assert said(outputs["comparison-solved"]).count("206,922") == 1
+    for name in ("accuracy-curves", "confusion-matrices", "misread-gallery", "sample-images"):
+        assert said(outputs[f"{name}-solved"], "image/png")
 
 
 # A learner's notebook, handed in
@@ -100,6 +108,7 @@ MISTAKES = {
 """By exercise: code of the solution, what a learner has in its place, and what that is called."""
 
 
+@pytest.mark.usefixtures("in_forks")
 def test_three_mistakes_in_a_notebook_are_named_and_the_rest_keeps_its_points(tmp_path):
     made = solved()
     planted = {}

@@ -6,10 +6,11 @@ import pty
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from lab import PATIENCE, Lab
 
 import mnist_lab
 from mnist_lab import grade, kit, workspace
@@ -17,22 +18,44 @@ from mnist_lab import grade, kit, workspace
 ROOT = Path(__file__).parents[2]
 
 
-def graded(submission, *arguments, tests="tests/grading"):
-    """Run pytest on the grading tests as a learner would; the run and its grade, if any."""
-    file = Path(submission).parent / "grade.json"
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", str(tests)),
-            *("--submission", str(submission), "--grade-json", str(file)),
-            *arguments,
-        ],
+def run_pytest(folder, *arguments):
+    """As somebody types it in ``folder``."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=600,
+        timeout=PATIENCE,
     )
-    return run, grade.read(file) if file.exists() else None
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    with closing(Lab(tmp_path_factory.mktemp("workspace") / "lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def lab(opened):
+    """A workspace with nothing but stubs."""
+    opened.clear()
+    return opened
+
+
+@pytest.fixture
+def solved(lab):
+    """A workspace with everything solved, free to be spoiled."""
+    for file in (ROOT / "solutions").glob("*.py"):
+        shutil.copy(file, lab.exercises)
+    return lab
+
+
+def outcomes(a_grade):
+    return {check.id: check.outcome for check in a_grade.checks}
+
+
+# Where pytest is started
 
 
 @pytest.mark.parametrize(("made_for", "status"), [("0.0.9", 4), (mnist_lab.__version__, 0)])
@@ -41,27 +64,10 @@ def test_a_workspace_for_another_kit_says_so(tmp_path, made_for, status):
     settings = tmp_path / "lab" / "pytest.ini"
     settings.write_text(settings.read_text().replace(mnist_lab.__version__, made_for))
 
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path / "lab",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    run = run_pytest(tmp_path / "lab", "--collect-only", "-q")
 
     assert run.returncode == status
     assert (f"made for mnist-lab {made_for}" in run.stderr) == (status == 4)
-
-
-def run_pytest(folder, *arguments):
-    """As somebody types it in ``folder``."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
 
 
 def test_another_project_has_its_own_options_and_marks(tmp_path):
@@ -105,239 +111,21 @@ def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
     assert "Error" not in run.stdout
 
 
-def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path, solutions):
+def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path):
     nowhere = tmp_path / "no such folder" / "grade.json"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--submission", solutions, "--grade-json", nowhere],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+
+    run = run_pytest(ROOT, "--submission", ROOT / "solutions", "--grade-json", nowhere, "-v")
 
     assert run.returncode == 1
     assert f"was not written to {nowhere}: No such file or directory." in run.stdout
     assert "Score 85 of 85" in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
+    assert all(check.id in run.stdout for check in kit.load().checks), "-v lists every check"
 
 
-@pytest.fixture
-def solutions(tmp_path):
-    """A submission with everything solved, free to be spoiled."""
-    return shutil.copytree(
-        ROOT / "solutions", tmp_path / "handed in", ignore=shutil.ignore_patterns("__pycache__")
-    )
-
-
-def outcomes(a_grade):
-    return {check.id: check.outcome for check in a_grade.checks}
-
-
-def test_the_stubs_are_all_to_do_without_a_traceback_and_end_with_the_first_step(tmp_path):
-    stubs = shutil.copytree(ROOT / "exercises", tmp_path / "exercises")
-
-    run, result = graded(stubs)
-
-    assert run.returncode == 1
-    assert result.score == 0
-    assert "Traceback" not in run.stdout + run.stderr
-    assert "error" not in run.stdout.lower()
-    assert run.stdout.splitlines()[-2].startswith("Next: preprocessing.py")
-    quick = {check.id for check in kit.load().checks if check.tier == "quick"}
-    assert {outcomes(result)[check] for check in quick} <= {"todo", "blocked"}
-
-
-def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solutions):
-    run, result = graded(solutions)
-
-    assert run.returncode == 0, run.stdout
-    assert "Score 85 of 85" in run.stdout
-    assert (result.score, result.max_score) == (85, 100)
-    assert outcomes(result)["cnn.accuracy"] == "not_run"
-
-
-def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(solutions):
-    run, result = graded(solutions, "-k", "fnn")
-
-    assert run.returncode == 0
-    assert result.score == 11
-    assert result.exercises[0].points == 0
-    assert outcomes(result)["cnn.network"] == "not_run"
-    assert "did not run, so this is not full marks" in run.stdout
-
-
-def test_a_part_of_the_checks_in_which_one_fails_ends_with_1(solutions):
-    (solutions / "fnn.py").write_text("class FNN: ...\n")
-
-    assert graded(solutions, "-k", "fnn")[0].returncode == 1
-
-
-def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(solutions):
-    run, result = graded(solutions, "-k", "cmn")
-
-    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert result is None
-    for exercise in kit.load().exercises:
-        assert exercise.id in run.stdout
-
-
-def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(tmp_path):
-    workspace.create(tmp_path / "lab")
-    for name in ("fnn", "logistic_regression"):
-        shutil.copy(ROOT / "solutions" / f"{name}.py", tmp_path / "lab" / "exercises")
-
-    first = run_pytest(tmp_path / "lab", "-k", "fnn")
-    second = run_pytest(tmp_path / "lab", "-k", "logistic")
-    third = run_pytest(tmp_path / "lab", "-k", "logistic")
-
-    assert "Feed-forward network is done." in first.stdout
-    assert "Feed-forward network    ########....    11 of 15" in second.stdout
-    assert "Score 7 of 7 in this part, 18 of 85 in all" in second.stdout
-    assert "Logistic regression is done." in second.stdout
-    assert "is done." not in third.stdout
-    assert "Next: preprocessing.py" in third.stdout
-
-
-def test_the_first_failure_stops_the_run_with_x(solutions):
-    (solutions / "preprocessing.py").write_text("raise RuntimeError('early')\n")
-
-    run, result = graded(solutions, "-x")
-
-    assert run.returncode == 1
-    assert outcomes(result)["preprocessing.test_transform"] == "failed"
-    assert outcomes(result)["fnn.network"] == "not_run"
-    assert "RuntimeError: early" in run.stdout
-
-
-def test_two_processes_give_the_grade_of_one(solutions):
-    (solutions / "cnn.py").write_text("class CNN:\n    pass\n")
-
-    _, alone = graded(solutions)
-    run, together = graded(solutions, "-n", "2")
-
-    assert outcomes(alone) == outcomes(together)
-    assert run.returncode == 1
-    assert "Score" in run.stdout
-
-
-def test_only_what_failed_last_is_run_again_with_lf(solutions, tmp_path):
-    (solutions / "fnn.py").write_text("raise RuntimeError('early')\n")
-    cache = ["-o", f"cache_dir={tmp_path / 'cache'}"]
-    graded(solutions, *cache)
-    shutil.copy(ROOT / "solutions" / "fnn.py", solutions / "fnn.py")
-
-    run, result = graded(solutions, *cache, "--lf")
-
-    assert result.exercises[2].points == 11
-    assert outcomes(result)["preprocessing.loaders"] == "not_run"
-    assert run.returncode == 0
-
-
-def test_what_needs_a_failed_check_is_blocked_and_gets_nothing(solutions):
-    file = solutions / "cnn.py"
-    file.write_text(file.read_text().replace("self.conv2(x).relu()", "self.conv2(x)"))
-
-    run, result = graded(solutions, "-k", "cnn")
-
-    assert outcomes(result)["cnn.network"] == "failed"
-    assert outcomes(result)["cnn.behaviour"] == "blocked"
-    assert "Waiting" in run.stdout
-
-
-def test_a_mistake_in_one_file_costs_only_that_exercise(solutions):
-    (solutions / "evaluation.py").write_text("def evaluate(:\n")
-
-    run, result = graded(solutions)
-
-    assert result.score == 65
-    assert "evaluation.py:1" in run.stdout
-
-
-def test_prints_are_shown_with_the_failure(solutions):
-    (solutions / "fnn.py").write_text("print('am I here?')\n1 / 0\n")
-
-    run, _ = graded(solutions, "-k", "fnn")
-
-    assert "Printed   am I here?" in run.stdout
-
-
-def test_tracebacks_have_the_learners_frames_alone(solutions):
-    file = solutions / "fnn.py"
-    file.write_text(
-        file.read_text().replace(
-            "def forward", "def forward(self, x):\n        return 1 / 0\n\n    def other"
-        )
-    )
-
-    run, _ = graded(solutions, "-k", "fnn", "--tb=short")
-
-    assert "ZeroDivisionError" in run.stdout
-    assert "mnist_lab" not in run.stdout.replace("mnist-lab", "")
-    assert "site-packages" not in run.stdout
-
-
-def test_verbose_lists_every_check(solutions):
-    run, _ = graded(solutions, "-k", "fnn", "-v")
-
-    assert all(check.id in run.stdout for check in kit.load().checks)
-
-
-def test_a_submission_that_is_not_there_is_said_in_a_sentence(tmp_path):
-    run, result = graded(tmp_path / "nowhere")
-
-    assert run.returncode == 4
-    assert "There is no file or folder" in run.stderr + run.stdout
-    assert result is None
-
-
-def test_a_folder_anywhere_is_graded_without_naming_the_tests(solutions):
-    command = [sys.executable, "-m", "pytest", "--submission", str(solutions), "-k", "fnn"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
-
-    assert "Score 11 of 85" in run.stdout, run.stderr
-    assert not (solutions / ".pytest_cache").exists()
-
-
-def test_one_file_is_a_submission_of_one_exercise(solutions):
-    _, result = graded(solutions / "fnn.py")
-
-    assert [exercise.points for exercise in result.exercises] == [0, 0, 11, 0, 0, 0]
-
-
-def test_what_the_kit_gets_wrong_is_an_error_and_no_points(solutions, tmp_path):
-    tests = tmp_path / "grading"
-    tests.mkdir()
-    (tests / "test_fnn.py").write_text(
-        "import pytest\n\n"
-        "@pytest.mark.check('fnn.parameters')\n"
-        "def test_parameters(exercise):\n"
-        "    raise ValueError('a bug of ours')\n"
-    )
-
-    run, result = graded(solutions, "-p", "mnist_lab.grading.plugin", "--noconftest", tests=tests)
-
-    assert outcomes(result)["fnn.parameters"] == "error"
-    assert "a bug of ours" in run.stdout
-    assert run.returncode == 1
-
-
-def test_the_grade_is_the_same_under_other_seeds(solutions):
-    scores = {graded(solutions, "--grade-seed", str(seed))[1].score for seed in (1, 2)}
-
-    assert scores == {85}
-
-
-def test_the_json_is_that_of_the_design(solutions):
-    graded(solutions, "-k", "fnn")
-    written = json.loads((solutions.parent / "grade.json").read_text())
-
-    assert written["schema"] == 1
-    assert {"kit", "submission", "sha256", "tier", "seed", "device", "walls"} <= written.keys()
-    assert written["submission"] == "handed in"
-
-
-def test_a_terminal_shows_what_is_being_checked_until_the_grade_is_there(solutions):
+def test_a_terminal_shows_what_is_being_checked_until_the_grade_is_there():
     master, terminal = pty.openpty()
-    command = [sys.executable, "-m", "pytest", "-k", "fnn", "--submission", str(solutions)]
+    command = [sys.executable, "-m", "pytest", "-k", "fnn", "--submission", str(ROOT / "solutions")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
     run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=terminal)
     os.close(terminal)
@@ -353,3 +141,184 @@ def test_a_terminal_shows_what_is_being_checked_until_the_grade_is_there(solutio
     assert "Checking fnn.network" in before
     assert "Checking" not in after
     assert "Score 11 of 85" in after
+
+
+# What a run says
+
+
+def test_the_stubs_are_all_to_do_without_a_traceback_and_end_with_the_first_step(lab):
+    run, result = lab.pytest()
+
+    assert run.status == 1
+    assert result.score == 0
+    assert "Traceback" not in run.output
+    assert "error" not in run.output.lower()
+    assert run.output.splitlines()[-2].startswith("Next: preprocessing.py")
+    quick = {check.id for check in kit.load().checks if check.tier == "quick"}
+    assert {outcomes(result)[check] for check in quick} <= {"todo", "blocked"}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solved, seed):
+    run, result = solved.pytest("--grade-seed", seed)
+
+    assert run.status == 0, run.output
+    assert "Score 85 of 85" in run.output
+    assert (result.score, result.max_score) == (85, 100)
+    assert outcomes(result)["cnn.accuracy"] == "not_run"
+
+
+def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(lab, tmp_path):
+    asked = ("--submission", ROOT / "solutions", "--grade-json", tmp_path / "grade.json")
+
+    run, result = lab.pytest("-k", "fnn", *asked)
+
+    assert run.status == 0
+    assert result.score == 11
+    assert result.exercises[0].points == 0
+    assert outcomes(result)["cnn.network"] == "not_run"
+    assert "did not run, so this is not full marks" in run.output
+    written = json.loads((tmp_path / "grade.json").read_text())
+    assert written["schema"] == 1
+    assert {"kit", "submission", "sha256", "tier", "seed", "device", "walls"} <= written.keys()
+    assert written["submission"] == "solutions"
+
+
+def test_a_part_of_the_checks_in_which_one_fails_ends_with_1(solved):
+    (solved.exercises / "fnn.py").write_text("class FNN: ...\n")
+
+    assert solved.pytest("-k", "fnn")[0].status == 1
+
+
+def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(lab):
+    run, result = lab.pytest("-k", "cmn")
+
+    assert run.status == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert result is None
+    for exercise in kit.load().exercises:
+        assert exercise.id in run.output
+
+
+def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(lab):
+    for name in ("fnn", "logistic_regression"):
+        shutil.copy(ROOT / "solutions" / f"{name}.py", lab.exercises)
+
+    first, second, third = (lab.pytest("-k", each)[0].output for each in ("fnn", "logi", "logi"))
+
+    assert "Feed-forward network is done." in first
+    assert "Feed-forward network    ########....    11 of 15" in second
+    assert "Score 7 of 7 in this part, 18 of 85 in all" in second
+    assert "Logistic regression is done." in second
+    assert "is done." not in third
+    assert "Next: preprocessing.py" in third
+
+
+def test_the_first_failure_stops_the_run_with_x(solved):
+    (solved.exercises / "preprocessing.py").write_text("raise RuntimeError('early')\n")
+
+    run, result = solved.pytest("-x")
+
+    assert run.status == 1
+    assert outcomes(result)["preprocessing.test_transform"] == "failed"
+    assert outcomes(result)["fnn.network"] == "not_run"
+    assert "RuntimeError: early" in run.output
+
+
+def test_two_processes_give_the_grade_of_one(solved, tmp_path):
+    (solved.exercises / "cnn.py").write_text("class CNN:\n    pass\n")
+    file = tmp_path / "grade.json"
+
+    _, alone = solved.pytest()
+    run = run_pytest(solved.folder, "-n", "2", "--grade-json", file)
+
+    assert outcomes(alone) == outcomes(grade.read(file))
+    assert alone.score == 65
+    assert run.returncode == 1
+    assert "Score" in run.stdout
+
+
+def test_only_what_failed_last_is_run_again_with_lf(solved):
+    (solved.exercises / "fnn.py").write_text("raise RuntimeError('early')\n")
+    solved.pytest("-k", "fnn or logistic")
+    shutil.copy(ROOT / "solutions" / "fnn.py", solved.exercises)
+
+    run, result = solved.pytest("--lf")
+
+    assert result.exercises[2].points == 11
+    assert outcomes(result)["logistic_regression.network"] == "not_run"
+    assert run.status == 0
+
+
+def test_what_needs_a_failed_check_is_blocked_and_gets_nothing(solved):
+    file = solved.exercises / "cnn.py"
+    file.write_text(file.read_text().replace("self.conv2(x).relu()", "self.conv2(x)"))
+
+    run, result = solved.pytest("-k", "cnn")
+
+    assert outcomes(result)["cnn.network"] == "failed"
+    assert outcomes(result)["cnn.behaviour"] == "blocked"
+    assert "Waiting" in run.output
+
+
+def test_a_mistake_in_one_file_costs_only_that_exercise(solved):
+    (solved.exercises / "evaluation.py").write_text("def evaluate(:\n")
+
+    run, result = solved.pytest()
+
+    assert result.score == 65
+    assert "evaluation.py:1" in run.output
+
+
+def test_prints_are_shown_with_the_failure(solved):
+    (solved.exercises / "fnn.py").write_text("print('am I here?')\n1 / 0\n")
+
+    assert "Printed   am I here?" in solved.pytest("-k", "fnn")[0].output
+
+
+def test_tracebacks_have_the_learners_frames_alone(solved):
+    file = solved.exercises / "fnn.py"
+    raising = "def forward(self, x):\n        return 1 / 0\n\n    def other"
+    file.write_text(file.read_text().replace("def forward", raising))
+
+    run, _ = solved.pytest("-k", "fnn", "--tb=short")
+
+    assert "ZeroDivisionError" in run.output
+    assert "mnist_lab" not in run.output.replace("mnist-lab", "")
+    assert "site-packages" not in run.output
+
+
+def test_a_submission_that_is_not_there_is_said_in_a_sentence(lab, tmp_path):
+    run, result = lab.pytest("--submission", tmp_path / "nowhere")
+
+    assert run.status == 4
+    assert "There is no file or folder" in run.output
+    assert result is None
+
+
+@pytest.mark.parametrize("part", ["", "fnn.py"])
+def test_a_folder_or_a_file_anywhere_is_graded_without_naming_the_tests(lab, tmp_path, part):
+    shutil.copy(ROOT / "solutions" / "fnn.py", tmp_path)
+
+    run, result = lab.pytest("--submission", tmp_path / part)
+
+    assert "Score 11 of 85" in run.output
+    assert [exercise.points for exercise in result.exercises] == [0, 0, 11, 0, 0, 0]
+    assert not (tmp_path / ".pytest_cache").exists()
+
+
+def test_what_the_kit_gets_wrong_is_an_error_and_no_points(solved, tmp_path):
+    (tmp_path / "grading").mkdir()
+    (tmp_path / "grading" / "test_other.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.check('fnn.parameters')\n"
+        "def test_parameters(exercise):\n"
+        "    raise ValueError('a bug of ours')\n"
+    )
+
+    run, result = solved.pytest(
+        *(tmp_path / "grading", "--noconftest", "--submission", solved.exercises)
+    )
+
+    assert outcomes(result)["fnn.parameters"] == "error"
+    assert "a bug of ours" in run.output
+    assert run.status == 1

@@ -177,7 +177,7 @@ def descendants(pid: int) -> set[int]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_submission_gains_nothing(target, honest_part, name, tmp_path, monkeypatch):
+def test_a_hostile_submission_gains_nothing(target, honest_part, name, tmp_path, request):
     entry = HOSTILE[name]
     exercise = entry.get("exercise", "fnn")
     write(tmp_path, entry, target.near)
@@ -186,11 +186,7 @@ def test_a_hostile_submission_gains_nothing(target, honest_part, name, tmp_path,
     handed_in = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     honest = honest_part(exercise)
     if entry.get("hangs"):
-        monkeypatch.setattr(caller, "LOAD_LIMIT", SHORT)
-        ordinary = caller.Caller.limit
-        monkeypatch.setattr(
-            caller.Caller, "limit", lambda self, seconds: ordinary(self, min(seconds, SHORT))
-        )
+        request.getfixturevalue("soon")
     target.server.wait()
     scratch = target.server._folder / "scratch"
     before, files = descendants(target.server._process.pid), set(scratch.iterdir())
