@@ -16,7 +16,9 @@ def test_there_are_as_many_variants_as_promised():
     assert len(WRONG) >= 60
 
 
-@pytest.mark.parametrize(("seed", "variant"), enumerate(RIGHT), ids=lambda v: getattr(v, "name", v))
+@pytest.mark.parametrize(
+    ("seed", "variant"), list(enumerate(RIGHT)), ids=lambda v: getattr(v, "name", v)
+)
 def test_a_right_way_gets_full_marks_whatever_the_seed(seed, variant, tmp_path, server, request):
     path = materialise(variant, tmp_path / "submission")
 
