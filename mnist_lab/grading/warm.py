@@ -22,10 +22,10 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from mnist_lab import kit, workspace
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 
     from mnist_lab.data import Digits
 
-__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "Warm"]
+__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "start"]
 
 PRELOADED = (
     "torch",
     "mnist_lab.diagnosis.faults",
     "mnist_lab.grading.learners",
     "mnist_lab.grading.plugin",
-    "mnist_lab.grading.shared",
     "mnist_lab.submission.client",
     "numpy.random",
     "pdb",
@@ -81,44 +80,7 @@ class Run:
     result: dict[str, Any]
 
 
-class Warm:
-    """The caller's end of a process for one run at a time. It starts at once; the first run waits
-    for it.
-    """
-
-    def __init__(self) -> None:
-        self._socket, self._process = _begin("one")
-        self._job = Job(self._socket)
-
-    def pytest(self, arguments: Sequence[str]) -> int:
-        """Run pytest with these arguments; its exit status, negative for a signal."""
-        try:
-            return self._job.pytest(arguments)
-        except JobError:
-            return -(self._process.wait() or 1)
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        """As ``Job.grade``. Raises ``JobError`` if the process has died."""
-        return self._job.grade(arguments, limit)
-
-    def close(self) -> None:
-        """End it."""
-        self._job.close()
-        self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Jobs:
+class Jobs(AbstractContextManager["Jobs"]):
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
@@ -171,23 +133,19 @@ class Jobs:
             self._socket.close()
             self._process.wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
-class Job:
-    """Runs of pytest, one after the other, each in a fork of a process that is ready for it."""
+class Job(AbstractContextManager["Job"]):
+    """Runs of pytest, one after the other, each in a fork of a process that is ready for it. The
+    ``process`` ends with it if it is for this job alone.
+    """
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._socket = channel
+    def __init__(
+        self, channel: socket.socket, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self._socket, self._process = channel, process
         self._answers = channel.makefile("r", encoding="utf-8")
 
     def pytest(self, arguments: Sequence[str]) -> int:
@@ -223,6 +181,16 @@ class Job:
         self._answers.close()
         self.hang_up()
         self._socket.close()
+        if self._process is not None:
+            self._process.wait()
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def start() -> Job:
+    """A job with a process of its own, for which the first run waits."""
+    return Job(*_begin("one"))
 
 
 def main() -> None:
@@ -472,23 +440,25 @@ class _Given:
 
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.register(self.server, "mnist-lab-server")
+        if self.digits is not None:
+            pluginmanager.register(self.digits, "mnist-lab-digits")
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        from mnist_lab.grading.shared import Accuracies, SharedDigits
-
-        self.config, self.accuracies = config, Accuracies()
-        config.pluginmanager.register(self.accuracies)
-        if self.digits is not None:  # Only now, so that its fixture takes the plugin's place.
-            config.pluginmanager.register(SharedDigits(self.digits))
+        self.config = config
 
     def result(self) -> dict[str, Any]:
         """The grade, if there is one, and the accuracies of the models that were trained."""
         from mnist_lab.grading.plugin import GRADING
 
-        grade = self.config.stash[GRADING].grade if hasattr(self, "config") else None
-        if grade is None:
+        grading = self.config.stash[GRADING] if hasattr(self, "config") else None
+        if grading is None or grading.grade is None:
             return {}
-        return {"grade": grade.to_json(), **self.accuracies.found}
+        found: dict[str, Any] = {"grade": grading.grade.to_json()}
+        if self.digits is not None and grading.learned:
+            labels = self.digits.test.labels
+            found["digits"] = self.digits.source
+            found["accuracy"] = {n: model.accuracy(labels) for n, model in grading.learned.items()}
+        return found
 
 
 if __name__ == "__main__":

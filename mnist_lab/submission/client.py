@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +52,7 @@ MOST_EPOCHS = 1000
 """Results of epochs that are read."""
 
 
-class Submission:
+class Submission(AbstractContextManager["Submission"]):
     """The exercises that one learner handed in, each run apart from the others.
 
     ``path`` is a folder, an archive of one, a notebook, or one exercise's file. ``isolation`` is
@@ -142,15 +141,7 @@ class Submission:
             self._own.close()
         self._unpacked.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 

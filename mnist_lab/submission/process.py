@@ -10,7 +10,6 @@ import select
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,7 +20,7 @@ from mnist_lab.submission import source
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import Printed
 from mnist_lab.submission.protocol import Message, WireError, encode, read
-from mnist_lab.submission.sandbox import enclosure
+from mnist_lab.submission.sandbox import enclosure, scratch
 from mnist_lab.submission.server import (
     Isolation,
     Server,
@@ -154,13 +153,13 @@ class _Spawned:
         self.gpu = gpu
 
     def begin(self, channel: int, output: int) -> None:
-        self.kit = enclosure.copy_of_the_kit()
-        self.scratch = tempfile.mkdtemp(prefix="mnist-lab-")
+        self.kit, self.folder = scratch.new(), scratch.new()
+        enclosure.copy_kit(Path(self.kit))
         self.process = subprocess.Popen(
             [
                 *command("mnist_lab.submission.spawned"),
                 str(channel),
-                self.scratch,
+                self.folder,
                 *(["gpu"] if self.gpu else []),
             ],
             pass_fds=[channel],
@@ -168,8 +167,8 @@ class _Spawned:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            cwd=self.scratch,
-            env=enclosure.variables(str(self.kit)),
+            cwd=self.folder,
+            env=enclosure.variables(self.kit),
         )
 
     def interrupt(self) -> None:
@@ -177,11 +176,10 @@ class _Spawned:
             self.process.send_signal(signal.SIGUSR1)
 
     def stop(self, grace: float) -> int:
-        end_group(self.process.pid, grace)
-        status = self.process.wait()
-        enclosure.remove(str(self.kit))
-        enclosure.remove(self.scratch)
-        return status
+        self.process.returncode = end_group(self.process.pid, grace)
+        scratch.remove(self.kit)
+        scratch.remove(self.folder)
+        return self.process.returncode
 
 
 class _Remote:

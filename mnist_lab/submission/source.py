@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from mnist_lab.submission import notebook
 from mnist_lab.submission.archive import ArchiveError, is_archive, is_debris, shown, unpack
 from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook, NotebookError
+from mnist_lab.submission.sandbox import scratch
 
 __all__ = [
     "SPELLINGS",
@@ -491,7 +491,7 @@ def _asked() -> str:
 
 
 def _scratch(stack: ExitStack) -> Path:
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnist-lab-")))
+    return Path(stack.enter_context(scratch.folder()))
 
 
 # Files

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = [
     "VARIABLES",
     "bubblewrap",
     "copy_kit",
-    "copy_of_the_kit",
     "given_in",
     "gpus",
     "hidden",
@@ -35,7 +33,6 @@ __all__ = [
     "others_can_reach",
     "others_can_read",
     "readable",
-    "remove",
     "variables",
 ]
 
@@ -93,13 +90,6 @@ def level() -> str:
     return os.environ.get("MNIST_LAB_WALLS", "all")
 
 
-def copy_of_the_kit() -> Path:
-    """A new folder that only this user can enter, with the part of the kit that workers need."""
-    folder = Path(tempfile.mkdtemp(prefix="mnist-lab-"))
-    copy_kit(folder)
-    return folder
-
-
 def copy_kit(folder: Path) -> None:
     """Put the part of the kit that workers need into ``folder``."""
     package = Path(__file__).parents[2]
@@ -114,17 +104,6 @@ def copy_kit(folder: Path) -> None:
         for file in (package / part / "__pycache__").glob(f"*.{sys.implementation.cache_tag}.pyc"):
             if names is None or file.name.partition(".")[0] in names:
                 shutil.copy2(file, compiled)
-
-
-def remove(folder: str) -> None:
-    """Remove a learner's folder, however deep, and whatever it forbids."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
-        if os.path.lexists(folder):  # Some folder in it may not be looked into.
-            subprocess.run(["chmod", "-R", "u+rwX", folder], stderr=subprocess.DEVNULL)
-            subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
 
 
 def variables(kit: str) -> dict[str, str]:
