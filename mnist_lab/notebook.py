@@ -271,7 +271,9 @@ def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
     with scratch.folder() as folder:
         file = Path(folder) / "notebook.ipynb"
         file.write_text(notebook.of_history(sources), encoding="utf-8")
-        source.copy_modules(Path.cwd(), Path(folder))
+        for name, content in source.beside(Path.cwd()).items():
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, name).write_bytes(content)
         try:
             ended = _GRADER.run(Path(folder), exercise)
         except JobError as error:

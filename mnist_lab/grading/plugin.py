@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnist_lab.submission.caller import SubmissionFailure
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
+    from mnist_lab.submission.source import HandedIn
 
 PROPERTY = "mnist-lab"
 """The user property under which a test's report carries its ``Result``, as JSON."""
@@ -469,30 +470,35 @@ class Grading:
     def _remember(self, graded: Grade) -> None:
         """Keep the grade of the workspace's own exercises; those of others are none of it."""
         from mnist_lab.grading import memory
-        from mnist_lab.submission import source
 
         here = self.config.invocation_params.dir
         lab, path = workspace.above(here) or here, _submission_path(self.config).resolve()
         if path == (lab / "exercises").resolve():
             self.former = memory.last(lab)
-            self.kept = memory.remember(lab, graded, source.originals(path))
+            self.kept = memory.remember(lab, graded, self._handed_in().originals)
 
-    def _grade(self) -> Grade:
+    def _handed_in(self) -> HandedIn:
+        """What was graded; where other processes do that, it is read here."""
         from mnist_lab.submission import source
 
-        path = _submission_path(self.config)
+        if self._opened is not None:
+            return self._opened.handed_in
+        return source.read(_submission_path(self.config))
+
+    def _grade(self) -> Grade:
+        handed_in = self._handed_in()
         return grade.build(
             kit.load(),
             self.results,
             version=mnist_lab.__version__,
-            submission=path.resolve().name,
-            sha256=source.digest(path),
+            submission=_submission_path(self.config).resolve().name,
+            sha256=handed_in.sha256,
             tier=self.tier,
             seed=self.config.getoption("--grade-seed"),
             device="cuda" if _there_is_a_gpu() else "cpu",
             seconds=time.perf_counter() - self.started,
             walls=self.walls,
-            notes=source.notes(path),
+            notes=handed_in.notes,
         )
 
 

@@ -208,7 +208,6 @@ def main() -> None:
         _serve_many(caller, server)
     else:
         _preload(int(seed))
-        _preload_training()
         _serve_many(caller, Server(for_many=True), _digits())
 
 
@@ -256,18 +255,12 @@ def _preload_tests(seed: int) -> None:
             module.prepare(Grader(seed))
 
 
-def _preload_training() -> None:
-    """Import and compile what trains the models of the full tier."""
-    from mnist_lab import augment, fast, training
+def _digits() -> Digits:
+    """The digits of the full tier; what trains models on them is compiled, too."""
+    from mnist_lab import augment, data, fast
 
     fast.compiled()
     augment.compiled()
-    training.keep_memory()
-
-
-def _digits() -> Digits:
-    from mnist_lab import data
-
     return data.load()
 
 
@@ -293,8 +286,8 @@ def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = N
         channel.close()
         jobs.add(pid)
         caller.sendall(b"1")
-    for pid in jobs:
-        _end(pid)
+    for pid in jobs:  # Their callers have hung up as well.
+        _wait(pid, END_LIMIT)
     server.close()
 
 
@@ -315,15 +308,6 @@ def _make_ready(server: Server) -> None:
             break
 
 
-def _end(pid: int) -> None:
-    """Wait for a job whose caller has hung up too; one that has not ended by then is killed."""
-    with _end_of(pid) as told:
-        select.select(told, [], [], END_LIMIT if told else 0)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
 def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
     """Fork a run for each request until the caller hangs up."""
     with caller.makefile("r", encoding="utf-8") as requests:
@@ -339,7 +323,7 @@ def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) 
                 if not pid:
                     kept = (output, result) if request["kept"] else None
                     _run(request["arguments"], server, digits, kept)
-                status = _wait(pid, caller, request["limit"])
+                status = _wait(pid, request["limit"], caller)
                 answer = Run(status, _last(output), _read(result))
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
@@ -363,9 +347,10 @@ def _read(result: IO[bytes]) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
-    """The exit status of a run, which is killed when it is late or the caller is gone."""
+def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) -> int:
+    """The exit status of a process, which is killed when it is late or its caller is gone."""
     deadline = time.monotonic() + limit if limit else math.inf
+    callers = [] if caller is None else [caller.fileno()]
     with _end_of(pid) as told:
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -373,9 +358,9 @@ def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
                 return os.waitstatus_to_exitcode(status)
             left = deadline - time.monotonic()
             most = None if left == math.inf else max(left, 0.0)
-            ready, _, _ = select.select([caller.fileno(), *told], [], [], most if told else LOOK)
+            ready, _, _ = select.select([*callers, *told], [], [], most if told else LOOK)
             # The caller asks nothing before it has the answer, so it has hung up.
-            if caller.fileno() in ready or left < 0:
+            if left < 0 or any(each in ready for each in callers):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return -signal.SIGKILL

@@ -16,7 +16,7 @@ from mnist_lab.grading import memory, run, warm
 from mnist_lab.grading.warm import JobError
 from mnist_lab.submission import notebook
 from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError, opened
+from mnist_lab.submission.source import SourceError, read
 
 __all__ = ["watch_files"]
 
@@ -80,8 +80,8 @@ def _is_graded(name: str, submission: Path) -> bool:
     """Whether the file called ``name`` is the notebook that is graded."""
     if not name.endswith(notebook.SUFFIX):
         return False
-    with suppress(SourceError), opened(submission) as inside:
-        return inside.file is not None and inside.file.name == name
+    with suppress(SourceError):
+        return any(file.name == name for file in read(submission).originals.values())
     return False
 
 

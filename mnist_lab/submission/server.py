@@ -159,7 +159,6 @@ class Server:
         if self._level == "all":
             enclosed = enclosure.bubblewrap(str(own), change_user=change_user)
         kit = enclosure.INSIDE if enclosed else str(own)
-        change_user = change_user and (bool(enclosed) or enclosure.others_can_reach())
         if change_user:
             for folder in (self._folder, below):
                 folder.chmod(0o711)  # So that a worker gets into its own folder.

@@ -233,3 +233,32 @@ def test_what_is_anothers_is_not_swept(tmp_path, monkeypatch):
         assert (tmp_path / "target" / scratch.LOCK).exists()
     scratch.sweep()
     assert not (tmp_path / "mnist-lab-mine").exists()
+
+
+LEAVING = """
+import os, subprocess, tempfile
+import leftovers
+
+leftovers.PATIENCE = 0
+left = leftovers.Leftovers()
+os.mkdir(f"{tempfile.gettempdir()}/mnist-lab-left")
+open("/dev/shm/mnist-lab-left-by-a-test", "x").close()
+subprocess.run(["sh", "-c", "sleep 1234567 >/dev/null 2>&1 & echo $!"])
+print(*left.found(), sep="\\n")
+os.unlink("/dev/shm/mnist-lab-left-by-a-test")
+"""
+
+
+@pytest.mark.skipif(default_isolation() != "fork", reason="orphans are found on Linux")
+def test_what_tests_leave_is_found(tmp_path):
+    paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
+    changes = {"TMPDIR": str(tmp_path), "PYTHONPATH": paths}
+    run = subprocess.run(
+        [sys.executable, "-c", LEAVING], env=environment(changes), capture_output=True, text=True
+    )
+    pid, process, folder, shared = run.stdout.splitlines()
+    os.kill(int(pid), signal.SIGKILL)
+
+    assert process == f"process {pid}: sleep 1234567 "
+    assert folder.endswith("/mnist-lab-left")
+    assert shared == "/dev/shm/mnist-lab-left-by-a-test"

@@ -218,8 +218,9 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
             for name, path in parts.items():
                 shutil.copyfile(path, Path(gathered, name), follow_symlinks=False)
             whole = Path(gathered)
-        found = source.prepare(whole, folder)
-    return {"digest": found.sha256, "exercises": found.exercises, "notes": found.notes}
+        found = source.read(whole)
+        notes = found.write(folder)
+    return {"digest": found.sha256, "exercises": list(found.originals), "notes": notes}
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ __all__ = [
     "may_have_gpu",
     "missing",
     "only_what_is_needed",
-    "others_can_reach",
     "others_can_read",
     "readable",
     "variables",
@@ -181,7 +180,17 @@ def readable(without: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def hidden() -> list[str]:
     """The folders with labels, solutions or checks inside of what a worker may read."""
-    return list(_hidden([*SYSTEM, *_given()]))
+    visible, package = [*SYSTEM, *_given()], Path(__file__).parents[2]
+    inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
+    around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
+    around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))
+    needed = [os.path.realpath(path) for path in (*_installation(), *libraries())]
+    found = [str(path.absolute()) for path in (*inside, *around) if path.is_dir()]
+    return [
+        path
+        for path in dict.fromkeys(name for one in found for name in (one, os.path.realpath(one)))
+        if _is_in(path, visible) and not any(_is_in(other, [path]) for other in needed)
+    ]
 
 
 def is_enclosed() -> bool:
@@ -193,12 +202,6 @@ def others_can_read() -> bool:
     """Whether a user who owns nothing may read Python's library and torch."""
     tried = [os.__file__, *(str(Path(folder, "torch/__init__.py")) for folder in libraries())]
     return all(os.stat(path).st_mode & 0o004 for path in tried if os.path.exists(path))
-
-
-def others_can_reach() -> bool:
-    """Whether no folder on the way to these is closed to others."""
-    ways = [*Path(os.__file__).parents, *(p for f in libraries() for p in Path(f, "torch").parents)]
-    return all(path.stat().st_mode & 0o001 for path in dict.fromkeys(ways) if path.exists())
 
 
 @functools.cache
@@ -265,19 +268,6 @@ def _installation() -> list[str]:
         return [sys.base_prefix]
     own = [os.path.join(sys.prefix, name) for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
     return [sys.base_prefix, *own]
-
-
-def _hidden(visible: list[str]) -> Iterator[str]:
-    """Folders with labels, solutions or checks that lie inside of what is ``visible``."""
-    package = Path(__file__).parents[2]
-    inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
-    around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
-    around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))
-    needed = [os.path.realpath(path) for path in (*_installation(), *libraries())]
-    found = [str(path.absolute()) for path in (*inside, *around) if path.is_dir()]
-    for path in dict.fromkeys(name for one in found for name in (one, os.path.realpath(one))):
-        if _is_in(path, visible) and not any(_is_in(other, [path]) for other in needed):
-            yield path
 
 
 @functools.cache
