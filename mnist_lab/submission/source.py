@@ -429,8 +429,8 @@ def _is_too_much(files: Mapping[str, bytes]) -> bool:
 
 def _too_much(place: _Place) -> SourceError:
     return SourceError(
-        f"{place.said} has more than {FILES} Python files, or more than {BYTES >> 20} MB of them: "
-        "take out what does not belong to the exercises."
+        f"There are more than {FILES} Python files, or more than {BYTES >> 20} MB of them, in "
+        f"{place.said}: take out what does not belong to the exercises."
     )
 
 

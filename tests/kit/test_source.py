@@ -179,3 +179,15 @@ def descend(folder, depth):
         os.close(handle)
         handle = below
     os.close(handle)
+
+
+def test_more_files_than_anybody_writes_are_refused_and_cost_a_lone_exercise_nothing(tmp_path):
+    made(tmp_path, {"cnn.py": DONE, **{f"module_{number}.py": "" for number in range(200)}})
+
+    with pytest.raises(SourceError, match=r"more than 200 Python files.* in the top folder"):
+        read(tmp_path)
+    assert list(read(tmp_path / "cnn.py").files) == ["cnn.py"]
+
+    (tmp_path / "cnn.py").write_bytes(bytes((4 << 20) + 1))
+    with pytest.raises(SourceError, match=r"more than 4 MB of them, in cnn\.py"):
+        read(tmp_path / "cnn.py")
