@@ -542,7 +542,7 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
 
     given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
     try:
-        source.originals(path)
+        source.read(path)
     except source.SourceError as error:
         return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
     sentence = (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade, Result, bui
 from mnist_lab.grading import run, terminal
 from mnist_lab.report.pages import render
 from mnist_lab.submission import notebook, source
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.compare import Comparison
     from mnist_lab.grading.cold import Cold
-    from mnist_lab.grading.warm import Run, Warm
+    from mnist_lab.grading.warm import Job, Run
 
 __all__ = ["Card", "Models", "Overview", "check", "compare"]
 
@@ -228,7 +228,7 @@ class _Grader:
     """Grades one notebook after the other, in a process that stays where the system forks."""
 
     def __init__(self) -> None:
-        self._runner: Warm | Cold | None = None
+        self._runner: Job | Cold | None = None
 
     def run(self, path: Path, exercise: str | None) -> Run:
         """Raises ``JobError`` if that process has died; then the next one gets another."""
@@ -240,12 +240,12 @@ class _Grader:
                 self._runner = None
             raise
 
-    def _ready(self) -> Warm | Cold:
+    def _ready(self) -> Job | Cold:
         if self._runner is None:
+            from mnist_lab.grading import warm
             from mnist_lab.grading.cold import Cold
-            from mnist_lab.grading.warm import Warm
 
-            self._runner = Warm() if default_isolation() == "fork" else Cold()
+            self._runner = warm.start() if default_isolation() == "fork" else Cold()
         return self._runner
 
 
@@ -268,10 +268,12 @@ def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
     """The grade of what was run; where there is none, every check says why."""
     from mnist_lab.grading.warm import JobError
 
-    with tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder:
+    with scratch.folder() as folder:
         file = Path(folder) / "notebook.ipynb"
         file.write_text(notebook.of_history(sources), encoding="utf-8")
-        source.copy_modules(Path.cwd(), Path(folder))
+        for name, content in source.beside(Path.cwd()).items():
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+            Path(folder, name).write_bytes(content)
         try:
             ended = _GRADER.run(Path(folder), exercise)
         except JobError as error:

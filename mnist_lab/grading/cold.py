@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab import grade as grades
 from mnist_lab.grading.warm import Run
+from mnist_lab.submission.sandbox import scratch
 
 __all__ = ["KILLED", "Cold"]
 
@@ -22,7 +22,7 @@ class Cold:
 
     def grade(self, arguments: Sequence[str], limit: float) -> Run:
         """A run of pytest with these arguments, killed after ``limit`` seconds."""
-        with tempfile.TemporaryDirectory(prefix="mnist-lab-") as folder:
+        with scratch.folder() as folder:
             file = Path(folder) / "grade.json"
             command = [sys.executable, "-P", "-m", "pytest", *arguments]
             command += ["--grade-json", str(file)]

@@ -23,6 +23,7 @@ from mnist_lab import grade, kit, workspace
 from mnist_lab.grade import Cause, Grade, Result
 from mnist_lab.grading import terminal
 from mnist_lab.submission.sandbox.walls import refusal, summary
+from mnist_lab.submission.server import Server, default_isolation, unsupported
 
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from mnist_lab.submission.caller import SubmissionFailure
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
-    from mnist_lab.submission.server import Server
+    from mnist_lab.submission.source import HandedIn
 
 PROPERTY = "mnist-lab"
 """The user property under which a test's report carries its ``Result``, as JSON."""
@@ -103,6 +104,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU that PyTorch can use")
     if sentence := _other_kit(str(config.getini("mnist_lab") or "")):
         raise pytest.UsageError(sentence)
+    if sentence := unsupported(config.getoption("--isolation") or default_isolation()):
+        raise pytest.UsageError(sentence)
     if config.getoption("--report") and not config.getoption("--full"):
         raise pytest.UsageError("--report needs --full: only then are the models trained.")
     if config.getoption("--report") and getattr(config.option, "numprocesses", None):
@@ -172,11 +175,12 @@ def grader(request: pytest.FixtureRequest) -> Grader:
 
 
 @pytest.fixture(scope="session")
-def mnist() -> Digits:
+def mnist(request: pytest.FixtureRequest) -> Digits:
     """MNIST, or the sample where it cannot be had."""
     from mnist_lab import data
 
-    return data.load()
+    loaded: Digits | None = request.config.pluginmanager.get_plugin("mnist-lab-digits")
+    return loaded or data.load()
 
 
 @pytest.fixture(scope="session")
@@ -229,12 +233,15 @@ class Grading:
         shown = self.alone and not elsewhere and sys.stdout.isatty()
         return terminal.Waiting(sys.stdout) if shown else None
 
+    @property
+    def _warm(self) -> Server | None:
+        """The server of a process that is ready for many runs, and has read what they grade."""
+        warm: Server | None = self.config.pluginmanager.get_plugin("mnist-lab-server")
+        return warm
+
     def _begin_server(self) -> Server | None:
         """The server that is there, or a new one, while pytest imports torch: both take seconds."""
-        from mnist_lab.submission.server import Server, default_isolation
-
-        if (warm := self.config.pluginmanager.get_plugin("mnist-lab-server")) is not None:
-            assert isinstance(warm, Server)
+        if (warm := self._warm) is not None:
             return warm
         option = self.config.option
         forks = (self.config.getoption("--isolation") or default_isolation()) == "fork"
@@ -244,12 +251,15 @@ class Grading:
     def submission(self) -> Submission:
         """What is graded, opened when first needed."""
         if self._opened is None:
+            from mnist_lab.grading.batch import reading
             from mnist_lab.submission.client import Submission
             from mnist_lab.submission.source import SourceError
 
             path = _submission_path(self.config)
             isolation = self.config.getoption("--isolation")
             try:
+                if self.config.getoption("--submission") and not self._warm:
+                    reading.try_out(path)  # It may be anybody's.
                 self._opened = Submission(path, isolation=isolation, server=self._server)
             except SourceError as error:
                 raise pytest.UsageError(str(error)) from error
@@ -460,30 +470,35 @@ class Grading:
     def _remember(self, graded: Grade) -> None:
         """Keep the grade of the workspace's own exercises; those of others are none of it."""
         from mnist_lab.grading import memory
-        from mnist_lab.submission import source
 
         here = self.config.invocation_params.dir
         lab, path = workspace.above(here) or here, _submission_path(self.config).resolve()
         if path == (lab / "exercises").resolve():
             self.former = memory.last(lab)
-            self.kept = memory.remember(lab, graded, source.originals(path))
+            self.kept = memory.remember(lab, graded, self._handed_in().originals)
 
-    def _grade(self) -> Grade:
+    def _handed_in(self) -> HandedIn:
+        """What was graded; where other processes do that, it is read here."""
         from mnist_lab.submission import source
 
-        path = _submission_path(self.config)
+        if self._opened is not None:
+            return self._opened.handed_in
+        return source.read(_submission_path(self.config))
+
+    def _grade(self) -> Grade:
+        handed_in = self._handed_in()
         return grade.build(
             kit.load(),
             self.results,
             version=mnist_lab.__version__,
-            submission=path.resolve().name,
-            sha256=source.digest(path),
+            submission=_submission_path(self.config).resolve().name,
+            sha256=handed_in.sha256,
             tier=self.tier,
             seed=self.config.getoption("--grade-seed"),
             device="cuda" if _there_is_a_gpu() else "cpu",
             seconds=time.perf_counter() - self.started,
             walls=self.walls,
-            notes=source.notes(path),
+            notes=handed_in.notes,
         )
 
 

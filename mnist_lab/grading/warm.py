@@ -22,10 +22,10 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal, Self
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from mnist_lab import kit, workspace
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment
@@ -35,14 +35,13 @@ if TYPE_CHECKING:
 
     from mnist_lab.data import Digits
 
-__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "Warm"]
+__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "start"]
 
 PRELOADED = (
     "torch",
     "mnist_lab.diagnosis.faults",
     "mnist_lab.grading.learners",
     "mnist_lab.grading.plugin",
-    "mnist_lab.grading.shared",
     "mnist_lab.submission.client",
     "numpy.random",
     "pdb",
@@ -81,44 +80,7 @@ class Run:
     result: dict[str, Any]
 
 
-class Warm:
-    """The caller's end of a process for one run at a time. It starts at once; the first run waits
-    for it.
-    """
-
-    def __init__(self) -> None:
-        self._socket, self._process = _begin("one")
-        self._job = Job(self._socket)
-
-    def pytest(self, arguments: Sequence[str]) -> int:
-        """Run pytest with these arguments; its exit status, negative for a signal."""
-        try:
-            return self._job.pytest(arguments)
-        except JobError:
-            return -(self._process.wait() or 1)
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        """As ``Job.grade``. Raises ``JobError`` if the process has died."""
-        return self._job.grade(arguments, limit)
-
-    def close(self) -> None:
-        """End it."""
-        self._job.close()
-        self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class Jobs:
+class Jobs(AbstractContextManager["Jobs"]):
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
@@ -171,23 +133,19 @@ class Jobs:
             self._socket.close()
             self._process.wait()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
-class Job:
-    """Runs of pytest, one after the other, each in a fork of a process that is ready for it."""
+class Job(AbstractContextManager["Job"]):
+    """Runs of pytest, one after the other, each in a fork of a process that is ready for it. The
+    ``process`` ends with it if it is for this job alone.
+    """
 
-    def __init__(self, channel: socket.socket) -> None:
-        self._socket = channel
+    def __init__(
+        self, channel: socket.socket, process: subprocess.Popen[bytes] | None = None
+    ) -> None:
+        self._socket, self._process = channel, process
         self._answers = channel.makefile("r", encoding="utf-8")
 
     def pytest(self, arguments: Sequence[str]) -> int:
@@ -223,6 +181,16 @@ class Job:
         self._answers.close()
         self.hang_up()
         self._socket.close()
+        if self._process is not None:
+            self._process.wait()
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+def start() -> Job:
+    """A job with a process of its own, for which the first run waits."""
+    return Job(*_begin("one"))
 
 
 def main() -> None:
@@ -240,7 +208,6 @@ def main() -> None:
         _serve_many(caller, server)
     else:
         _preload(int(seed))
-        _preload_training()
         _serve_many(caller, Server(for_many=True), _digits())
 
 
@@ -288,18 +255,12 @@ def _preload_tests(seed: int) -> None:
             module.prepare(Grader(seed))
 
 
-def _preload_training() -> None:
-    """Import and compile what trains the models of the full tier."""
-    from mnist_lab import augment, fast, training
+def _digits() -> Digits:
+    """The digits of the full tier; what trains models on them is compiled, too."""
+    from mnist_lab import augment, data, fast
 
     fast.compiled()
     augment.compiled()
-    training.keep_memory()
-
-
-def _digits() -> Digits:
-    from mnist_lab import data
-
     return data.load()
 
 
@@ -325,8 +286,8 @@ def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = N
         channel.close()
         jobs.add(pid)
         caller.sendall(b"1")
-    for pid in jobs:
-        _end(pid)
+    for pid in jobs:  # Their callers have hung up as well.
+        _wait(pid, END_LIMIT)
     server.close()
 
 
@@ -347,15 +308,6 @@ def _make_ready(server: Server) -> None:
             break
 
 
-def _end(pid: int) -> None:
-    """Wait for a job whose caller has hung up too; one that has not ended by then is killed."""
-    with _end_of(pid) as told:
-        select.select(told, [], [], END_LIMIT if told else 0)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
 def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) -> None:
     """Fork a run for each request until the caller hangs up."""
     with caller.makefile("r", encoding="utf-8") as requests:
@@ -371,7 +323,7 @@ def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) 
                 if not pid:
                     kept = (output, result) if request["kept"] else None
                     _run(request["arguments"], server, digits, kept)
-                status = _wait(pid, caller, request["limit"])
+                status = _wait(pid, request["limit"], caller)
                 answer = Run(status, _last(output), _read(result))
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
@@ -395,9 +347,10 @@ def _read(result: IO[bytes]) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
-    """The exit status of a run, which is killed when it is late or the caller is gone."""
+def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) -> int:
+    """The exit status of a process, which is killed when it is late or its caller is gone."""
     deadline = time.monotonic() + limit if limit else math.inf
+    callers = [] if caller is None else [caller.fileno()]
     with _end_of(pid) as told:
         while True:
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -405,9 +358,9 @@ def _wait(pid: int, caller: socket.socket, limit: float | None) -> int:
                 return os.waitstatus_to_exitcode(status)
             left = deadline - time.monotonic()
             most = None if left == math.inf else max(left, 0.0)
-            ready, _, _ = select.select([caller.fileno(), *told], [], [], most if told else LOOK)
+            ready, _, _ = select.select([*callers, *told], [], [], most if told else LOOK)
             # The caller asks nothing before it has the answer, so it has hung up.
-            if caller.fileno() in ready or left < 0:
+            if left < 0 or any(each in ready for each in callers):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return -signal.SIGKILL
@@ -472,23 +425,25 @@ class _Given:
 
     def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
         pluginmanager.register(self.server, "mnist-lab-server")
+        if self.digits is not None:
+            pluginmanager.register(self.digits, "mnist-lab-digits")
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        from mnist_lab.grading.shared import Accuracies, SharedDigits
-
-        self.config, self.accuracies = config, Accuracies()
-        config.pluginmanager.register(self.accuracies)
-        if self.digits is not None:  # Only now, so that its fixture takes the plugin's place.
-            config.pluginmanager.register(SharedDigits(self.digits))
+        self.config = config
 
     def result(self) -> dict[str, Any]:
         """The grade, if there is one, and the accuracies of the models that were trained."""
         from mnist_lab.grading.plugin import GRADING
 
-        grade = self.config.stash[GRADING].grade if hasattr(self, "config") else None
-        if grade is None:
+        grading = self.config.stash[GRADING] if hasattr(self, "config") else None
+        if grading is None or grading.grade is None:
             return {}
-        return {"grade": grade.to_json(), **self.accuracies.found}
+        found: dict[str, Any] = {"grade": grading.grade.to_json()}
+        if self.digits is not None and grading.learned:
+            labels = self.digits.test.labels
+            found["digits"] = self.digits.source
+            found["accuracy"] = {n: model.accuracy(labels) for n, model in grading.learned.items()}
+        return found
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from mnist_lab import kit
-from mnist_lab.grading import memory, run
-from mnist_lab.grading.warm import Warm
+from mnist_lab.grading import memory, run, warm
+from mnist_lab.grading.warm import JobError
 from mnist_lab.submission import notebook
 from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError, opened
+from mnist_lab.submission.source import SourceError, read
 
 __all__ = ["watch_files"]
 
@@ -35,13 +35,19 @@ def watch_files(submission: Path) -> None:
 
     files = {exercise.file: exercise.id for exercise in kit.load().exercises}
     folder = submission if submission.is_dir() else submission.parent
-    with _keys() as pressed, Warm() if default_isolation() == "fork" else nullcontext() as warm:
+    with (
+        _keys() as pressed,
+        warm.start() if default_isolation() == "fork" else nullcontext() as job,
+    ):
 
         def grade(exercise: str | None = None) -> None:
-            if warm:
-                warm.pytest(run.arguments(submission, exercise=exercise))
-            else:
-                run.pytest(submission, exercise=exercise)
+            try:
+                if job is None:
+                    run.pytest(submission, exercise=exercise)
+                else:
+                    job.pytest(run.arguments(submission, exercise=exercise))
+            except JobError as error:
+                click.echo(f"{error} Start mnist-lab watch again.")
             click.echo(f"\n{KEYS}")
 
         batches = watch(
@@ -74,8 +80,8 @@ def _is_graded(name: str, submission: Path) -> bool:
     """Whether the file called ``name`` is the notebook that is graded."""
     if not name.endswith(notebook.SUFFIX):
         return False
-    with suppress(SourceError), opened(submission) as inside:
-        return inside.file is not None and inside.file.name == name
+    with suppress(SourceError):
+        return any(file.name == name for file in read(submission).originals.values())
     return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.submission import answers, definitions, source
+from mnist_lab.submission import answers, definitions
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError, Worker
@@ -93,24 +92,26 @@ class Caller:
     """Asks the process of one file, which is started when first needed.
 
     A process that died or was stopped is replaced at the next call. A file that can't be imported
-    fails every call with the same cause, without being tried again. ``lacking`` is what is said
-    where there is no such file, ``instead`` are files that may be meant, and ``beside`` is the text
-    of what else was handed in with it.
+    fails every call with the same cause, without being tried again. ``files`` are it and what it
+    may import, by name, or nothing; ``folder`` is where they are, if they are. ``lacking`` is what
+    is said where there is no such file, ``instead`` are files that may be meant, and ``beside`` is
+    the text of what else was handed in with it.
     """
 
     def __init__(
         self,
         file: str,
-        path: Path | None,
+        files: Mapping[str, bytes],
         start: Callable[[], Worker],
         *,
+        folder: Path | None = None,
         lacking: str = "It was not handed in.",
         instead: Sequence[str] = (),
         beside: str = "",
     ) -> None:
         self.file, self._lacking = file, lacking
         self.instead, self.beside = tuple(instead), beside
-        self._path, self._start = path, start
+        self._files, self._folder, self._start = files, folder, start
         self._worker: Worker | None = None
         self._unusable: SubmissionFailure | None = None
         self._left: float | None = None
@@ -156,7 +157,7 @@ class Caller:
         """Raise ``SubmissionFailure`` where ``name`` is only imported, and not from a file that was
         handed in.
         """
-        source = self._imported.get(name, "") if self._path else ""
+        source = self._imported.get(name, "")
         if source and not self.text(f"{source.partition('.')[0]}.py"):
             sentence = f"{name} in {self.file} is imported from {source}."
             raise self.refusal(sentence, "imported", name, source=source)
@@ -168,12 +169,11 @@ class Caller:
     @property
     def is_there(self) -> bool:
         """Whether there is such a file."""
-        return self._path is not None
+        return self.file in self._files
 
     def text(self, file: str) -> str:
         """What is in ``file`` beside the learner's, or in their own; empty where there is none."""
-        there = source.contents(self._path) if self._path else {}
-        return there.get(file, b"")[:MOST_TEXT].decode("utf-8", "replace")
+        return self._files.get(file, b"")[:MOST_TEXT].decode("utf-8", "replace")
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[None]:
@@ -230,16 +230,16 @@ class Caller:
 
     def _ready(self, operation: str = "load", name: str = "") -> Worker:
         """A process that has imported the learner's file, which is asked for ``name``."""
-        if self._path is None:
+        if not self.is_there:
             event = Event("lacking", self, operation=operation, name=name, said=self._lacking)
             raise SubmissionFailure(Cause(self._lacking, where=self.file), event=event)
         if self._unusable is not None:
             raise self._unusable
         if self._worker is None or not self._worker.alive:
-            self._worker = self._load(self._path)
+            self._worker = self._load()
         return self._worker
 
-    def _load(self, path: Path) -> Worker:
+    def _load(self) -> Worker:
         try:
             worker = self._start()
         except StartError as error:
@@ -248,8 +248,10 @@ class Caller:
         self.generation += 1
         self._worker = worker
         doing = f"Importing {self.file}"
+        folder = str(self._folder.resolve()) if self._folder else ""
+        arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
+        request = Message({"file": self.file, "folder": folder}, arrays)
         try:
-            request = Message({"path": str(path.resolve())})
             self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", request)
         except EndedError as ended:
             self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", request)
@@ -278,8 +280,7 @@ class Caller:
             "garbage": f"gave something that is not an answer: {ended.detail}",
         }[ended.kind]
         lines = re.findall(r'File "(.*?)", line (\d+)', ended.stack)
-        folder = f"{self._path.resolve().parent}{os.sep}" if self._path else ""
-        own = [f"{n.removeprefix(folder)}:{at}" for n, at in lines if n.startswith(folder)]
+        own = [f"{name}:{at}" for name, at in lines if name in self._files]
         # The first is the line that runs, the last the line of the file that led there.
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
         name = str(request.fields.get("name", ""))
@@ -331,6 +332,17 @@ class Caller:
         file, _, line = where.partition(":")
         names = [n for e in kit.load().exercises if e.file == self.file == file for n in e.names]
         return definitions.of_a_stub(self.text(file), int(line or 0), names)
+
+
+def _plain(name: str) -> str:
+    """The name of a file as it can be sent."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _as_array(content: bytes) -> Tensor:
+    if not content:
+        return torch.empty(0, dtype=torch.uint8)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
 
 def _of_the_learner(printed: str) -> str:

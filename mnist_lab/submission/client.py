@@ -7,11 +7,10 @@ with a sentence about the learner's code.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +52,7 @@ MOST_EPOCHS = 1000
 """Results of epochs that are read."""
 
 
-class Submission:
+class Submission(AbstractContextManager["Submission"]):
     """The exercises that one learner handed in, each run apart from the others.
 
     ``path`` is a folder, an archive of one, a notebook, or one exercise's file. ``isolation`` is
@@ -69,12 +68,7 @@ class Submission:
         isolation: Isolation | None = None,
         server: Server | None = None,
     ) -> None:
-        self._unpacked = ExitStack()
-        with self._unpacked:
-            inside = self._unpacked.enter_context(source.opened(path))
-            self.files, self._notebook = source.find(inside.path), inside.notebook
-            self._folder = inside.path if inside.path.is_dir() and not inside.notebook else None
-            self._unpacked = self._unpacked.pop_all()  # It stays until this is closed.
+        self.handed_in = source.read(path)
         self.isolation: Isolation = isolation or default_isolation()
         self._own = Server() if self.isolation == "fork" and server is None else None
         self._server = server or self._own
@@ -85,17 +79,17 @@ class Submission:
         another that may use a ``gpu``.
         """
         if (name, gpu) not in self._handles:
-            asked = kit.load().exercise(name)
+            asked, inside = kit.load().exercise(name), self.handed_in
             lacking, beside = f"There is no {asked.file} in what was handed in.", ""
-            if self._notebook:
-                lacking, beside = self._notebook.lacks(asked), self._notebook.others
-            folder = None if name in self.files else self._folder
+            if inside.notebook:
+                lacking, beside = inside.notebook.lacks(asked), inside.notebook.others
             caller = Caller(
                 asked.file,
-                self.files.get(name),
+                inside.files if name in inside.originals else {},
                 lambda: start(self.isolation, self._server, gpu=gpu),
+                folder=inside.folder,
                 lacking=lacking,
-                instead=source.alike(folder, asked.file) if folder else (),
+                instead=inside.alike.get(asked.file, ()),
                 beside=beside,
             )
             self._handles[name, gpu] = ExerciseHandle(caller)
@@ -121,7 +115,8 @@ class Submission:
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in the terms of what was handed in: of a notebook these are its cells."""
-        return self._notebook.placed(cause) if self._notebook else cause
+        notebook = self.handed_in.notebook
+        return notebook.placed(cause) if notebook else cause
 
     @property
     def walls(self) -> Mapping[str, str]:
@@ -140,17 +135,8 @@ class Submission:
             handle.close()
         if self._own is not None:
             self._own.close()
-        self._unpacked.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -413,7 +399,7 @@ class ExerciseHandle:
         if len(known) < len(tables):
             message = f"The {name} loader gave batches that are no numbers."
             raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
-        return tuple(known)
+        return tuple((self._caller.finite(a, what), self._caller.finite(b, what)) for a, b in known)
 
     def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
         if found.is_ not in ("tuple", "list") or len(found.parts) != 2:

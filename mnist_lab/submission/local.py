@@ -8,6 +8,7 @@ from mnist_lab.submission.given import Given
 from mnist_lab.submission.guest.learner import Learner
 from mnist_lab.submission.guest.serve import answer
 from mnist_lab.submission.protocol import Message, WireError, encode, read
+from mnist_lab.submission.sandbox import scratch
 
 __all__ = ["Local"]
 
@@ -18,7 +19,7 @@ class Local:
     alive = True
 
     def __init__(self) -> None:
-        self._learner = Learner()
+        self._learner, self._folder = Learner(), scratch.folder()
 
     def ask(
         self, operation: str, request: Message, seconds: float, given: Given | None = None
@@ -29,8 +30,12 @@ class Local:
             answered = given.answer(_copied(message))
             return _copied(answered) if answered else Message()
 
-        fields = {**request.fields, "operation": operation, "turn": ""}
-        question = _copied(Message(fields, request.arrays))
+        fields, arrays = {**request.fields, "operation": operation, "turn": ""}, request.arrays
+        if operation == "load" and fields["folder"]:
+            arrays = {}  # They are there already, for a debugger.
+        elif operation == "load":
+            fields["folder"] = self._folder.name
+        question = _copied(Message(fields, arrays))
         return _decoded(answer(self._learner, question, asks))
 
     def take_output(self) -> str:
@@ -38,6 +43,7 @@ class Local:
 
     def stop(self) -> None:
         """There is no process to end."""
+        self._folder.cleanup()
 
 
 def _copied(message: Message) -> Message:

@@ -78,11 +78,6 @@ class Notebook:
     code: str
     others: str = ""
 
-    def write(self, folder: Path) -> None:
-        """Write the files into ``folder``."""
-        for file, module in self.modules.items():
-            (folder / file).write_text(module.text, encoding="utf-8", errors="backslashreplace")
-
     def lacks(self, exercise: Exercise) -> str:
         """What is said of an exercise of which there is nothing."""
         return f"The notebook does not define {' or '.join(exercise.names)}."

@@ -10,18 +10,15 @@ import select
 import signal
 import socket
 import subprocess
-import tempfile
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal, Protocol
 
-import torch
-
-from mnist_lab.submission import source
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import Printed
 from mnist_lab.submission.protocol import Message, WireError, encode, read
-from mnist_lab.submission.sandbox import enclosure
+from mnist_lab.submission.sandbox import enclosure, scratch
 from mnist_lab.submission.server import (
     Isolation,
     Server,
@@ -107,93 +104,21 @@ def start(isolation: Isolation, server: Server | None = None, *, gpu: bool = Fal
         if isolation == "fork":
             if server is None:
                 raise StartError("a fork needs a server")
-            return _Remote(_Forked(server, gpu))
-        return _Remote(_Spawned(gpu))
+            return _Forked(server, gpu)
+        return _Spawned(gpu)
     except (ServerError, OSError) as error:
         raise StartError(str(error)) from error
 
 
-class _Process(Protocol):
-    def begin(self, channel: int, output: int) -> None:
-        """Start it with these two descriptors."""
-
-    def interrupt(self) -> None:
-        """Have it say where it is."""
-
-    def stop(self, grace: float) -> int:
-        """End it after ``grace`` seconds; its exit status, negative for a signal."""
-
-
-class _Forked:
-    """A worker that a server forks and ends."""
-
-    pid = 0
-
-    def __init__(self, server: Server, gpu: bool) -> None:
-        self.server, self.gpu = server, gpu
-
-    def begin(self, channel: int, output: int) -> None:
-        self.pid = self.server.fork(channel, output, gpu=self.gpu)
-
-    def interrupt(self) -> None:
-        with contextlib.suppress(ServerError):
-            self.server.interrupt(self.pid)
-
-    def stop(self, grace: float) -> int:
-        try:
-            return self.server.stop(self.pid, grace)
-        except ServerError:
-            self.server.close()  # Its workers end with it.
-            return -signal.SIGKILL
-
-
-class _Spawned:
-    """A worker that imports everything itself. What leaves its process group outlives it."""
-
-    def __init__(self, gpu: bool) -> None:
-        self.gpu = gpu
-
-    def begin(self, channel: int, output: int) -> None:
-        self.kit = enclosure.copy_of_the_kit()
-        self.scratch = tempfile.mkdtemp(prefix="mnist-lab-")
-        self.process = subprocess.Popen(
-            [
-                *command("mnist_lab.submission.spawned"),
-                str(channel),
-                self.scratch,
-                *(["gpu"] if self.gpu else []),
-            ],
-            pass_fds=[channel],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd=self.scratch,
-            env=enclosure.variables(str(self.kit)),
-        )
-
-    def interrupt(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGUSR1)
-
-    def stop(self, grace: float) -> int:
-        end_group(self.process.pid, grace)
-        status = self.process.wait()
-        enclosure.remove(str(self.kit))
-        enclosure.remove(self.scratch)
-        return status
-
-
-class _Remote:
+class _Remote(ABC):
     """A worker in another process, behind a socket."""
 
-    def __init__(self, process: _Process) -> None:
-        self._process = process
+    def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         reading, output = os.pipe()
         self._printed = Printed(reading)
         try:
-            process.begin(theirs.fileno(), output)
+            self._begin(theirs.fileno(), output)
         except BaseException:
             self._hang_up()
             raise
@@ -208,13 +133,24 @@ class _Remote:
             said = ended.printed.strip().rpartition("\n")[2]
             raise StartError(f"{ended.kind} {ended.status} {said}".strip()) from ended
         self._inside = f"{ready.fields['folder']}/{FOLDER}"
-        self._outside = ""
+
+    @abstractmethod
+    def _begin(self, channel: int, output: int) -> None:
+        """Start it with these two descriptors."""
+
+    @abstractmethod
+    def _interrupt(self) -> None:
+        """Have it say where it is."""
+
+    @abstractmethod
+    def _kill(self, grace: float) -> int:
+        """End it after ``grace`` seconds; its exit status, negative for a signal."""
 
     def ask(
         self, operation: str, request: Message, seconds: float, given: Given | None = None
     ) -> Message:
         if operation == "load":
-            request = self._with_files(Path(request.fields["path"]))
+            request = Message({**request.fields, "folder": self._inside}, request.arrays)
         turn = secrets.token_hex(8)
         fields = {**request.fields, "operation": operation, "turn": turn}
         deadline = time.monotonic() + seconds
@@ -234,17 +170,6 @@ class _Remote:
 
     def take_output(self) -> str:
         return self._printed.take()
-
-    def _with_files(self, path: Path) -> Message:
-        """A learner's file and those beside it, since the process can't read them itself."""
-        self._outside = str(path.parent)
-        files = {
-            name: torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            if content
-            else torch.empty(0, dtype=torch.uint8)
-            for name, content in source.contents(path).items()
-        }
-        return Message({"folder": self._inside, "file": path.name}, files)
 
     def stop(self) -> None:
         if self.alive:
@@ -314,19 +239,21 @@ class _Remote:
         return self._channel.fileno() in ready
 
     def _stack(self) -> str:
-        """What the late process is doing, in its own words; empty if it does not say."""
-        self._process.interrupt()
+        """What the late process is doing, in its own words, in which the learner's files have no
+        folder; empty if it does not say.
+        """
+        self._interrupt()
         said, deadline = "", time.monotonic() + STACK_WAIT
         while STACK not in said and time.monotonic() < deadline:
             time.sleep(0.02)
             said += self._printed.take()
         time.sleep(0.02)  # The lines follow one by one.
         stack = (said + self._printed.take()).rpartition(STACK)[2]
-        return stack.replace(f'"{self._inside}/', f'"{self._outside}/')
+        return stack.replace(f'"{self._inside}/', '"')
 
     def _end(self, grace: float) -> int:
         self.alive = False
-        status = self._process.stop(grace)
+        status = self._kill(grace)
         self._hang_up()
         return status
 
@@ -334,3 +261,62 @@ class _Remote:
         self._printed.drain()
         self._printed.close()
         self._channel.close()
+
+
+class _Forked(_Remote):
+    """A worker that a server forks and ends."""
+
+    def __init__(self, server: Server, gpu: bool) -> None:
+        self.server, self.gpu = server, gpu
+        super().__init__()
+
+    def _begin(self, channel: int, output: int) -> None:
+        self.pid = self.server.fork(channel, output, gpu=self.gpu)
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(ServerError):
+            self.server.interrupt(self.pid)
+
+    def _kill(self, grace: float) -> int:
+        try:
+            return self.server.stop(self.pid, grace)
+        except ServerError:
+            self.server.close()  # Its workers end with it.
+            return -signal.SIGKILL
+
+
+class _Spawned(_Remote):
+    """A worker that imports everything itself. What leaves its process group outlives it."""
+
+    def __init__(self, gpu: bool) -> None:
+        self.gpu = gpu
+        super().__init__()
+
+    def _begin(self, channel: int, output: int) -> None:
+        self.kit, self.folder = scratch.new(), scratch.new()
+        enclosure.copy_kit(Path(self.kit))
+        self.process = subprocess.Popen(
+            [
+                *command("mnist_lab.submission.spawned"),
+                str(channel),
+                self.folder,
+                *(["gpu"] if self.gpu else []),
+            ],
+            pass_fds=[channel],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=self.folder,
+            env=enclosure.variables(self.kit),
+        )
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGUSR1)
+
+    def _kill(self, grace: float) -> int:
+        self.process.returncode = end_group(self.process.pid, grace)
+        scratch.remove(self.kit)
+        scratch.remove(self.folder)
+        return self.process.returncode

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mnist_lab.submission.sandbox import enclosure, linux, walls
+from mnist_lab.submission.sandbox import enclosure, linux, scratch, walls
 from mnist_lab.submission.sandbox.canary import Baits, verdicts
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "default_isolation",
     "end_group",
     "environment",
+    "unsupported",
 ]
 
 Isolation = Literal["fork", "spawn", "none"]
@@ -148,19 +149,18 @@ class Server:
 
     def _start(self) -> None:
         self._owner, self._ready = os.getpid(), False
-        self._baits, self._folder = Baits(), Path(tempfile.mkdtemp(prefix="mnist-lab-"))
-        own, scratch = self._folder / "kit", self._folder / "scratch"
+        self._baits, self._folder = Baits(), Path(scratch.new())
+        own, below = self._folder / "kit", self._folder / "scratch"
         own.mkdir(mode=0o700)
-        scratch.mkdir()
+        below.mkdir()
         enclosure.copy_kit(own)
         change_user = os.geteuid() == 0 and enclosure.others_can_read()
         enclosed: list[str] | None = None
         if self._level == "all":
             enclosed = enclosure.bubblewrap(str(own), change_user=change_user)
         kit = enclosure.INSIDE if enclosed else str(own)
-        change_user = change_user and (bool(enclosed) or enclosure.others_can_reach())
         if change_user:
-            for folder in (self._folder, scratch):
+            for folder in (self._folder, below):
                 folder.chmod(0o711)  # So that a worker gets into its own folder.
         self._socket, theirs = _channel()
         with theirs:
@@ -173,7 +173,7 @@ class Server:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
-                env={**enclosure.variables(kit), "TMPDIR": "/tmp" if enclosed else str(scratch)},
+                env={**enclosure.variables(kit), "TMPDIR": "/tmp" if enclosed else str(below)},
             )
         settings = {
             "baits": self._baits.told,
@@ -188,7 +188,7 @@ class Server:
     def _tidy(self) -> None:
         """Remove what nobody needs to find once all of it is imported."""
         self._baits.close()
-        enclosure.remove(str(self._folder / "kit"))
+        scratch.remove(str(self._folder / "kit"))
 
     def _forget(self) -> None:
         """Let go of a server that has died."""
@@ -201,7 +201,7 @@ class Server:
         """Remove all that a server and its workers leave."""
         if self._owner == os.getpid():
             self._baits.close()
-            enclosure.remove(str(self._folder))
+            scratch.remove(str(self._folder))
 
     def _ask(
         self,
@@ -283,6 +283,16 @@ def default_isolation() -> Isolation:
     return "fork" if sys.platform == "linux" else "spawn"
 
 
+def unsupported(isolation: Isolation) -> str:
+    """Why no submission can be run like that on this system, in a sentence; empty if it can."""
+    if sys.platform != "win32" or isolation == "none":
+        return ""
+    return (
+        "On Windows mnist-lab grades in WSL, which is Linux: run `wsl --install`, and install and "
+        "start mnist-lab there. (--isolation none works without it, and without any protection.)"
+    )
+
+
 def command(module: str) -> list[str]:
     """The command that runs ``module`` with nothing importable from the working directory."""
     return [sys.executable, "-P", "-m", module]
@@ -295,16 +305,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def end_group(pid: int, grace: float) -> None:
-    """Kill the process group of the child ``pid``, which may end by itself within ``grace``
-    seconds. It is not reaped, so its number stays its own.
+def end_group(pid: int, grace: float) -> int:
+    """Kill the child ``pid``, which may end by itself within ``grace`` seconds, and its process
+    group; its exit status, negative for a signal.
     """
     deadline = time.monotonic() + grace
-    ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
-    while os.waitid(os.P_PID, pid, ended) is None and time.monotonic() < deadline:
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    while not ended and time.monotonic() < deadline:
         time.sleep(0.005)
+        ended, status = os.waitpid(pid, os.WNOHANG)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+    if not ended:
+        _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def main() -> None:
@@ -398,14 +412,14 @@ class _Workers:
             self.refusals = walls.Refusals.prepared(settings["hidden"])
         self.counted = False
         self.walls: dict[str, str] = {}
-        self.scratch: dict[int, str] = {}
+        self.folders: dict[int, str] = {}
         self.branches: set[int] = set()
 
     def next_request(self) -> tuple[dict[str, Any], list[int]] | None:
         """What the grader asks for; meanwhile nobody starts too many processes."""
         watch = not self.counted
         while not select.select(
-            [self.grader], [], [], LOOK_EVERY if watch and self.scratch else None
+            [self.grader], [], [], LOOK_EVERY if watch and self.folders else None
         )[0]:
             self._end_crowds()
         request, descriptors, _, _ = socket.recv_fds(self.grader, 4096, 2)
@@ -426,7 +440,7 @@ class _Workers:
                 return
             self.grader.close()
             self.grader = grader.dup()
-        self.scratch, self.branches = {}, set()
+        self.folders, self.branches = {}, set()
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         self.tell_walls()
 
@@ -446,7 +460,7 @@ class _Workers:
         """What a worker found; ``None`` where it can't even read Python's own library."""
         reading, writing = os.pipe()
         silent, server = os.open(os.devnull, os.O_WRONLY), os.getpid()
-        neighbour = tempfile.mkdtemp(prefix="mnist-lab-")
+        neighbour = tempfile.mkdtemp()
         Path(neighbour, "secret").write_text("secret", encoding="ascii")
 
         def attempt(channel: int) -> None:
@@ -462,7 +476,7 @@ class _Workers:
         with open(reading, "rb") as answer:
             told = answer.read(4096)
         self.stop(pid, grace=1.0)
-        enclosure.remove(neighbour)
+        scratch.remove(neighbour)
         found: dict[str, str] | None = json.loads(told or b"null")
         return found
 
@@ -476,10 +490,10 @@ class _Workers:
     ) -> int:
         """A new worker, which runs a learner's code, or ``run`` with the channel."""
         reading, writing = os.pipe()
-        scratch = tempfile.mkdtemp(prefix="mnist-lab-")
+        folder = tempfile.mkdtemp()
         pid = os.fork()
         if not pid:
-            self._be_a_worker(channel, output, writing, scratch, run or _serve, gpu=gpu)
+            self._be_a_worker(channel, output, writing, folder, run or _serve, gpu=gpu)
         for descriptor in (channel, output, writing):
             os.close(descriptor)
         with open(reading, "rb") as told:
@@ -487,28 +501,27 @@ class _Workers:
         if another:  # The one that was forked has made another, and ended.
             os.waitpid(pid, 0)
             pid = int(another)
-        self.scratch[pid] = scratch
+        self.folders[pid] = folder
         return pid
 
     def interrupt(self, pid: int) -> int:
-        if pid in self.scratch:
+        if pid in self.folders:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGUSR1)
         return 0
 
     def stop(self, pid: int, grace: float) -> int:
         """Kill a worker, its process group, and what has left the group but was started by it."""
-        if pid not in self.scratch:
+        if pid not in self.folders:
             return -signal.SIGKILL
-        end_group(pid, grace)
-        _, status = os.waitpid(pid, 0)
-        scratch = self.scratch.pop(pid)
+        status = end_group(pid, grace)
+        folder = self.folders.pop(pid)
         self._end_strays()
-        enclosure.remove(scratch)
-        return os.waitstatus_to_exitcode(status)
+        scratch.remove(folder)
+        return status
 
     def close(self) -> None:
-        for pid in list(self.scratch):
+        for pid in list(self.folders):
             self.stop(pid, 0.0)
         for pid in self.branches:  # Their graders have hung up as well, or will.
             os.waitpid(pid, 0)
@@ -518,7 +531,7 @@ class _Workers:
         channel: int,
         output: int,
         tell: int,
-        scratch: str,
+        folder: str,
         run: Callable[[int], None],
         *,
         gpu: bool,
@@ -528,7 +541,7 @@ class _Workers:
             os.dup2(output, 1)
             os.dup2(output, 2)
             if self.change_user:
-                os.chown(scratch, user := walls.new_user(), user)
+                os.chown(folder, user := walls.new_user(), user)
                 walls.become(user)
             # CUDA looks for its threads in /proc: bubblewrap's own, which can't be made once more.
             apart = self.namespaces and not (gpu and enclosure.is_enclosed())
@@ -539,7 +552,7 @@ class _Workers:
                 if os.getppid() != server:
                     os._exit(1)
             walls.seal(
-                walls.PRIVATE if private else scratch,
+                walls.PRIVATE if private else folder,
                 channel,
                 private=private,
                 count_processes=private or self.change_user or enclosure.is_enclosed(),
@@ -556,7 +569,7 @@ class _Workers:
     def _end_crowds(self) -> None:
         """End the workers that have more processes than they may."""
         parents = _parents()
-        for pid in list(self.scratch):
+        for pid in list(self.folders):
             if len(_under(pid, parents)) > walls.PROCESSES:
                 os.kill(pid, signal.SIGKILL)
                 self._end_strays(ended=pid)
@@ -566,7 +579,7 @@ class _Workers:
         halted: set[int] = set()
         while True:
             parents = _parents()
-            heads = (self.scratch.keys() | self.branches) - {ended}
+            heads = (self.folders.keys() | self.branches) - {ended}
             kept = {p for head in heads for p in (head, *_under(head, parents))}
             strays = _under(os.getpid(), parents) - kept - {ended}
             if not strays - halted:

@@ -9,10 +9,9 @@ import hashlib
 import os
 import re
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,23 +21,9 @@ from mnist_lab.submission import notebook
 from mnist_lab.submission.archive import ArchiveError, is_archive, is_debris, shown, unpack
 from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook, NotebookError
+from mnist_lab.submission.sandbox import scratch
 
-__all__ = [
-    "SPELLINGS",
-    "Opened",
-    "Prepared",
-    "SourceError",
-    "alike",
-    "contents",
-    "copy_modules",
-    "digest",
-    "exercise_file",
-    "find",
-    "notes",
-    "opened",
-    "originals",
-    "prepare",
-]
+__all__ = ["SPELLINGS", "HandedIn", "SourceError", "beside", "exercise_file", "read"]
 
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
@@ -69,46 +54,64 @@ class SourceError(Exception):
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What is handed in, as a folder of Python files or one of them.
+class HandedIn:
+    """What counts of a submission.
 
-    ``notebook`` is what the files were made of, if they were, and ``file`` where it is;
-    ``originals`` are the files as they were handed in, by the exercise's file name, where they had
-    another name or place; ``notes`` are sentences that a learner should know.
+    ``files`` are its Python files by their path in it, the exercises' under the names asked for;
+    ``sha256`` is of these. ``originals`` are the files or the notebook that were handed in, by the
+    exercise's id, in the kit's order; ``alike`` what may be meant as one that is not there, by its
+    file. ``notes`` are sentences that a learner should know. ``notebook`` is what the files were
+    made of, if they were; ``folder`` is where they stay under these names, if they do.
     """
 
-    path: Path
-    notebook: Notebook | None = None
-    file: Path | None = None
-    originals: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, bytes]
+    sha256: str
+    originals: Mapping[str, Path]
+    alike: Mapping[str, list[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    notebook: Notebook | None = None
+    folder: Path | None = None
+
+    def write(self, folder: Path) -> tuple[str, ...]:
+        """Write what counts into the empty ``folder``, of a notebook its code and the modules
+        beside it. Reading that gives the same; the notes that it doesn't give again.
+        """
+        files, notes = dict(self.files), self.notes
+        if self.notebook is not None:
+            files = {name: files[name] for name in files if name not in self.notebook.modules}
+            files[shown(next(iter(self.originals.values())))] = self.notebook.code.encode()
+            notes = tuple(note for note in notes if note not in self.notebook.notes)
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return notes
 
 
-@contextmanager
-def opened(path: str | Path) -> Iterator[Opened]:
-    """What is handed in at ``path``, for a while: a folder, an archive or a notebook becomes a
-    folder with the files of its exercises, wherever in it they are.
+def read(path: str | Path) -> HandedIn:
+    """What is handed in at ``path``: a folder or an archive, wherever in it the exercises are, a
+    notebook, or the file of one exercise and what lies beside it.
 
     If there are several places with exercises, the one with most that are begun counts. Raises
     ``SourceError`` where there is none, where an archive is not to be trusted or a notebook cannot
-    be read.
+    be read, and where there are more Python files than anybody writes.
     """
     path = Path(path)
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # Archives are unpacked for as long.
         if path.is_dir():
-            yield _open_best(path, _look_through(path, stack), stack)
-        elif is_archive(path) and _is_file(path):
-            yield _open_best(path, _look_through(_unpacked(path, stack), stack), stack)
-        elif path.name.lower().endswith(notebook.SUFFIX) and path.exists():
-            read = _read_notebook(path)
-            if not read.modules:
-                raise SourceError(f"{read.name} defines nothing that is asked for: {_asked()}.")
-            yield _as_folder(read, path, _scratch(stack))
-        elif (file := exercise_file(path.name)) not in ("", path.name) and _is_file(path):
-            found = _Place(shown(path), path.parent, {file: path})
-            yield _renamed(found, _scratch(stack), alone=True)
-        else:
-            yield Opened(path)
+            return _best(path, _look_through(path, stack))
+        if is_archive(path) and _is_file(path):
+            found = _best(path, _look_through(_unpacked(path, stack), stack))
+            return replace(found, folder=None)
+    if path.name.lower().endswith(notebook.SUFFIX) and path.exists():
+        made = _read_notebook(path)
+        if not made.modules:
+            raise SourceError(f"{made.name} defines nothing that is asked for: {_asked()}.")
+        return _of_notebook(_Place(shown(path), path.parent, notebook=made, file=path), {})
+    file = exercise_file(path.name)
+    if not file or not _is_file(path):
+        raise _refusal(path)
+    place = _Place(shown(path), path.parent, {file: path})
+    return _of_files(place, beside(path.parent), alone=True)
 
 
 def exercise_file(name: str) -> str:
@@ -119,102 +122,43 @@ def exercise_file(name: str) -> str:
     return f"{found[1].lower().replace(' ', '_')}.py" if found else ""
 
 
-def find(path: str | Path) -> dict[str, Path]:
-    """The file of each exercise that is at ``path``, by the exercise's id, in the kit's order.
-
-    A folder gives those of its files that are called as the kit calls them; a file must have one
-    of those names. Raises ``SourceError`` where there is none, where one is a link, and where the
-    folder has more Python files than anybody writes.
+def beside(folder: Path) -> dict[str, bytes]:
+    """The modules in ``folder`` that an exercise may import; none of a folder of downloads, which
+    has more than anybody writes.
     """
-    path = Path(path)
-    names = {exercise.file: exercise.id for exercise in kit.load().exercises}
-    if path.is_dir():
-        found = {names[file]: path / file for file in names if _is_file(path / file)}
-        if not found:
-            raise _none_in(path)
-        modules = _modules(path)
-        if len(modules) > FILES or sum(map(_size, modules)) > BYTES:
-            raise SourceError(
-                f"{shown(path)} has {len(modules)} Python files of "
-                f"{sum(map(_size, modules)) / 1e6:.1f} MB: at most {FILES} and {BYTES >> 20} MB "
-                "can be handed in."
-            )
-        return found
-    if path.is_symlink():
-        raise _link(path)
-    if not path.is_file():
-        raise SourceError(f"There is no file or folder {path}.")
-    if path.name.lower().endswith(UNREAD):
-        raise _unread(path)
-    if path.name not in names:
-        raise SourceError(f"{shown(path)} is not an exercise; their files are {', '.join(names)}.")
-    if not _is_file(path):
-        raise SourceError(f"{shown(path)} may not be read: it lacks the permission.")
-    if _size(path) > BYTES:
-        raise SourceError(f"{shown(path)} has more than {BYTES >> 20} MB.")
-    return {names[path.name]: path}
+    found = _modules(folder)
+    return {} if _is_too_much(found) else found
 
 
-def digest(path: str | Path) -> str:
-    """The SHA-256 of what is handed in at ``path``: one file, or all Python files of the folder.
-
-    Names and contents count; of a notebook it is the code of its exercises. Raises ``SourceError``
-    as ``find`` does.
+def _modules(folder: Path) -> dict[str, bytes]:
+    """The Python files of ``folder`` and of the packages in it, by their path; links are left out,
+    and reading ends where there are too many.
     """
-    with opened(path) as inside:
-        return _digest(inside)
+    found: list[Path] = []
+    waiting = [(folder, 0)]
+    while waiting and len(found) <= 10 * FILES:
+        place, depth = waiting.pop()
+        try:
+            with os.scandir(place) as scan:
+                entries = sorted(islice(scan, ENTRIES), key=lambda entry: entry.name)
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
+                    found.append(path)
+                elif depth < DEPTH and entry.is_dir(follow_symlinks=False):
+                    waiting += [(path, depth + 1)] if _is_file(path / "__init__.py") else []
+        except OSError:
+            continue
+    read, left = dict[str, bytes](), BYTES
+    for path in sorted(found):
+        content = read[path.relative_to(folder).as_posix()] = _read(path)
+        left -= len(content)
+        if left < 0:
+            break
+    return read
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A copy of what counts of a submission: its digest, the ids of its exercises, and those of the
-    notes that opening the copy does not give again.
-    """
-
-    sha256: str
-    exercises: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-def prepare(path: str | Path, target: Path) -> Prepared:
-    """Copy what counts of a submission into the empty folder ``target``: Python files, or a
-    notebook without its outputs and the modules beside it. Grading them is grading the submission.
-
-    Raises ``SourceError`` as ``find`` does.
-    """
-    with opened(path) as inside:
-        files, told = _files(inside), inside.notes
-        if inside.notebook is not None:
-            made = {*inside.notebook.modules, *(each.file for each in kit.load().exercises)}
-            files = [file for file in files if file.parent != inside.path or file.name not in made]
-            name = shown(inside.file or Path(path))
-            (target / name).write_text(inside.notebook.code, encoding="utf-8")
-            told = tuple(note for note in told if note not in inside.notebook.notes)
-        folder = inside.path if inside.path.is_dir() else inside.path.parent
-        for file in files:
-            _copy(file, target / file.relative_to(folder))
-        return Prepared(_digest(inside), tuple(find(inside.path)), told)
-
-
-def notes(path: str | Path) -> tuple[str, ...]:
-    """What a learner should know of how ``path`` was read, in sentences.
-
-    Raises ``SourceError`` as ``find`` does.
-    """
-    with opened(path) as inside:
-        return inside.notes
-
-
-def originals(path: str | Path) -> dict[str, Path]:
-    """As ``find``, but the files as they were handed in, which may be one notebook."""
-    with opened(path) as inside:
-        return {
-            name: inside.file or inside.originals.get(file.name, file)
-            for name, file in find(inside.path).items()
-        }
-
-
-def alike(folder: Path, file: str) -> list[str]:
+def _alike(folder: Path, file: str) -> list[str]:
     """The files in ``folder`` that may be meant as ``file``: in another case, a copy, a notebook of
     that name, or the file in a folder of its own.
     """
@@ -227,26 +171,6 @@ def alike(folder: Path, file: str) -> list[str]:
             if called == stem and (where / name).as_posix() != file:
                 found.append("".join(c if c.isprintable() else "?" for c in f"{where / name}"))
     return found
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """The exercise ``path`` and the Python files beside it that it may import, by their names."""
-    beside = _modules(path.parent)
-    if len(beside) > FILES or sum(map(_size, beside)) > BYTES:
-        beside = []  # A folder of downloads; the exercise is what was handed in.
-    read = {_name(file, path.parent): _read(file) for file in {path, *beside}}
-    return {name: content for name, content in sorted(read.items()) if content is not None}
-
-
-def copy_modules(source: Path, target: Path) -> None:
-    """Copy the Python files of ``source`` and of its packages to ``target``, unless there are more
-    than anybody writes.
-    """
-    modules = _modules(source)
-    if len(modules) > FILES or sum(map(_size, modules)) > BYTES:
-        return
-    for module in modules:
-        _copy(module, target / module.relative_to(source))
 
 
 # Places with exercises
@@ -272,7 +196,7 @@ class _Place:
             return len(self.notebook.begun)
         names = {exercise.file: exercise.names for exercise in kit.load().exercises}
         return sum(
-            begun((_read(path) or b"").decode("utf-8", "replace"), names[file])
+            begun(_read(path).decode("utf-8", "replace"), names[file])
             for file, path in self.files.items()
         )
 
@@ -399,7 +323,7 @@ def _look_at_notebook(path: Path, said: str, search: _Search) -> None:
         search.nothing.append(f"{said} defines nothing that is asked for: {_asked()}.")
 
 
-def _open_best(path: Path, search: _Search, stack: ExitStack) -> Opened:
+def _best(path: Path, search: _Search) -> HandedIn:
     """The place that counts, and what is said of the others."""
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
@@ -407,50 +331,57 @@ def _open_best(path: Path, search: _Search, stack: ExitStack) -> Opened:
         raise _none_in(path)
     best = max(search.places, key=lambda place: place.rank)
     others = [place.said for place in search.places if place is not best and place.begun]
-    said = list(search.problems[:NOTEBOOKS])
+    said = search.problems[:NOTEBOOKS]
     if others:
         said.append(
             f"Not graded: {', '.join(others[:NOTEBOOKS])}. The exercises in {best.said} count; to "
             "have others graded, hand them in alone."
         )
+    best = replace(best, notes=(*best.notes, *said))
     if best.notebook is not None:
-        assert best.file is not None
-        return _as_folder(best.notebook, best.file, _scratch(stack), beside=True, also=said)
-    if all(path.name == file for file, path in best.files.items()):
-        return Opened(best.folder, originals=best.files, notes=(*best.notes, *said))
-    return _renamed(best, _scratch(stack), also=said)
+        return _of_notebook(best, beside(best.folder))
+    return _of_files(best, _modules(best.folder))
 
 
-def _as_folder(
-    read: Notebook,
-    place: Path,
-    folder: Path,
-    *,
-    beside: bool = False,
-    also: list[str] | None = None,
-) -> Opened:
-    """The files of a notebook, written into ``folder``; with the modules ``beside`` it or not."""
-    if beside:
-        copy_modules(place.parent, folder)
-        for exercise in kit.load().exercises:
-            (folder / exercise.file).unlink(missing_ok=True)
-    read.write(folder)
-    return Opened(folder, read, place, notes=(*read.notes, *(also or ())))
+def _of_notebook(place: _Place, also: Mapping[str, bytes]) -> HandedIn:
+    """The files that the notebook makes, and modules that are no exercises ``also``."""
+    made = place.notebook
+    assert made is not None
+    assert place.file is not None
+    exercises = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    files = {name: content for name, content in also.items() if name not in exercises}
+    for name, module in made.modules.items():
+        files[name] = module.text.encode(errors="backslashreplace")
+    originals = {exercises[file]: place.file for file in exercises if file in made.modules}
+    if not originals:
+        raise _none_in(place.file)
+    if _is_too_much(files):
+        raise _too_much(place)
+    return HandedIn(files, _digest(files), originals, {}, (*made.notes, *place.notes), made)
 
 
-def _renamed(
-    place: _Place, folder: Path, *, alone: bool = False, also: list[str] | None = None
-) -> Opened:
-    """The exercises of ``place`` under the names asked for, and the modules beside them."""
-    said = []
-    if not alone:
-        copy_modules(place.folder, folder)
-    for file, path in place.files.items():
-        (folder / file).unlink(missing_ok=True)
-        _copy(path, folder / file)
-        if path.name != file:
-            said.append(f"{shown(path)} was taken for {file}: that is the name to hand in.")
-    return Opened(folder, originals=place.files, notes=(*said, *place.notes, *(also or ())))
+def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) -> HandedIn:
+    """The exercises of ``place`` under the names asked for, which count ``alone`` or with the
+    modules that are there ``also``.
+    """
+    own = {file: _read(path) for file, path in place.files.items()}
+    files = {**also, **own}
+    if _is_too_much(files):
+        raise _too_much(place)
+    asked = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    said = [
+        f"{shown(path)} was taken for {file}: that is the name to hand in."
+        for file, path in place.files.items()
+        if path.name != file
+    ]
+    return HandedIn(
+        files,
+        _digest(own if alone else files),
+        {name: place.files[file] for file, name in asked.items() if file in own},
+        {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
+        (*said, *place.notes),
+        folder=None if said else place.folder,
+    )
 
 
 def _read_notebook(path: Path) -> Notebook:
@@ -469,7 +400,7 @@ def _read_notebook(path: Path) -> Notebook:
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
-    folder = _scratch(stack)
+    folder = Path(stack.enter_context(scratch.folder()))
     try:
         unpack(path, folder)
     except ArchiveError as error:
@@ -477,9 +408,34 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
     return folder
 
 
+def _refusal(path: Path) -> SourceError:
+    """Why ``path``, no folder, archive or notebook, is no exercise's file."""
+    if path.is_symlink():
+        return _link(path)
+    if not path.is_file():
+        return SourceError(f"There is no file or folder {path}.")
+    if path.name.lower().endswith(UNREAD):
+        return _unread(path)
+    if exercise_file(path.name):
+        return SourceError(f"{shown(path)} may not be read: it lacks the permission.")
+    files = ", ".join(exercise.file for exercise in kit.load().exercises)
+    return SourceError(f"{shown(path)} is not an exercise; their files are {files}.")
+
+
 def _none_in(path: Path) -> SourceError:
     files = ", ".join(exercise.file for exercise in kit.load().exercises)
     return SourceError(f"{shown(path)} has none of the exercises: {files}.")
+
+
+def _is_too_much(files: Mapping[str, bytes]) -> bool:
+    return len(files) > FILES or sum(map(len, files.values())) > BYTES
+
+
+def _too_much(place: _Place) -> SourceError:
+    return SourceError(
+        f"There are more than {FILES} Python files, or more than {BYTES >> 20} MB of them, in "
+        f"{place.said}: take out what does not belong to the exercises."
+    )
 
 
 def _link(path: Path) -> SourceError:
@@ -494,61 +450,16 @@ def _asked() -> str:
     return ", ".join(name for exercise in kit.load().exercises for name in exercise.names)
 
 
-def _scratch(stack: ExitStack) -> Path:
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnist-lab-")))
-
-
 # Files
 
 
-def _files(inside: Opened) -> list[Path]:
-    """The Python files that count, in order."""
-    found = find(inside.path)
-    return _modules(inside.path) if inside.path.is_dir() else list(found.values())
-
-
-def _digest(inside: Opened) -> str:
+def _digest(files: Mapping[str, bytes]) -> str:
+    """Names and contents count."""
     whole = hashlib.sha256()
-    for file in _files(inside):
-        name = _name(file, inside.path) if inside.path.is_dir() else file.name
-        content = hashlib.sha256(_read(file) or b"").hexdigest()
+    for name in sorted(files, key=lambda name: name.split("/")):
+        content = hashlib.sha256(files[name]).hexdigest()
         whole.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
-
-
-def _modules(folder: Path) -> list[Path]:
-    """The Python files of ``folder`` and of the packages in it, in order; links are left out."""
-    found: list[Path] = []
-    waiting = [(folder, 0)]
-    while waiting and len(found) <= 10 * FILES:
-        place, depth = waiting.pop()
-        try:
-            with os.scandir(place) as scan:
-                entries = sorted(islice(scan, ENTRIES), key=lambda entry: entry.name)
-            for entry in entries:
-                path = Path(entry.path)
-                if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
-                    found.append(path)
-                elif depth < DEPTH and entry.is_dir(follow_symlinks=False):
-                    waiting += [(path, depth + 1)] if _is_file(path / "__init__.py") else []
-        except OSError:
-            continue
-    return sorted(found)
-
-
-def _name(file: Path, folder: Path) -> str:
-    """The path of a file in ``folder``, as it can be sent."""
-    return (
-        file.relative_to(folder)
-        .as_posix()
-        .encode("utf-8", "surrogateescape")
-        .decode("utf-8", "replace")
-    )
-
-
-def _copy(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(_read(file) or b"")
 
 
 def _is_file(path: Path) -> bool:
@@ -566,14 +477,14 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _read(path: Path) -> bytes | None:
-    """What is in ``path`` itself, not in what it is a link to; ``None`` if that can't be read."""
+def _read(path: Path) -> bytes:
+    """What is in ``path`` itself, not in what it is a link to; nothing if that can't be read."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         with open(handle, "rb") as file:
             return file.read(BYTES + 1)
     except OSError:
-        return None
+        return b""
 
 
 def _spellings() -> re.Pattern[str]:

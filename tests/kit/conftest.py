@@ -1,4 +1,5 @@
 import os
+import tempfile
 
 # Several tests run at a time; threads that wait for one another are slow where cores are busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -6,16 +7,36 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import subprocess
 from contextlib import closing
 
+import leftovers
 import pytest
 from forks import Forks
 
 from mnist_lab import compare, data, training
-from mnist_lab.grading import run
-from mnist_lab.grading.warm import Warm
+from mnist_lab.grading import run, warm
 from mnist_lab.submission import caller
 from mnist_lab.submission.server import Server
 
 PATIENCE = 600
+
+
+def pytest_configure(config):
+    """Have all that the tests start and leave behind where it is found; see ``leftovers``."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    # What tests keep for whoever looks at it stays where it was.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    config.stash[LEFT] = leftovers.Leftovers()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    left = session.config.stash.get(LEFT, None)
+    if left is not None and (found := left.found()):
+        print("\n\nThe tests have left", *found, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+LEFT = pytest.StashKey[leftovers.Leftovers]()
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +61,17 @@ def forks():
 
 
 @pytest.fixture(scope="session")
-def warm():
-    with Warm() as warm:
-        yield warm
+def job():
+    with warm.start() as job:
+        yield job
 
 
 @pytest.fixture
-def in_forks(monkeypatch, warm):
+def in_forks(monkeypatch, job):
     """What ``mnist_lab.grading.run`` grades is graded in forks of one process."""
 
     def pytest_run(path, *, quiet=False, **options):
-        ended = warm.grade(run.arguments(path, **options), PATIENCE)
+        ended = job.grade(run.arguments(path, **options), PATIENCE)
         if not quiet:
             print(ended.output)
         return subprocess.CompletedProcess([], ended.status, ended.output, "")

@@ -9,7 +9,8 @@ import pytest
 
 from mnist_lab import workspace
 from mnist_lab.grade import Grade
-from mnist_lab.grading.warm import Run, Warm
+from mnist_lab.grading import warm
+from mnist_lab.grading.warm import Run
 
 __all__ = ["Lab"]
 
@@ -28,11 +29,11 @@ class Lab:
             # The kit's own grading tests, which the process has imported, stand for their copies.
             for name, value in {"PY_IGNORE_IMPORTMISMATCH": "1", **environment}.items():
                 patch.setenv(name, value)
-            self._warm = Warm()
+            self._job = warm.start()
 
     def pytest(self, *arguments: object) -> tuple[Run, Grade | None]:
         """The run, and its grade if there is one."""
-        run = self._warm.grade([str(argument) for argument in arguments], PATIENCE)
+        run = self._job.grade([str(argument) for argument in arguments], PATIENCE)
         found = run.result.get("grade")
         return run, Grade.from_json(found) if found else None
 
@@ -46,4 +47,4 @@ class Lab:
 
     def close(self) -> None:
         """End the process."""
-        self._warm.close()
+        self._job.close()

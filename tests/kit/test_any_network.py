@@ -113,7 +113,7 @@ class Model:
 
 
 def raised_by(kind: type[BaseException]) -> Event:
-    return Event("raised", Caller("fnn.py", None, None), raised=kind.__name__)
+    return Event("raised", Caller("fnn.py", {}, None), raised=kind.__name__)
 
 
 class raising(suppress):  # noqa: N801

@@ -8,11 +8,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from mnist_lab.submission import archive
 from mnist_lab.submission.archive import ArchiveError, unpack
 from mnist_lab.submission.client import Submission
-from mnist_lab.submission.source import SourceError, digest, find, opened
+from mnist_lab.submission.source import SourceError, read
 
 
 @pytest.fixture
@@ -61,25 +62,25 @@ def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
         path = zipped(tmp_path / name, members)
     else:
         path = tarred(tmp_path / name, members, f"w:{COMPRESSED.get(name[-3:], '')}")
-    with opened(path) as inside:
-        assert set(find(inside.path)) == {"fnn", "cnn"}
-        assert find(inside.path)["fnn"].read_bytes() == b"x = 1"
-    assert not inside.path.exists()
+    found = read(path)
+    assert list(found.originals) == ["fnn", "cnn"]
+    assert found.files == {"fnn.py": b"x = 1", "cnn.py": b"y = 2"}
+    assert not found.originals["fnn"].exists()
 
 
 def test_an_archive_has_the_digest_of_what_is_in_it(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "fnn.py").write_bytes(b"x = 1")
-    assert digest(zipped(tmp_path / "a.zip", [("fnn.py", b"x = 1")])) == digest(folder)
+    path = zipped(tmp_path / "a.zip", [("fnn.py", b"x = 1")])
+    assert read(path).sha256 == read(folder).sha256
 
 
 def test_a_submission_may_be_an_archive(tmp_path):
-    path = zipped(tmp_path / "a.zip", [("fnn.py", b"FNN = 1")])
+    code = b"import torch\n\n\nclass FNN(torch.nn.Flatten): pass\n"
+    path = zipped(tmp_path / "a.zip", [("fnn.py", code)])
     with Submission(path, isolation="none") as submission:
-        file = submission.files["fnn"]
-        assert file.is_file()
-    assert not file.exists()
+        assert submission.exercise("fnn").build("FNN")(torch.zeros(2, 1, 28, 28)).shape == (2, 784)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +180,8 @@ def test_headers_and_lists_of_members_are_refused_before_they_are_read(tmp_path,
 )
 def test_what_is_no_archive_is_refused_with_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(SourceError), opened(tmp_path / name) as inside:
-        find(inside.path)
+    with pytest.raises(SourceError):
+        read(tmp_path / name)
 
 
 def test_a_damaged_zip_is_refused(tmp_path, into):

@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,9 @@ from mnist_lab.grading.batch import reading
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.run import look
 from mnist_lab.grading.batch.submissions import find
+from mnist_lab.grading.plugin import Grading
 from mnist_lab.submission.notebook import of_history
+from mnist_lab.submission.source import SourceError
 
 CLASS = 40
 NAMES = {"cnn": "CNN", "fnn": "FNN", "logistic_regression": "LogisticRegression"}
@@ -302,6 +305,37 @@ def test_an_attack_is_read_or_refused_within_its_limits(tmp_path, name):
     assert re.search(said, odd.reason) if said else odd.exercises == ("cnn",)
     assert reads["ada"].exercises == ("fnn", "cnn")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+@pytest.mark.parametrize("name", ["lists.ipynb", "members.zip", "name.tar.gz"])
+@pytest.mark.parametrize("place", ["", "ada"])
+def test_one_submission_alone_has_the_same_limits(tmp_path, name, place):
+    attack, said = ATTACKS[name]
+    write(tmp_path / place, {name: attack()})
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with pytest.raises(SourceError, match=said):
+        reading.try_out(tmp_path / place if place else tmp_path / name)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+@pytest.mark.parametrize("submission", [Path("ada.ipynb"), None])
+def test_what_a_command_is_given_is_tried_out_before_it_is_opened(submission, monkeypatch):
+    def refuse(path):
+        raise SourceError("It is too much.")
+
+    monkeypatch.setattr(reading, "try_out", refuse)
+    grading = Grading.__new__(Grading)
+    grading._opened = grading._server = None
+    options = {"--submission": submission, "--isolation": "none"}
+    grading.config = SimpleNamespace(
+        getoption=options.get,
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: None),
+        rootpath=Path("nowhere"),
+    )
+    said = "It is too much" if submission else "no file or folder"
+    with pytest.raises(pytest.UsageError, match=said):
+        grading.submission()
 
 
 def test_a_file_of_300_mb_is_refused(tmp_path):

@@ -11,18 +11,10 @@ from nbformat import v3, v4
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.submission import notebook
+from mnist_lab.submission import notebook, source
 from mnist_lab.submission.magics import python
 from mnist_lab.submission.notebook import NotebookError
-from mnist_lab.submission.source import (
-    SourceError,
-    digest,
-    find,
-    notes,
-    opened,
-    originals,
-    prepare,
-)
+from mnist_lab.submission.source import SourceError
 
 ROOT = Path(__file__).parents[2]
 
@@ -387,8 +379,8 @@ def test_what_is_no_notebook_is_refused_in_a_sentence(tmp_path, content):
     path = tmp_path / "lab.ipynb"
     path.write_bytes(content.encode("latin-1"))
 
-    with pytest.raises(SourceError) as refused, opened(path):
-        pass
+    with pytest.raises(SourceError) as refused:
+        source.read(path)
 
     assert str(refused.value).startswith("lab.ipynb ")
     assert NOT_NOTEBOOKS[content] in str(refused.value)
@@ -410,8 +402,8 @@ def test_too_much_code_or_too_many_cells_or_bytes_are_refused(tmp_path, monkeypa
     (tmp_path / "bytes.ipynb").write_text(" " * (50 << 20) + "{}")
 
     for name, said in (("cells", "2,000 cells"), ("code", "1 MB"), ("bytes", "50 MB")):
-        with pytest.raises(SourceError, match=said), opened(tmp_path / f"{name}.ipynb"):
-            pass
+        with pytest.raises(SourceError, match=said):
+            source.read(tmp_path / f"{name}.ipynb")
 
 
 # Where a notebook lies
@@ -425,20 +417,17 @@ def test_a_notebook_alone_in_a_folder_or_an_archive_is_what_is_graded(tmp_path):
             archive.write(file, f"ada/{file.name}")
 
     for path in (tmp_path / "ada", tmp_path / "ada.zip"):
-        with opened(path) as inside:
-            assert list(find(inside.path)) == ["cnn"]
-            assert (inside.path / "helper.py").read_text() == "x = 1"
-        assert not inside.path.exists()
-    assert digest(tmp_path / "ada") == digest(tmp_path / "ada.zip")
-    assert originals(tmp_path / "ada") == {"cnn": place}
+        assert list(source.read(path).originals) == ["cnn"]
+        assert source.read(path).files["helper.py"] == b"x = 1"
+    assert source.read(tmp_path / "ada").sha256 == source.read(tmp_path / "ada.zip").sha256
+    assert source.read(tmp_path / "ada").originals == {"cnn": place}
 
 
 def test_a_notebook_by_its_name_gets_none_of_its_neighbours(tmp_path):
     written(tmp_path / "ada.ipynb", "class CNN: pass")
     (tmp_path / "eve.py").write_text("x = 1")
 
-    with opened(tmp_path / "ada.ipynb") as inside:
-        assert [file.name for file in inside.path.iterdir()] == ["cnn.py"]
+    assert list(source.read(tmp_path / "ada.ipynb").files) == ["cnn.py"]
 
 
 STUB = "def train():\n    raise NotImplementedError\n"
@@ -448,17 +437,15 @@ def test_of_files_and_a_notebook_what_was_begun_counts(tmp_path):
     written(tmp_path / "lab.ipynb", "class CNN: pass")
     (tmp_path / "training.py").write_text(STUB)
 
-    with opened(tmp_path) as inside:
-        assert list(find(inside.path)) == ["cnn"]
-    assert notes(tmp_path) == ()
+    assert list(source.read(tmp_path).originals) == ["cnn"]
+    assert source.read(tmp_path).notes == ()
 
     (tmp_path / "training.py").write_text("def train(): pass")
-    with opened(tmp_path) as inside:
-        assert list(find(inside.path)) == ["training"]
-    assert notes(tmp_path)[0].startswith("Not graded: lab.ipynb.")
+    assert list(source.read(tmp_path).originals) == ["training"]
+    assert source.read(tmp_path).notes[0].startswith("Not graded: lab.ipynb.")
 
     (tmp_path / "lab.ipynb").write_bytes((ROOT / "exercises" / "mnist_lab.ipynb").read_bytes())
-    assert notes(tmp_path) == ()
+    assert source.read(tmp_path).notes == ()
 
 
 def test_of_several_notebooks_the_one_with_most_counts_and_it_is_said(tmp_path):
@@ -466,8 +453,12 @@ def test_of_several_notebooks_the_one_with_most_counts_and_it_is_said(tmp_path):
     written(tmp_path / "b.ipynb", "x = 1")
     written(tmp_path / "c.ipynb", "class FNN: pass\nclass CNN: pass")
 
-    assert list(originals(tmp_path)) == ["fnn", "cnn"]
-    assert notes(tmp_path)[0].startswith("Not graded: a.ipynb. The exercises in c.ipynb count;")
+    assert list(source.read(tmp_path).originals) == ["fnn", "cnn"]
+    assert (
+        source.read(tmp_path)
+        .notes[0]
+        .startswith("Not graded: a.ipynb. The exercises in c.ipynb count;")
+    )
 
 
 def test_saved_outputs_and_cells_without_a_text_do_no_harm(tmp_path):
@@ -478,7 +469,7 @@ def test_saved_outputs_and_cells_without_a_text_do_no_harm(tmp_path):
     ]
     (tmp_path / "lab.ipynb").write_text(json.dumps({"nbformat": 4, "cells": cells}))
 
-    assert list(originals(tmp_path)) == ["cnn"]
+    assert list(source.read(tmp_path).originals) == ["cnn"]
 
 
 def test_a_prepared_notebook_is_graded_as_the_notebook(tmp_path):
@@ -490,14 +481,14 @@ def test_a_prepared_notebook_is_graded_as_the_notebook(tmp_path):
     (tmp_path / "ada" / "training.py").write_text(STUB)
     (tmp_path / "target").mkdir()
 
-    found = prepare(tmp_path / "ada", tmp_path / "target")
+    found = source.read(tmp_path / "ada")
+    assert found.write(tmp_path / "target") == ()
 
     assert sorted(path.name for path in (tmp_path / "target").iterdir()) == [
         "helper.py",
         "lab.ipynb",
     ]
-    assert found.sha256 == digest(tmp_path / "target") == digest(tmp_path / "ada")
-    assert found.notes == ()
+    assert found.sha256 == source.read(tmp_path / "target").sha256
     for folder in ("ada", "target"):
         read = notebook.read(tmp_path / folder / "lab.ipynb")
         assert read.modules["cnn.py"].places == ("cell 2 (In [3]), line 1",)
@@ -510,13 +501,13 @@ def test_a_notebook_that_is_a_link_is_refused(tmp_path):
 
     for path in (tmp_path / "ada", tmp_path / "ada" / "lab.ipynb"):
         with pytest.raises(SourceError, match="is a link"):
-            notes(path)
+            source.read(path)
 
 
 def test_a_digest_is_of_the_code_and_not_of_what_was_printed(tmp_path):
-    first = digest(written(tmp_path / "a.ipynb", "x = 1", "class CNN: pass"))
+    first = source.read(written(tmp_path / "a.ipynb", "x = 1", "class CNN: pass")).sha256
     cells = [v4.new_code_cell("class CNN: pass", outputs=[v4.new_output("stream", text="hello")])]
     (tmp_path / "b.ipynb").write_text(json.dumps(v4.new_notebook(cells=cells)))
 
-    assert digest(tmp_path / "b.ipynb") == first
-    assert digest(written(tmp_path / "c.ipynb", "class CNN: x = 1")) != first
+    assert source.read(tmp_path / "b.ipynb").sha256 == first
+    assert source.read(written(tmp_path / "c.ipynb", "class CNN: x = 1")).sha256 != first

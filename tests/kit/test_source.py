@@ -9,16 +9,7 @@ import zipfile
 import pytest
 
 from mnist_lab import kit
-from mnist_lab.submission.source import (
-    SourceError,
-    digest,
-    exercise_file,
-    find,
-    notes,
-    opened,
-    originals,
-    prepare,
-)
+from mnist_lab.submission.source import SourceError, exercise_file, read
 
 
 @pytest.fixture
@@ -29,47 +20,47 @@ def folder(tmp_path):
 
 
 def test_a_folder_gives_the_exercises_in_it_in_the_kits_order(folder):
-    found = find(folder)
+    found = read(folder).originals
     assert list(found.items()) == [("fnn", folder / "fnn.py"), ("cnn", folder / "cnn.py")]
 
 
 def test_a_file_gives_its_exercise_alone(folder):
-    assert find(str(folder / "cnn.py")) == {"cnn": folder / "cnn.py"}
+    assert read(str(folder / "cnn.py")).originals == {"cnn": folder / "cnn.py"}
 
 
 def test_every_exercise_of_the_kit_can_be_found(tmp_path):
     exercises = kit.load().exercises
     for exercise in exercises:
         (tmp_path / exercise.file).touch()
-    assert list(find(tmp_path)) == [exercise.id for exercise in exercises]
+    assert list(read(tmp_path).originals) == [exercise.id for exercise in exercises]
 
 
 def test_a_folder_without_exercises_is_refused_with_the_names_wanted(tmp_path):
     (tmp_path / "cnn.py").mkdir()
     with pytest.raises(SourceError, match=r"none of the exercises: preprocessing\.py, "):
-        find(tmp_path)
+        read(tmp_path)
 
 
 def test_a_file_of_another_name_is_refused_with_the_names_wanted(folder):
     with pytest.raises(SourceError, match=r"notes\.py is not an exercise.*cnn\.py"):
-        find(folder / "notes.py")
+        read(folder / "notes.py")
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no file or folder"):
-        find(tmp_path / "cnn.py")
+        read(tmp_path / "cnn.py")
 
 
 def test_a_digest_changes_with_any_name_or_content_and_with_nothing_else(folder):
-    first = digest(folder)
-    assert first == digest(str(folder))
+    first = read(folder).sha256
+    assert first == read(str(folder)).sha256
     (folder / "notes.txt").touch()
     (folder / "notes.py").rename(folder / "layers.py")
-    renamed = digest(folder)
+    renamed = read(folder).sha256
     (folder / "layers.py").write_text("WIDTH = 10")
-    assert len({first, renamed, digest(folder), digest(folder / "cnn.py")}) == 4
+    assert len({first, renamed, read(folder).sha256, read(folder / "cnn.py").sha256}) == 4
     (folder / "layers.py").write_text("")
-    assert digest(folder) == renamed
+    assert read(folder).sha256 == renamed
 
 
 # Spellings and places
@@ -82,9 +73,9 @@ def test_a_digest_changes_with_any_name_or_content_and_with_nothing_else(folder)
 def test_a_file_is_taken_by_what_its_name_is_meant_to_be(tmp_path, name):
     (tmp_path / name).write_text("class CNN: pass")
 
-    assert originals(tmp_path) == {"cnn": tmp_path / name}
-    assert originals(tmp_path / name) == {"cnn": tmp_path / name}
-    assert notes(tmp_path) == (f"{name} was taken for cnn.py: that is the name to hand in.",)
+    assert read(tmp_path).originals == {"cnn": tmp_path / name}
+    assert read(tmp_path / name).originals == {"cnn": tmp_path / name}
+    assert read(tmp_path).notes == (f"{name} was taken for cnn.py: that is the name to hand in.",)
 
 
 @pytest.mark.parametrize(
@@ -98,8 +89,8 @@ def test_of_two_spellings_the_right_one_counts(tmp_path):
     for name in ("cnn.py", "cnn (1).py"):
         (tmp_path / name).write_text(f"# {name}")
 
-    assert originals(tmp_path) == {"cnn": tmp_path / "cnn.py"}
-    assert notes(tmp_path) == ("cnn (1).py was not graded: cnn.py counts.",)
+    assert read(tmp_path).originals == {"cnn": tmp_path / "cnn.py"}
+    assert read(tmp_path).notes == ("cnn (1).py was not graded: cnn.py counts.",)
 
 
 def made(root, files):
@@ -125,12 +116,12 @@ def test_exercises_are_found_at_any_depth_and_the_begun_ones_count(tmp_path):
     made(tmp_path, {"exercises/cnn.py": STUB, "mine/deeper/cnn.py": DONE, "venv/pyvenv.cfg": ""})
     made(tmp_path, {"venv/cnn.py": DONE, ".git/cnn.py": DONE, "__MACOSX/cnn.py": DONE})
 
-    assert originals(tmp_path) == {"cnn": tmp_path / "mine" / "deeper" / "cnn.py"}
-    assert notes(tmp_path) == ()
+    assert read(tmp_path).originals == {"cnn": tmp_path / "mine" / "deeper" / "cnn.py"}
+    assert read(tmp_path).notes == ()
 
     made(tmp_path, {"exercises/cnn.py": DONE, "old/cnn.py": DONE})
-    assert originals(tmp_path) == {"cnn": tmp_path / "exercises" / "cnn.py"}
-    assert notes(tmp_path)[0].startswith("Not graded: old. The exercises in exercises count;")
+    assert read(tmp_path).originals == {"cnn": tmp_path / "exercises" / "cnn.py"}
+    assert read(tmp_path).notes[0].startswith("Not graded: old. The exercises in exercises count;")
 
 
 def test_a_zip_in_a_folder_and_a_zip_in_a_zip_are_opened(tmp_path):
@@ -140,15 +131,14 @@ def test_a_zip_in_a_folder_and_a_zip_in_a_zip_are_opened(tmp_path):
     outer = zipped(tmp_path / "outer.zip", {"lab.zip": inner, ".DS_Store": b"", "a/._b": b""})
 
     for path in (tmp_path / "ada", outer):
-        with opened(path) as inside:
-            assert (inside.path / "cnn.py").read_text() == DONE
+        assert read(path).files["cnn.py"].decode() == DONE
 
 
 def test_a_broken_archive_beside_exercises_costs_nothing_and_is_said(tmp_path):
     made(tmp_path, {"lab/cnn.py": STUB, "lab/more.zip": "no zip", "lab/notes.rar": ""})
 
-    assert list(originals(tmp_path)) == ["cnn"]
-    assert notes(tmp_path) == (
+    assert list(read(tmp_path).originals) == ["cnn"]
+    assert read(tmp_path).notes == (
         "notes.rar is an archive that is not read: hand in a zip.",
         "more.zip can't be unpacked: it is damaged.",
     )
@@ -169,9 +159,10 @@ def test_what_may_not_be_read_is_said_and_costs_nothing_else(tmp_path):
     (tmp_path / "lab").chmod(0o500)
     script = (
         "import sys\n"
-        "from mnist_lab.submission.source import SourceError, notes, originals\n"
-        "print(*originals(sys.argv[1]), *notes(sys.argv[1]))\n"
-        "try:\n    originals(sys.argv[1] + '/cnn.py')\n"
+        "from mnist_lab.submission.source import SourceError, read\n"
+        "found = read(sys.argv[1])\n"
+        "print(*found.originals, *found.notes)\n"
+        "try:\n    read(sys.argv[1] + '/cnn.py')\n"
         "except SourceError as error:\n    print(error)\n"
     )
 
@@ -197,7 +188,7 @@ def test_a_link_is_never_followed(tmp_path, place):
         target.rmdir()
     target.symlink_to(tmp_path / "ada" / "lab" / ("cnn.py" if "py" in place else ""))
 
-    assert list(originals(tmp_path / "mallory")) == ["fnn"]
+    assert list(read(tmp_path / "mallory").originals) == ["fnn"]
 
 
 def test_a_thousand_packages_in_one_another_and_a_name_of_bytes_do_no_harm(tmp_path):
@@ -206,11 +197,12 @@ def test_a_thousand_packages_in_one_another_and_a_name_of_bytes_do_no_harm(tmp_p
     descend(place, 1100)
 
     try:
-        found = prepare(place, tmp_path / "target")
+        found = read(place)
+        found.write(tmp_path / "target")
     finally:
         subprocess.run(["rm", "-rf", place], check=True)  # Python itself can't remove them.
 
-    assert found.sha256 == digest(tmp_path / "target")
+    assert found.sha256 == read(tmp_path / "target").sha256
     assert (tmp_path / "target" / "\udce9.py").exists()
 
 
@@ -224,3 +216,15 @@ def descend(folder, depth):
         os.close(handle)
         handle = below
     os.close(handle)
+
+
+def test_more_files_than_anybody_writes_are_refused_and_cost_a_lone_exercise_nothing(tmp_path):
+    made(tmp_path, {"cnn.py": DONE, **{f"module_{number}.py": "" for number in range(200)}})
+
+    with pytest.raises(SourceError, match=r"more than 200 Python files.* in the top folder"):
+        read(tmp_path)
+    assert list(read(tmp_path / "cnn.py").files) == ["cnn.py"]
+
+    (tmp_path / "cnn.py").write_bytes(bytes((4 << 20) + 1))
+    with pytest.raises(SourceError, match=r"more than 4 MB of them, in cnn\.py"):
+        read(tmp_path / "cnn.py")

@@ -21,7 +21,7 @@ PATIENCE = 60
 class Terminal:
     """A terminal in which ``mnist-lab watch`` runs; ``read_until`` gives what it has shown."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.handle, theirs = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "watch"],
@@ -29,7 +29,13 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "80"},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TERM": "xterm",
+                "COLUMNS": "80",
+                **environment,
+            },
         )
         os.close(theirs)
         self.shown = ""

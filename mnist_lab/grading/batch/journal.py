@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mnist_lab.grade import GradeError
 from mnist_lab.grading.batch.results import Options, Outcome, from_json
@@ -29,7 +29,7 @@ class JournalError(Exception):
     """The journal cannot be used; the message says why and what to do."""
 
 
-class Journal:
+class Journal(AbstractContextManager["Journal"]):
     """The journal of the class whose results are in ``folder``, which is made if it is missing.
 
     ``seed`` is that of the last run, None in a new journal. ``damaged`` counts the lines that
@@ -72,15 +72,7 @@ class Journal:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def _claim(self, path: Path) -> None:

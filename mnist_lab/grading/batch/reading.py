@@ -17,24 +17,44 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mnist_lab.grading.batch.submissions import Submission
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
+from mnist_lab.submission.archive import is_debris
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
 from mnist_lab.submission.source import SourceError
 
-__all__ = ["Read", "ReaderPool"]
+__all__ = ["Read", "ReaderPool", "try_out"]
 
 SECONDS, MEMORY = 20.0, 1 << 30
 """What reading one submission may take."""
 
 LARGEST = 100 << 20
 """Bytes of a file that is handed in."""
+
+
+def try_out(path: Path) -> None:
+    """Read what is at ``path`` and forget it, where that may take what it likes. Raises
+    ``SourceError`` where it takes more than it may; what is read then can be read anywhere.
+    """
+    if _is_plain(path):
+        return
+    with scratch.folder() as folder, contextlib.closing(Reader(Path(folder, "reader"))) as reader:
+        told = reader.read({path.name: path.resolve()}, Path(folder, "read"))
+    if "reason" in told:
+        raise SourceError(told["reason"])
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether there is nothing to unpack or to take apart."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return all(file.suffix == ".py" or is_debris(file.name) for file in files)
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,7 @@ class Read:
         }
 
 
-class ReaderPool:
+class ReaderPool(AbstractContextManager["ReaderPool"]):
     """``count`` processes that read. What they read lies under ``scratch`` until it is removed."""
 
     def __init__(self, scratch: Path, count: int) -> None:
@@ -103,15 +123,7 @@ class ReaderPool:
         for reader in self._readers:
             reader.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -206,8 +218,9 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
             for name, path in parts.items():
                 shutil.copyfile(path, Path(gathered, name), follow_symlinks=False)
             whole = Path(gathered)
-        found = source.prepare(whole, folder)
-    return {"digest": found.sha256, "exercises": found.exercises, "notes": found.notes}
+        found = source.read(whole)
+        notes = found.write(folder)
+    return {"digest": found.sha256, "exercises": list(found.originals), "notes": notes}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from mnist_lab.grading.batch.submissions import (
     find,
 )
 from mnist_lab.grading.formats.text import one_line
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import environment
 
 __all__ = ["ClassError", "Progress", "grade_class", "look"]
@@ -86,12 +86,12 @@ def grade_class(
     listed = roster(listing.submissions) if roster else None
     started = time.perf_counter()
     try:
-        with Journal(out) as journal, _scratch() as scratch, _sentences() as says:
+        with Journal(out) as journal, scratch.folder() as folder, _sentences() as says:
             if seed is None:
                 seed = single.fresh_seed() if journal.seed is None else journal.seed
             options = Options(tier, seed, fingerprint(), strict)
             journal.begin(options)
-            reads = _read(listing, Path(scratch), best)
+            reads = _read(listing, Path(folder), best)
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
             outcomes = _grade(reads, engine, journal, options, progress)
             attainable = kit.load().attainable(tier)
@@ -116,22 +116,18 @@ def look(submissions: Path) -> tuple[Listing, list[Read]]:
     Raises ``ClassError``.
     """
     listing = find(submissions)
-    with _scratch() as scratch:
-        return listing, _read(listing, Path(scratch), best=False)
+    with scratch.folder() as folder:
+        return listing, _read(listing, Path(folder), best=False)
 
 
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="mnist-lab-", ignore_cleanup_errors=True)
-
-
-def _read(listing: Listing, scratch: Path, best: bool) -> list[Read]:
+def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
     asked = [
         (submission, attempt)
         for submission in listing.submissions
         for attempt in range(len(submission.attempts))
         if best or attempt == len(submission.attempts) - 1
     ]
-    with ReaderPool(scratch, min(_cores(), len(asked))) as readers:
+    with ReaderPool(folder, min(_cores(), len(asked))) as readers:
         return readers.read(asked)
 
 

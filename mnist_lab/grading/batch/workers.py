@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
@@ -15,6 +14,7 @@ from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
 from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.grading.warm import ANSWERED, Jobs, Run
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
 from mnist_lab.submission.source import SourceError
 
@@ -34,7 +34,7 @@ class Runner(Protocol):
         """End the run that is going on."""
 
 
-class WorkerPool:
+class WorkerPool(AbstractContextManager["WorkerPool"]):
     """Makes workers that share one process with everything imported, where the system forks."""
 
     def __init__(self, options: Options) -> None:
@@ -50,15 +50,7 @@ class WorkerPool:
         if self._jobs is not None:
             self._jobs.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
@@ -73,9 +65,9 @@ class Worker:
         """What comes of the submission: a path, or files to write first. ``seed`` is its own."""
         outcome: Outcome = NotGraded("It was not tried.")
         for _ in range(ATTEMPTS):
-            with tempfile.TemporaryDirectory(prefix="mnist-lab-") as scratch:
+            with scratch.folder() as folder:
                 try:
-                    outcome = self._grade(name, submission, seed, Path(scratch))
+                    outcome = self._grade(name, submission, seed, Path(folder))
                 except SourceError as error:
                     return NotGraded(one_line(str(error)))
                 except Exception as error:  # Whatever it is, the others are not to suffer.
@@ -90,10 +82,10 @@ class Worker:
         self._drop()
 
     def _grade(
-        self, name: str, submission: Path | dict[str, bytes], seed: int, scratch: Path
+        self, name: str, submission: Path | dict[str, bytes], seed: int, folder: Path
     ) -> Outcome:
         if isinstance(submission, dict):
-            folder = scratch / "submission"
+            folder = folder / "submission"
             folder.mkdir()
             submission = unpack(submission, folder)
         arguments = run.arguments(

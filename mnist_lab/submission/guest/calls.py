@@ -27,8 +27,7 @@ __all__ = ["apply", "batches", "call", "items", "load", "locate", "random_states
 
 def load(learner: Learner, question: Message) -> Message:
     """Import the learner's file under its plain name; helpers beside it can be imported too."""
-    sent = "folder" in question.fields
-    learner.path = _written(question) if sent else Path(question.fields["path"])
+    learner.path = _written(question)
     folder = str(learner.path.parent)
     if folder not in sys.path:
         sys.path.append(folder)  # Last, so that nothing of the learner's hides a library.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import secrets
 import socket
 import stat
 import sysconfig
@@ -14,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_lab.submission.sandbox import enclosure, linux, walls
+from mnist_lab.submission.sandbox import enclosure, linux, scratch, walls
 
 __all__ = ["Baits", "verdicts"]
 
@@ -29,26 +30,25 @@ class Baits:
         self._abstract = socket.socket(socket.AF_UNIX)
         self._abstract.bind("")  # Linux chooses a name that is no file's.
         self._abstract.listen()
-        self._folder = tempfile.TemporaryDirectory(prefix="mnist-lab-")
-        secret = Path(self._folder.name, "secret")
-        secret.write_text("secret", encoding="ascii")
+        self._folder = scratch.new()
+        Path(self._folder, "secret").write_text("secret", encoding="ascii")
         self._named = socket.socket(socket.AF_UNIX)
         with contextlib.suppress(OSError):  # The name of a socket may not be long.
-            self._named.bind(f"{self._folder.name}/socket")
+            self._named.bind(f"{self._folder}/socket")
             self._named.listen()
-            os.chmod(f"{self._folder.name}/socket", 0o777)
-        os.chmod(self._folder.name, 0o777)
-        writable = os.access(walls.SHARED, os.W_OK | os.X_OK)
-        shared = walls.SHARED if writable else self._folder.name
-        descriptor, self._shared = tempfile.mkstemp(prefix="mnist-lab-", dir=shared)
-        os.write(descriptor, b"secret")
-        os.fchmod(descriptor, 0o644)
-        os.close(descriptor)
+            os.chmod(f"{self._folder}/socket", 0o777)
+        os.chmod(self._folder, 0o777)
+        writable = os.access(scratch.SHARED, os.W_OK | os.X_OK)
+        place = scratch.SHARED if writable else self._folder
+        self._shared = f"{place}/mnist-lab-{secrets.token_hex(8)}"
+        self._claim = scratch.claim(self._shared)
+        os.write(self._claim, b"secret")
+        os.chmod(self._shared, 0o644)
         self.told: dict[str, Any] = {
             "tcp": self._listening.getsockname()[1],
             "udp": self._datagrams.getsockname()[1],
             "abstract": self._abstract.getsockname().decode("latin-1"),
-            "folder": self._folder.name,
+            "folder": self._folder,
             "shared": self._shared,
             "hidden": [path for path in map(_first_file, enclosure.hidden()) if path],
             "pid": os.getpid(),
@@ -60,10 +60,10 @@ class Baits:
         """Take them away."""
         for bait in (self._listening, self._datagrams, self._abstract, self._named):
             bait.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # It was taken away before.
             os.unlink(self._shared)
-        with contextlib.suppress(OSError):
-            self._folder.cleanup()
+            os.close(self._claim)
+        scratch.remove(self._folder)
 
 
 def verdicts(baits: Mapping[str, Any], server: int, neighbour: str, channel: int) -> dict[str, str]:

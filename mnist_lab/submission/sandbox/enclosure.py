@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = [
     "VARIABLES",
     "bubblewrap",
     "copy_kit",
-    "copy_of_the_kit",
     "given_in",
     "gpus",
     "hidden",
@@ -32,10 +30,8 @@ __all__ = [
     "may_have_gpu",
     "missing",
     "only_what_is_needed",
-    "others_can_reach",
     "others_can_read",
     "readable",
-    "remove",
     "variables",
 ]
 
@@ -93,13 +89,6 @@ def level() -> str:
     return os.environ.get("MNIST_LAB_WALLS", "all")
 
 
-def copy_of_the_kit() -> Path:
-    """A new folder that only this user can enter, with the part of the kit that workers need."""
-    folder = Path(tempfile.mkdtemp(prefix="mnist-lab-"))
-    copy_kit(folder)
-    return folder
-
-
 def copy_kit(folder: Path) -> None:
     """Put the part of the kit that workers need into ``folder``."""
     package = Path(__file__).parents[2]
@@ -114,17 +103,6 @@ def copy_kit(folder: Path) -> None:
         for file in (package / part / "__pycache__").glob(f"*.{sys.implementation.cache_tag}.pyc"):
             if names is None or file.name.partition(".")[0] in names:
                 shutil.copy2(file, compiled)
-
-
-def remove(folder: str) -> None:
-    """Remove a learner's folder, however deep, and whatever it forbids."""
-    try:
-        os.rmdir(folder)
-    except OSError:
-        subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
-        if os.path.lexists(folder):  # Some folder in it may not be looked into.
-            subprocess.run(["chmod", "-R", "u+rwX", folder], stderr=subprocess.DEVNULL)
-            subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
 
 
 def variables(kit: str) -> dict[str, str]:
@@ -202,7 +180,17 @@ def readable(without: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def hidden() -> list[str]:
     """The folders with labels, solutions or checks inside of what a worker may read."""
-    return list(_hidden([*SYSTEM, *_given()]))
+    visible, package = [*SYSTEM, *_given()], Path(__file__).parents[2]
+    inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
+    around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
+    around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))
+    needed = [os.path.realpath(path) for path in (*_installation(), *libraries())]
+    found = [str(path.absolute()) for path in (*inside, *around) if path.is_dir()]
+    return [
+        path
+        for path in dict.fromkeys(name for one in found for name in (one, os.path.realpath(one)))
+        if _is_in(path, visible) and not any(_is_in(other, [path]) for other in needed)
+    ]
 
 
 def is_enclosed() -> bool:
@@ -214,12 +202,6 @@ def others_can_read() -> bool:
     """Whether a user who owns nothing may read Python's library and torch."""
     tried = [os.__file__, *(str(Path(folder, "torch/__init__.py")) for folder in libraries())]
     return all(os.stat(path).st_mode & 0o004 for path in tried if os.path.exists(path))
-
-
-def others_can_reach() -> bool:
-    """Whether no folder on the way to these is closed to others."""
-    ways = [*Path(os.__file__).parents, *(p for f in libraries() for p in Path(f, "torch").parents)]
-    return all(path.stat().st_mode & 0o001 for path in dict.fromkeys(ways) if path.exists())
 
 
 @functools.cache
@@ -286,19 +268,6 @@ def _installation() -> list[str]:
         return [sys.base_prefix]
     own = [os.path.join(sys.prefix, name) for name in ("bin", "lib", "lib64", "pyvenv.cfg")]
     return [sys.base_prefix, *own]
-
-
-def _hidden(visible: list[str]) -> Iterator[str]:
-    """Folders with labels, solutions or checks that lie inside of what is ``visible``."""
-    package = Path(__file__).parents[2]
-    inside = [Path(folder, name) for folder in libraries() for name in WITH_LABELS]
-    around = [package, *(package.parent / name for name in ("solutions", "tests", "data"))]
-    around.append(Path(os.environ.get("MNIST_LAB_DATA") or "data"))
-    needed = [os.path.realpath(path) for path in (*_installation(), *libraries())]
-    found = [str(path.absolute()) for path in (*inside, *around) if path.is_dir()]
-    for path in dict.fromkeys(name for one in found for name in (one, os.path.realpath(one))):
-        if _is_in(path, visible) and not any(_is_in(other, [path]) for other in needed):
-            yield path
 
 
 @functools.cache

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 
 from mnist_lab.submission.sandbox import enclosure, landlock, linux, seccomp
 from mnist_lab.submission.sandbox.enclosure import VARIABLES
+from mnist_lab.submission.sandbox.scratch import SHARED
 
-if sys.platform != "win32":
+try:
     import resource
+except ImportError:  # Windows has no limits of this kind.
+    resource = None  # type: ignore[assignment]
 
 __all__ = [
     "ENVIRONMENT",
@@ -67,8 +70,8 @@ SCRATCH, FILE_SIZE, DESCRIPTORS = 256 << 20, 256 << 20, 512
 PRIVATE = "/tmp"
 """A learner's own folder, where it is in a world of its own."""
 
-SHARED, SOCKETS = "/dev/shm", "/run"
-"""Where memory lies that processes share, and where the machine's services listen."""
+SOCKETS = "/run"
+"""Where the machine's services listen."""
 
 KEPT = {"PATH", "USER", *VARIABLES} - {"TMPDIR"}
 ENVIRONMENT = KEPT | {"HOME", "TMPDIR"}
@@ -200,7 +203,9 @@ def seal(
 
 
 def limit(*, count_processes: bool, gpu: bool) -> None:
-    """Lower this process's limits, for good."""
+    """Lower this process's limits, for good, where it has any."""
+    if resource is None:
+        return
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
     _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)

@@ -1,0 +1,103 @@
+"""Folders for a while. Those of a process lie in one of its own, which the next process sweeps away
+if this one was killed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import glob
+import os
+import stat
+import subprocess
+import tempfile
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is swept there.
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["SHARED", "claim", "folder", "is_abandoned", "new", "remove", "sweep"]
+
+PREFIX, LOCK, SHARED = "mnist-lab-", "lock", "/dev/shm"
+"""How the name of all that is ours begins, the file whose lock says that a folder's process is
+alive, and where memory lies that processes share."""
+
+
+def folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for the length of a ``with``."""
+    return tempfile.TemporaryDirectory(dir=_own(), ignore_cleanup_errors=True)
+
+
+def new() -> str:
+    """A folder that only this user can enter; whoever asks for it removes it."""
+    return tempfile.mkdtemp(dir=_own())
+
+
+def claim(path: str) -> int:
+    """Make the empty file ``path``, locked for as long as this process or a fork of it has the
+    descriptor open.
+    """
+    unclaimed = f"{path}.new"
+    descriptor = os.open(unclaimed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # Some network drives have no locks.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.rename(unclaimed, path)  # Only now, so that nobody finds it without its lock.
+    return descriptor
+
+
+def sweep() -> None:
+    """Remove what processes of this user have left that were killed."""
+    if fcntl is None:
+        return
+    for found in glob.glob(f"{tempfile.gettempdir()}/{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            about = os.lstat(found)
+            own = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+            if own and is_abandoned(f"{found}/{LOCK}"):
+                remove(found)
+    for found in glob.glob(f"{SHARED}/{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if is_abandoned(found):
+                os.unlink(found)
+
+
+def remove(path: str) -> None:
+    """Remove a folder, however deep, and whatever it forbids."""
+    try:
+        os.rmdir(path)
+    except OSError:
+        subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL)
+        if os.path.lexists(path):  # Some folder in it may not be looked into.
+            subprocess.run(["chmod", "-R", "u+rwX", path], stderr=subprocess.DEVNULL)
+            subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL)
+
+
+def is_abandoned(path: str) -> bool:
+    """Whether a file of this user is locked by nobody. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        about = os.fstat(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid()
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+@functools.cache
+def _own() -> str:
+    sweep()
+    made = tempfile.mkdtemp(prefix=PREFIX)
+    os.chmod(made, 0o711)  # A worker that is another user gets into its own folder.
+    claim(f"{made}/{LOCK}")
+    atexit.register(_end, made, os.getpid())
+    return made
+
+
+def _end(made: str, owner: int) -> None:
+    if os.getpid() == owner:
+        remove(made)
