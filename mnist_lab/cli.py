@@ -15,6 +15,8 @@ from mnist_lab import terminal
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
     from mnist_lab.compare import Comparison
@@ -391,6 +393,25 @@ def grade_command(
 @click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
 @click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
 @click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
+@click.option("--roster-group", metavar="COLUMN", help="Has the group that hands in together.")
+@click.option("--late-rule", metavar="RULE", help="Deducts for lateness: 10%/day, 2/hour up to 20.")
+@click.option(
+    "--late",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV of how late who was, for --late-rule.",
+)
+@click.option(
+    "--deadline",
+    type=click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]),
+    help="Instead of --late: what is newer, by the times of the files, is late.",
+)
+@click.option(
+    "--similar/--no-similar",
+    "alike",
+    default=True,
+    help="List submissions that are alike, in similar.csv.  [default: list]",
+)
+@click.option("--anonymous", is_flag=True, help="Name nobody in class.html; the gradebook does.")
 @click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
@@ -406,6 +427,12 @@ def grade_class_command(
     roster_key: str | None,
     roster_name: str | None,
     roster_score: str | None,
+    roster_group: str | None,
+    late_rule: str | None,
+    late: Path | None,
+    deadline: datetime | None,
+    alike: bool,
+    anonymous: bool,
     dry_run: bool,
     quiet: bool,
 ) -> None:
@@ -418,20 +445,20 @@ def grade_class_command(
     """
     from functools import partial
 
+    from mnist_lab.grading.batch.late import Late
     from mnist_lab.grading.batch.progress import show, watching
-    from mnist_lab.grading.batch.roster import Roster
+    from mnist_lab.grading.batch.roster import Columns, Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     if cluster and jobs:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
-    read_roster = partial(Roster.read, key=roster_key, name=roster_name, score=roster_score)
-    listed = partial(read_roster, roster) if roster else None
+    columns = Columns(roster_key, roster_name, roster_score, roster_group)
+    listed = partial(Roster.read, roster, columns=columns) if roster else None
     try:
         if dry_run:
-            listing, reads = look(submissions)
-            missing = listed(listing.submissions).missing(listing.submissions) if listed else ()
-            raise SystemExit(not show(listing, reads, missing, console))
+            raise SystemExit(not show(*look(submissions, listed), console))
+        lateness = Late.asked(late_rule, late, deadline)
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
@@ -445,6 +472,9 @@ def grade_class_command(
                 cluster=cluster,
                 best=not last,
                 roster=listed,
+                late=lateness,
+                alike=alike,
+                anonymous=anonymous,
                 progress=progress,
             )
     except ClassError as error:

@@ -438,6 +438,156 @@ def test_a_name_that_the_terminal_cannot_show_costs_nothing(attempts, tmp_path):
     assert b"Traceback" not in done.stderr
 
 
+# Groups, lateness and pages without names
+
+
+@pytest.mark.parametrize("group", ["team 7", "x"])
+def test_a_group_hands_in_once_and_each_of_it_has_a_row(tmp_path, engine, group):
+    """Under its own name, or that of one of its learners."""
+    hand_in(tmp_path / "in" / ("team-7" if group == "team 7" else "ada"))
+    hand_in(tmp_path / "in" / "cleo", "# alone\n")
+    roster = tmp_path / "list.csv"
+    roster.write_text(f"who,team\nada,{group}\nbob,{group}\ncleo,\ndan,y\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        tmp_path / "in", "--out", out, "--roster", roster, "--roster-group", "team"
+    )
+
+    assert "Nothing was handed in by dan." in result.output
+    assert [(row["name"], row["score"]) for row in rows(out)] == [
+        ("ada", "100"),
+        ("bob", "100"),
+        ("cleo", "100"),
+        ("dan", "0"),
+    ]
+    assert len(engine.graded) == 2
+    assert roster.read_text().splitlines()[1] + ",100" in (out / "roster.csv").read_text()
+    assert "The same files" not in (out / "class.html").read_text()
+    assert json.loads((out / "grades" / "bob.json").read_text())["submission"] == "bob"
+
+
+def test_a_group_of_gradescopes_has_not_copied_from_itself(tmp_path, engine):
+    hand_in(tmp_path / "in" / "submission_1")
+    (tmp_path / "in" / "submission_metadata.yml").write_text(
+        "submission_1:\n  :submitters:\n  - :name: Ada\n  - :name: Bob\n"
+    )
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    assert [each.name for each in found.graded] == ["Ada", "Bob"]
+    assert not found.same
+
+
+@pytest.mark.parametrize(
+    ("rule", "lateness", "deduction"),
+    [
+        ("10%/day", "24:00:00", 8.5),
+        ("10%/day", "24:00:01", 17),
+        ("10%/day", "0:00:00", 0),
+        ("10%/day", "", 0),
+        ("10%/day", "3", 25.5),
+        ("10%/day up to 20%", "3 days", 17),
+        ("2/hour", "90:00:00", 100),
+        ("2/hour up to 15", "90 h", 15),
+        ("2.5/week", "1 d", 2.5),
+    ],
+)
+def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
+    handed_in, tmp_path, engine, rule, lateness, deduction
+):
+    (tmp_path / "late.csv").write_text(f"Name,Lateness (H:M:S)\nada,{lateness}\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        *(handed_in, "--out", out, "--late", tmp_path / "late.csv", "--late-rule", rule),
+    )
+
+    assert result.exit_code == 0
+    ada, bob, _ = rows(out)
+    assert (ada["score"], bob["score"], bob["mark"]) == ("100", "100", "100")
+    assert float(ada["deduction"]) == deduction
+    assert float(ada["mark"]) == 100 - deduction
+    told = (out / "feedback" / "ada.md").read_text()
+    assert (f"{deduction:g} points less" in told) == bool(deduction)
+
+
+def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
+    for name, newest in (("ada", 1_000_000_000), ("bob", 2_000_000_000)):
+        hand_in(tmp_path / "in" / name / "deeper", f"# {name}\n")
+        os.utime(tmp_path / "in" / name / "deeper" / "cnn.py", (newest, newest))
+    names = (
+        "Lab_cleo_attempt_2020-02-03-10-11-12_cnn.py",
+        "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py",
+    )
+    for name in names:
+        (tmp_path / "in" / name).write_text(f"# {name}\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        tmp_path / "in",
+        "--out",
+        out,
+        "--deadline",
+        "2026-01-01 12:00",
+        "--late-rule",
+        "5/week up to 7",
+    )
+
+    assert result.exit_code == 0
+    found = {row["name"]: row["deduction"] for row in rows(out)}
+    assert found == {"ada": "0", "bob": "7", "cleo": "0", "dan": "7"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is no rule"),
+        (["--late-rule", "10%/day"], "either --late or --deadline"),
+        (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
+        (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),
+        (["--late-rule", "10%/day", "--late", "none.csv"], "no column"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
+    handed_in, tmp_path, engine, monkeypatch, given, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("name,late\nada,soon\n")
+    (tmp_path / "none.csv").write_text("name,x\nada,soon\n")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", *given)
+
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not engine.graded
+
+
+def test_the_anonymous_page_names_nobody_and_the_gradebook_everybody(tmp_path, engine):
+    names = ["Ada L", "Bob", "Cleo", "Dan", "Mallory"]
+    for name in names:
+        hand_in(tmp_path / "in" / name, f"# {name}\n")
+    hand_in(tmp_path / "in" / "Fay", "# Ada L\n")
+    (tmp_path / "in" / "Gus.rar").touch()
+    (tmp_path / "in" / "Thumbs.db").touch()
+    (tmp_path / "list.csv").write_text("name\nAda L\nHal\n")
+    wrong = failed("cnn.network", "No ReLU.", fault="x.y")
+    unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
+    engine.outcomes = {"Bob": graded(wrong, name="Bob"), "Cleo": graded(unjudged, name="Cleo")}
+    out = tmp_path / "out"
+
+    grade_class(tmp_path / "in", "--out", out, "--roster", tmp_path / "list.csv", "--anonymous")
+
+    page = (out / "class.html").read_text()
+    for name in (*names, "Fay", "Gus", "Hal"):
+        assert name not in page
+    book = rows(out)
+    assert {row["name"] for row in book} == {*names, "Fay", "Gus.rar", "Hal"}
+    aliases = [row["alias"] for row in book]
+    assert sorted(aliases) == [f"Learner {number}" for number in range(1, 9)] != aliases
+    assert all(alias in page for alias in aliases)
+
+
 # What cannot be graded
 
 

@@ -17,6 +17,7 @@ from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import pages
 from mnist_lab.grading.batch.analysis import Learner, analyse
 from mnist_lab.grading.batch.results import Graded, NotGraded
+from mnist_lab.grading.batch.similar import Pair, Passage
 from mnist_lab.report.files import contents
 from mnist_lab.report.live import MOST_OF_A_CELL, live
 
@@ -67,7 +68,9 @@ def class_page(*names):
     learners = [Learner(name, "ada", outcome) for name in names]
     learners.append(Learner("bob", "bob", NotGraded(HOSTILE)))
     found = analyse(learners, 100, lambda fault: HOSTILE)
-    return pages.class_page(found, [("Seed", "3")], [HOSTILE])
+    passage = Passage("cnn", 0.9, (HOSTILE, "cnn.py:1-2"), (f"{HOSTILE * 20}\n{HOSTILE}", "x"))
+    pairs = [Pair((names[0], "bob"), (passage,))]
+    return pages.class_page(found, [("Seed", "3")], [HOSTILE], pairs)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import pairwise
 from statistics import fmean, median
 
@@ -30,12 +31,29 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Learner:
-    """Whose submission, what its files of results are called, and what came of it."""
+    """Whose submission, what its files of results are called, and what came of it; how ``late`` it
+    was, if that counts, and the points that are deducted for it.
+    """
 
     name: str
     slug: str
     outcome: Outcome
     digest: str = ""
+    group: str = ""
+    late: timedelta | None = None
+    deduction: float = 0.0
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Whose the submission is: a group's, or the learner's."""
+        return self.group, "" if self.group else self.slug
+
+    @property
+    def mark(self) -> float | None:
+        """The points after the deduction; none where nothing could be judged."""
+        if isinstance(self.outcome, Graded):
+            return self.outcome.grade.score - self.deduction
+        return 0.0 if self.outcome.is_missing else None
 
 
 @dataclass(frozen=True)
@@ -309,8 +327,12 @@ def _actual(check: CheckGrade) -> float | None:
 
 def _same(learners: Sequence[Learner]) -> tuple[tuple[str, ...], ...]:
     """The names of those who handed in the same files."""
-    owners: dict[str, list[str]] = {}
+    owners: dict[str, list[Learner]] = {}
     for each in learners:
         if each.digest:
-            owners.setdefault(each.digest, []).append(each.name)
-    return tuple(tuple(names) for names in owners.values() if len(names) > 1)
+            owners.setdefault(each.digest, []).append(each)
+    return tuple(
+        tuple(each.name for each in found)
+        for found in owners.values()
+        if len({each.owner for each in found}) > 1
+    )

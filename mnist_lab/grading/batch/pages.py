@@ -18,7 +18,8 @@ import mnist_lab
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
-from mnist_lab.grading.batch.results import Graded, Options
+from mnist_lab.grading.batch.results import Graded, Options, Outcome
+from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import clean, one_line
@@ -26,6 +27,9 @@ from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
 
 __all__ = ["class_page", "feedback", "grade_text", "gradebook", "write_whole"]
+
+MOST_PAIRS = 50
+"""Pairs of submissions that are alike on the page; a file has all."""
 
 WORDS = {
     "failed": "not passed",
@@ -35,14 +39,20 @@ WORDS = {
 }
 
 
-def gradebook(learners: Sequence[Learner], attainable: float) -> str:
-    """The marks as CSV, a row a learner. The same grades, the same text."""
-    exercises = [exercise.id for exercise in kit.load().exercises]
+def gradebook(found: Analysis, aliases: Mapping[str, str]) -> str:
+    """The marks as CSV, a row a learner. The same grades, the same text. ``aliases`` are what the
+    page on the class calls them, if not by name.
+    """
+    is_late = any(learner.late is not None for learner in found.learners)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "score", "of", *exercises, "outcome", "reason", "faults"])
-    for learner in learners:
-        writer.writerow(list(map(cell, _row(learner, attainable))))
+    columns = ["name", "score", "of", *(["late", "deduction", "mark"] if is_late else [])]
+    columns += [exercise.id for exercise in kit.load().exercises]
+    columns += ["outcome", "reason", "faults", *(["alias"] if aliases else [])]
+    writer = csv.DictWriter(text, columns, "", "ignore", lineterminator="\n")
+    writer.writeheader()
+    for learner in found.learners:
+        row = _row(learner, found.attainable) | {"alias": aliases.get(learner.name, "")}
+        writer.writerow({name: cell(value) for name, value in row.items()})
     return text.getvalue()
 
 
@@ -73,9 +83,15 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
 
 
 def class_page(
-    analysis: Analysis, settings: Sequence[tuple[str, str]], ignored: Sequence[str]
+    analysis: Analysis,
+    settings: Sequence[tuple[str, str]],
+    ignored: Sequence[str] = (),
+    pairs: Sequence[Pair] = (),
+    aliases: Mapping[str, str] | None = None,
 ) -> str:
-    """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not."""
+    """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not. The
+    ``pairs`` are alike. With ``aliases`` there is no link and no text of a learner's.
+    """
     sources = {
         each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)
     }
@@ -87,6 +103,13 @@ def class_page(
         digits=[names[source] for source in sorted(sources) if source in names],
         exercises=kit.load().exercises,
         rows=[_Row.of(learner) for learner in analysis.learners],
+        is_late=any(learner.late is not None for learner in analysis.learners),
+        pairs=pairs[:MOST_PAIRS],
+        more_pairs=len(pairs) - MOST_PAIRS,
+        titles={exercise.id: exercise.title for exercise in kit.load().exercises},
+        slugs={learner.name: learner.slug for learner in analysis.learners},
+        aliases=aliases or {},
+        clean=clean,
         settings=settings,
         ignored=ignored,
         one_line=one_line,
@@ -137,41 +160,41 @@ class _Row:
     def of(cls, learner: Learner) -> _Row:
         outcome = learner.outcome
         if not isinstance(outcome, Graded):
-            state = "nothing handed in" if outcome.is_missing else "not graded"
-            return cls(learner, None, state)
+            return cls(learner, None, _state(outcome))
         checks = [check for exercise in outcome.grade.exercises for check in _open(exercise)]
         return cls(
             learner,
             outcome.grade,
-            "in part" if outcome.unjudged else "graded",
+            _state(outcome),
             tuple(each.id for each in outcome.grade.exercises if _open(each)),
             tuple(check.id for check in checks),
             tuple("|".join(ids) for check in checks for ids in faults(check)),
         )
 
 
-def _row(learner: Learner, attainable: float) -> list[str]:
+def _row(learner: Learner, attainable: float) -> dict[str, str]:
     outcome = learner.outcome
-    if not isinstance(outcome, Graded) and outcome.is_missing:
-        zeros = ["0", f"{attainable:g}", *["0"] * len(kit.load().exercises)]
-        return [learner.name, *zeros, "nothing handed in", "", ""]
-    if not isinstance(outcome, Graded):
-        blank = [""] * (2 + len(kit.load().exercises))
-        return [learner.name, *blank, "not graded", f"could not be judged: {outcome.reason}", ""]
-    grade = outcome.grade
-    points = [f"{exercise.points:g}" for exercise in grade.exercises]
-    known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))
-    reason = f"could not be judged: {', '.join(outcome.unjudged)}" if outcome.unjudged else ""
-    state = "in part" if outcome.unjudged else "graded"
-    return [
-        learner.name,
-        f"{grade.score:g}",
-        f"{attainable:g}",
-        *points,
-        state,
-        reason,
-        " ".join(known),
-    ]
+    row = {"name": learner.name, "outcome": _state(outcome)}
+    if isinstance(outcome, Graded):
+        grade = outcome.grade
+        known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))
+        points = {exercise.id: exercise.points for exercise in grade.exercises}
+        row |= {"late": str(learner.late or ""), "faults": " ".join(known)}
+        if outcome.unjudged:
+            row["reason"] = f"could not be judged: {', '.join(outcome.unjudged)}"
+        points |= {"score": grade.score, "deduction": learner.deduction}
+    elif outcome.is_missing:
+        points = dict.fromkeys(["score", *(each.id for each in kit.load().exercises)], 0.0)
+    else:
+        return row | {"reason": f"could not be judged: {outcome.reason}"}
+    points |= {"of": attainable, "mark": learner.mark or 0.0}
+    return row | {name: f"{value:g}" for name, value in points.items()}
+
+
+def _state(outcome: Outcome) -> str:
+    if isinstance(outcome, Graded):
+        return "in part" if outcome.unjudged else "graded"
+    return "nothing handed in" if outcome.is_missing else "not graded"
 
 
 def _open(exercise: ExerciseGrade) -> list[CheckGrade]:

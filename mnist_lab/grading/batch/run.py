@@ -10,18 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from mnist_lab import kit
+from mnist_lab.grade import Grade
 from mnist_lab.grading import run as single
-from mnist_lab.grading.batch import analysis, pages
+from mnist_lab.grading.batch import analysis, pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.late import Late
 from mnist_lab.grading.batch.reading import Read, ReaderPool
 from mnist_lab.grading.batch.results import (
     NOTHING,
@@ -32,6 +35,7 @@ from mnist_lab.grading.batch.results import (
     fingerprint,
 )
 from mnist_lab.grading.batch.roster import Roster
+from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.batch.submissions import (
     ClassError,
     Listing,
@@ -69,6 +73,9 @@ def grade_class(
     strict: bool = False,
     best: bool = False,
     roster: Callable[[Sequence[Submission]], Roster] | None = None,
+    late: Callable[[Sequence[Submission]], Late] | None = None,
+    alike: bool = True,
+    anonymous: bool = False,
     progress: Progress | None = None,
 ) -> Analysis:
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
@@ -79,11 +86,13 @@ def grade_class(
     hangs; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
     ``strict``, nothing is graded where a wall is not enforced. Of several attempts the last counts,
     or the ``best``. With a ``roster``, made when the submissions are known, who has handed in
-    nothing is a learner too, and its file is written with the marks. Raises ``ClassError``.
+    nothing is a learner too, and its file is written with the marks; ``late`` says what is deducted
+    of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on the class
+    names nobody. Raises ``ClassError``.
     """
     progress = progress or Progress()
-    listing = find(submissions)
-    listed = roster(listing.submissions) if roster else None
+    listing, listed = _listed(submissions, roster)
+    lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
     try:
         with Journal(out) as journal, _scratch() as scratch, _sentences() as says:
@@ -95,29 +104,41 @@ def grade_class(
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
             outcomes = _grade(reads, engine, journal, options, progress)
             attainable = kit.load().attainable(tier)
-            learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
+            counted = list(_counted(reads, outcomes, best))
+            learners = [_learner(*each, lateness, attainable) for each in counted]
+            pairs = _pairs(learners, counted) if alike else []
+            learners += _missing(listing, listed)
             rendered = [_rendered(each, attainable) for each in learners]
             found = analysis.analyse([learner for learner, _ in rendered], attainable, says)
+            aliases = _aliases(learners, seed) if anonymous else {}
+            shown = found
+            if anonymous:
+                shown = analysis.analyse(_unnamed(found.learners, aliases), attainable, says)
     except JournalError as error:
         raise ClassError(str(error)) from error
-    settings = _settings(found, options, time.perf_counter() - started)
-    _write(out, _of_learners(rendered, options))
-    _write(out, [("class.html", pages.class_page(found, settings, listing.ignored))])
-    _write(out, [("gradebook.csv", pages.gradebook(found.learners, attainable))])
+    settings = _settings(shown, options, time.perf_counter() - started)
+    page = pages.class_page(shown, settings, () if anonymous else listing.ignored, pairs, aliases)
+    files = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
+    if alike:
+        files["similar.csv"] = similar.table(pairs)
     if listed:
-        scores = {name: outcome.grade.score for name, outcome in analysis.grades(found.learners)}
-        _write(out, [("roster.csv", listed.filled(listing.submissions, scores))])
+        marks = {each.name: each.mark for each in found.learners if each.mark is not None}
+        files["roster.csv"] = listed.filled(listing.submissions, marks)
+    _write(out, _of_learners(rendered, options))
+    _write(out, files.items())
     return found
 
 
-def look(submissions: Path) -> tuple[Listing, list[Read]]:
-    """What would be graded: the submissions in a folder, and the last attempt of each, read.
-
-    Raises ``ClassError``.
+def look(
+    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None = None
+) -> tuple[Listing, list[Read], list[str]]:
+    """What would be graded: the submissions in a folder, the last attempt of each, read, and who
+    of the roster has handed in nothing. Raises ``ClassError``.
     """
-    listing = find(submissions)
+    listing, listed = _listed(submissions, roster)
     with _scratch() as scratch:
-        return listing, _read(listing, Path(scratch), best=False)
+        reads = _read(listing, Path(scratch), best=False)
+    return listing, reads, listed.missing(listing.submissions) if listed else []
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -164,8 +185,10 @@ def _grade(
     return [outcomes[at] for at in range(len(reads))]
 
 
-def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) -> Iterator[Learner]:
-    """A learner each, with what came of the attempt that counts."""
+def _counted(
+    reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool
+) -> Iterator[tuple[Read, Outcome]]:
+    """The attempt of each learner that counts, and what came of it."""
     attempts: dict[str, list[tuple[Read, Outcome]]] = {}
     for read, outcome in zip(reads, outcomes, strict=True):
         attempts.setdefault(read.name, []).append((read, outcome))
@@ -175,7 +198,64 @@ def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) ->
         if (count := len(read.submission.attempts)) > 1:
             which = f"number {read.attempt + 1}, the best," if best else "the last"
             notes = (f"Of {count} attempts {which} counts.", *notes)
-        yield Learner(read.name, read.submission.slug, _own(outcome, read, notes), read.digest)
+        yield read, _own(outcome, read, notes)
+
+
+def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float) -> Learner:
+    """A learner; what is deducted for being late is said in the notes too."""
+    submission = read.submission
+    learner = Learner(read.name, submission.slug, outcome, read.digest, submission.group)
+    if late is None or not isinstance(outcome, Graded):
+        return learner
+    by = late.by(read)
+    deduction = late.rule.deduction(by, outcome.grade.score, attainable)
+    if deduction:
+        mark = outcome.grade.score - deduction
+        said = f"It was handed in late, by {by}: {deduction:g} points less make {mark:g}."
+        outcome = replace(outcome, grade=_noted(outcome.grade, [said]))
+    return replace(learner, outcome=outcome, late=by, deduction=deduction)
+
+
+def _pairs(learners: Sequence[Learner], counted: Sequence[tuple[Read, Outcome]]) -> list[Pair]:
+    """The learners whose submissions are alike; all of a group have the same one."""
+    owners = {each.owner: read for each, (read, _) in zip(learners, counted, strict=True)}
+    return similar.compare({read.name: read.prints for read in owners.values()})
+
+
+def _aliases(learners: Sequence[Learner], seed: int) -> dict[str, str]:
+    """A number for each learner by name, in an order that tells nothing."""
+    order = sorted(
+        sha256(f"{seed}:{each.name}".encode()).hexdigest() + each.name for each in learners
+    )
+    return {key[64:]: f"Learner {number}" for number, key in enumerate(order, start=1)}
+
+
+def _unnamed(learners: Sequence[Learner], aliases: Mapping[str, str]) -> list[Learner]:
+    """The learners by their numbers, without what may tell who they are."""
+    hidden = [
+        replace(
+            each,
+            name=aliases[each.name],
+            slug="",
+            outcome=each.outcome
+            if isinstance(each.outcome, Graded) or each.outcome.is_missing
+            else NotGraded("The gradebook says why."),
+        )
+        for each in learners
+    ]
+    return sorted(hidden, key=lambda each: (len(each.name), each.name))
+
+
+def _listed(
+    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None
+) -> tuple[Listing, Roster | None]:
+    """The submissions in a folder, and the roster with the learners of its groups among them."""
+    listing = find(submissions)
+    if roster is None:
+        return listing, None
+    listed = roster(listing.submissions)
+    members = listed.of_members(listing.submissions)
+    return replace(listing, submissions=tuple(members)), listed
 
 
 def _missing(listing: Listing, roster: Roster | None) -> Iterator[Learner]:
@@ -193,10 +273,11 @@ def _own(outcome: Outcome, read: Read, notes: Sequence[str]) -> Outcome:
     """``outcome`` for the learner; it may be that of another with the same files."""
     if isinstance(outcome, NotGraded):
         return outcome
-    given = outcome.grade
-    return replace(
-        outcome, grade=replace(given, submission=read.name, notes=(*notes, *given.notes))
-    )
+    return replace(outcome, grade=replace(_noted(outcome.grade, notes), submission=read.name))
+
+
+def _noted(given: Grade, notes: Sequence[str]) -> Grade:
+    return replace(given, notes=(*notes, *given.notes))
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:

@@ -51,13 +51,15 @@ class Submission:
     """One learner's: a name, what the files of results are called, and the attempts, the last last.
 
     An attempt has its files and folders by the names that they had for the learner. ``ids`` are
-    what else the course's system calls the learner.
+    what else the course's system calls the learner. All learners of a ``group`` have handed in the
+    same.
     """
 
     name: str
     slug: str
     attempts: tuple[Mapping[str, Path], ...]
     ids: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class _Owner:
     ids: tuple[str, ...] = ()
     parts: list[tuple[str, str, Path]] = field(default_factory=list)
     texts: list[Path] = field(default_factory=list)
+    group: str = ""
     is_cumulative: bool = False
 
     def attempts(self) -> Iterator[Mapping[str, Path]]:
@@ -182,7 +185,8 @@ def _of_export(listing: Path, owners: Sequence[_Owner]) -> Iterator[_Owner]:
     for owner in owners:
         people = [person for person in told.get(owner.name, ()) if person]
         for name, *ids in people or [(owner.name, *owner.ids)]:
-            yield _Owner(name, (name, owner.name, *ids), owner.parts, owner.texts)
+            words = (name, owner.name, *ids)
+            yield _Owner(name, words, owner.parts, owner.texts, owner.name if people else "")
 
 
 def _without_ending(entry: Path) -> str:
@@ -200,7 +204,8 @@ def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
     names = Names()
     for owner in sorted(owners, key=lambda owner: (owner.name, owner.ids, owner.parts)):
         name, slug = names.own(_plain(owner.name) or "?")
-        yield Submission(name, slug, tuple(owner.attempts()), tuple(map(_plain, owner.ids)))
+        attempts, ids = tuple(owner.attempts()), tuple(map(_plain, owner.ids))
+        yield Submission(name, slug, attempts, ids, owner.group)
 
 
 class Names:
