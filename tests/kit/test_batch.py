@@ -826,7 +826,7 @@ def test_the_mistakes_of_a_check_are_taken_apart(fault, found):
     assert faults(check) == found
 
 
-def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once():
+def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once_in_an_exercise():
     twice = failed("cnn.network", fault="cnn.a") | {
         "fnn.network": Result("failed", cause=Cause("Both.", fault="cnn.a+fnn.b"))
     }
@@ -839,10 +839,11 @@ def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once():
 
     found = analyse(class_of_three, 85, says.get).mistakes
 
-    assert [(each.ids, each.says, each.learners) for each in found] == [
-        (("fnn.b",), "B.", ("ada", "bob")),
-        (("cnn.a",), "A.", ("ada",)),
-        (("fnn.new",), "Unknown.", ("cleo",)),
+    assert [(each.exercise, *each.ids, each.says, each.learners) for each in found] == [
+        ("fnn", "fnn.b", "B.", ("ada", "bob")),
+        ("cnn", "cnn.a", "A.", ("ada",)),
+        ("fnn", "cnn.a", "A.", ("ada",)),
+        ("fnn", "fnn.new", "Unknown.", ("cleo",)),
     ]
 
 

@@ -89,8 +89,9 @@ class HardCheck:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake, or several that nothing tells apart, and who makes it."""
+    """A known mistake in an exercise, or several that nothing tells apart, and who makes it."""
 
+    exercise: str
     ids: tuple[str, ...]
     says: str
     learners: tuple[str, ...]
@@ -275,19 +276,18 @@ def _mistakes(
     grades: Sequence[tuple[str, Graded]], says: Callable[[str], str | None]
 ) -> tuple[Mistake, ...]:
     """The most frequent first; a learner counts once for each."""
-    makers: dict[tuple[str, ...], dict[str, None]] = {}
-    messages: dict[tuple[str, ...], str] = {}
+    makers: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
     for name, outcome in grades:
-        for check in outcome.grade.checks:
-            for ids in faults(check):
-                makers.setdefault(ids, {})[name] = None
-                if check.cause is not None:
-                    messages.setdefault(ids, check.cause.message)
+        for exercise in outcome.grade.exercises:
+            for check in exercise.checks:
+                for ids in faults(check):
+                    message = check.cause.message if check.cause else ""
+                    makers.setdefault((exercise.id, ids), {}).setdefault(name, message)
     found = [
-        Mistake(ids, _sentence(ids, says) or messages[ids], tuple(names))
-        for ids, names in makers.items()
+        Mistake(exercise, ids, _sentence(ids, says) or next(iter(names.values())), tuple(names))
+        for (exercise, ids), names in makers.items()
     ]
-    return tuple(sorted(found, key=lambda mistake: (-len(mistake.learners), mistake.ids)))
+    return tuple(sorted(found, key=lambda each: (-len(each.learners), each.exercise, each.ids)))
 
 
 def _sentence(ids: Sequence[str], says: Callable[[str], str | None]) -> str:
