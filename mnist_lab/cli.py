@@ -481,14 +481,14 @@ def grade_class_command(
         fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
-    if found.missing:
-        console.print(f"Nothing was handed in by {', '.join(found.missing)}.")
-    handed_in = len(found.learners) - len(found.missing)
+    if missing := found.of_state("nothing handed in"):
+        console.print(f"Nothing was handed in by {', '.join(each.name for each in missing)}.")
+    handed_in = len(found.learners) - len(missing)
     console.print(
-        f"{len(found.graded)} of {handed_in} graded: {out / 'class.html'}",
+        f"{len(found.grades)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
-    raise SystemExit(bool(found.not_graded or found.unjudged))
+    raise SystemExit(bool(found.of_state("not graded", "in part")))
 
 
 @main.command("gradescope-zip", short_help="Write an autograder for Gradescope.")

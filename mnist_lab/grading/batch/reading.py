@@ -20,8 +20,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mnist_lab.grading.batch import similar
 from mnist_lab.grading.batch.submissions import Submission
@@ -75,7 +74,7 @@ class Read:
         }
 
 
-class ReaderPool:
+class ReaderPool(contextlib.AbstractContextManager["ReaderPool"]):
     """``count`` processes that read. What they read lies under ``scratch`` until it is removed."""
 
     def __init__(self, scratch: Path, count: int) -> None:
@@ -117,15 +116,7 @@ class ReaderPool:
         for reader in self._readers:
             reader.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -21,10 +21,11 @@ from typing import Literal
 from mnist_lab import kit
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run as single
-from mnist_lab.grading.batch import analysis, pages, similar
+from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
 from mnist_lab.grading.batch.late import Late
+from mnist_lab.grading.batch.progress import Progress
 from mnist_lab.grading.batch.reading import Read, ReaderPool
 from mnist_lab.grading.batch.results import (
     NOTHING,
@@ -46,20 +47,10 @@ from mnist_lab.grading.batch.submissions import (
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.server import environment
 
-__all__ = ["ClassError", "Progress", "grade_class", "look"]
+__all__ = ["ClassError", "grade_class", "look"]
 
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
-
-
-class Progress:
-    """Told how a class goes; this one does not care. Subclasses show it."""
-
-    def begins(self, total: int, known: int, options: Options) -> None:
-        """``known`` of ``total`` submissions need no grading, the others are graded now."""
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        """The submission with this name is done."""
 
 
 def grade_class(
@@ -109,13 +100,11 @@ def grade_class(
             pairs = _pairs(learners, counted) if alike else []
             learners += _missing(listing, listed)
             rendered = [_rendered(each, attainable) for each in learners]
-            found = analysis.analyse([learner for learner, _ in rendered], attainable, says)
-            aliases = _aliases(learners, seed) if anonymous else {}
-            shown = found
-            if anonymous:
-                shown = analysis.analyse(_unnamed(found.learners, aliases), attainable, says)
+            found = Analysis(tuple(each for each, _ in rendered), attainable, says())
     except JournalError as error:
         raise ClassError(str(error)) from error
+    aliases = _aliases(found, seed) if anonymous else {}
+    shown = _unnamed(found, aliases) if anonymous else found
     settings = _settings(shown, options, time.perf_counter() - started)
     page = pages.class_page(shown, settings, () if anonymous else listing.ignored, pairs, aliases)
     files = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
@@ -165,14 +154,14 @@ def _grade(
     outcomes: dict[int, Outcome] = {}
     waiting: dict[str, list[int]] = {}
     for at, read in enumerate(reads):
-        known = None if read.reason else journal.find(read.digest, options)
         if read.reason:
             outcomes[at] = NotGraded(read.reason, refused=True)
-        elif known is not None and known.settled:
-            outcomes[at] = known
+        elif (found := journal.find(read.digest, options)) and found.settled:
+            outcomes[at] = found
         else:
             waiting.setdefault(read.digest, []).append(at)
-    progress.begins(len(reads), len(outcomes), options)
+    known = sum(isinstance(each, Graded) for each in outcomes.values())
+    progress.begins(len(reads), known, options)
     for at, outcome in outcomes.items():
         if isinstance(outcome, NotGraded):
             progress.finished(reads[at].name, outcome)
@@ -222,28 +211,23 @@ def _pairs(learners: Sequence[Learner], counted: Sequence[tuple[Read, Outcome]])
     return similar.compare({read.name: read.prints for read in owners.values()})
 
 
-def _aliases(learners: Sequence[Learner], seed: int) -> dict[str, str]:
+def _aliases(found: Analysis, seed: int) -> dict[str, str]:
     """A number for each learner by name, in an order that tells nothing."""
-    order = sorted(
-        sha256(f"{seed}:{each.name}".encode()).hexdigest() + each.name for each in learners
-    )
-    return {key[64:]: f"Learner {number}" for number, key in enumerate(order, start=1)}
+    names = [learner.name for learner in found.learners]
+    names.sort(key=lambda name: sha256(f"{seed}:{name}".encode()).digest())
+    return {name: f"Learner {number}" for number, name in enumerate(names, start=1)}
 
 
-def _unnamed(learners: Sequence[Learner], aliases: Mapping[str, str]) -> list[Learner]:
+def _unnamed(found: Analysis, aliases: Mapping[str, str]) -> Analysis:
     """The learners by their numbers, without what may tell who they are."""
-    hidden = [
-        replace(
-            each,
-            name=aliases[each.name],
-            slug="",
-            outcome=each.outcome
-            if isinstance(each.outcome, Graded) or each.outcome.is_missing
-            else NotGraded("The gradebook says why."),
-        )
-        for each in learners
-    ]
-    return sorted(hidden, key=lambda each: (len(each.name), each.name))
+    known = {each.name: each for each in found.learners}
+    hidden = []
+    for name, alias in aliases.items():
+        outcome = known[name].outcome
+        if isinstance(outcome, NotGraded) and not outcome.is_missing:
+            outcome = NotGraded("The gradebook says why.")
+        hidden.append(replace(known[name], name=alias, outcome=outcome))
+    return replace(found, learners=tuple(hidden))
 
 
 def _listed(
@@ -282,7 +266,7 @@ def _noted(given: Grade, notes: Sequence[str]) -> Grade:
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
     if cluster is None:
-        from mnist_lab.grading.batch.local import grade_here
+        from mnist_lab.grading.batch.workers import grade_here
 
         return partial(grade_here, jobs=jobs)
     from mnist_lab.grading.batch.cluster import grade_there
@@ -305,20 +289,14 @@ print(json.dumps({fault.id: fault.says for fault in bank().values()}))
 
 
 @contextmanager
-def _sentences() -> Iterator[Callable[[str], str | None]]:
-    """What a known mistake is, by its id. A process of its own looks that up meanwhile, since the
-    bank brings PyTorch and hundreds of MB.
+def _sentences() -> Iterator[Callable[[], dict[str, str]]]:
+    """Gives the sentences of the known mistakes by id. A process of its own looks them up
+    meanwhile, since the bank brings PyTorch and hundreds of MB.
     """
     command = [sys.executable, "-P", "-c", SENTENCES]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
-
-        @cache
-        def all_of_them() -> dict[str, str]:
-            found, _ = process.communicate()
-            return dict(json.loads(found)) if found else {}
-
         try:
-            yield lambda fault: all_of_them().get(fault)
+            yield lambda: dict(json.loads(process.communicate()[0] or b"{}"))
         finally:
             process.kill()
 
@@ -334,32 +312,20 @@ def _rendered(learner: Learner, attainable: float) -> tuple[Learner, dict[str, s
 
 
 def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[str, str]]:
-    checks = "all, with the accuracy of trained models" if options.tier == "full" else "quick"
-    slowest = sorted(found.seconds.items(), key=lambda each: -each[1])[:3]
-    settings = [
-        ("Kit", options.kit),
-        ("Checks", checks),
-        ("Seed", f"{options.seed}; that of each submission is in its grade"),
-    ]
-    if found.seconds:
-        each = sorted(found.seconds.values())
-        settings += [
-            (
-                "Time",
-                f"{seconds:.0f} s for this run; half took less than "
-                f"{each[len(each) // 2]:.1f} s each",
-            ),
-            ("Slowest", ", ".join(f"{name} {taken:.1f} s" for name, taken in slowest)),
-        ]
-    walls = sorted(
-        {
-            f"{wall} {state}"
-            for learner in found.learners
-            if isinstance(learner.outcome, Graded)
-            for wall, state in learner.outcome.grade.walls.items()
-        }
-    )
-    return [*settings, *([("Walls", ", ".join(walls))] if walls else [])]
+    taken = sorted((grade.seconds, name) for name, grade in found.grades)
+    walls = {f"{wall} {state}" for _, grade in found.grades for wall, state in grade.walls.items()}
+    settings = {
+        "Kit": options.kit,
+        "Checks": "all, with the accuracy of trained models" if options.tier == "full" else "quick",
+        "Seed": f"{options.seed}; that of each submission is in its grade",
+    }
+    if taken:
+        half, slowest = taken[len(taken) // 2][0], taken[:-4:-1]
+        settings["Time"] = f"{seconds:.0f} s for this run; half took less than {half:.1f} s each"
+        settings["Slowest"] = ", ".join(f"{name} {each:.1f} s" for each, name in slowest)
+    if walls:
+        settings["Walls"] = ", ".join(sorted(walls))
+    return list(settings.items())
 
 
 def _of_learners(
