@@ -337,14 +337,15 @@ def grade_command(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "grade.json"
         with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
-            status = run.pytest(
+            arguments = run.arguments(
                 path,
                 full=full,
                 seed=seed,
                 grade_json=file,
                 verbose=verbose,
                 strict=require == "strict",
-            ).returncode
+            )
+            status = run.pytest(arguments).returncode
         graded = grade.read(file) if file.exists() else None
     try:
         if graded is not None and grade_json is not None:

@@ -168,9 +168,14 @@ class ExerciseGrade:
         return math.fsum(check.max_points for check in self.checks)
 
     @property
+    def tried(self) -> list[CheckGrade]:
+        """The checks that ran, or would have."""
+        return [check for check in self.checks if check.outcome != "not_run"]
+
+    @property
     def open(self) -> list[CheckGrade]:
-        """The checks that ran, or would have, and did not pass."""
-        return [check for check in self.checks if check.outcome not in ("passed", "not_run")]
+        """The checks that were tried and did not pass."""
+        return [check for check in self.tried if not check.passed]
 
     def next_step(self) -> CheckGrade | None:
         """The first open check; of those that wait for others, only where there is nothing else."""

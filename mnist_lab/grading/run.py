@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab import grade as grades
@@ -30,28 +31,9 @@ def fresh_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-def pytest(
-    path: Path,
-    *,
-    full: bool = False,
-    seed: int = 0,
-    exercise: str | None = None,
-    grade_json: Path | None = None,
-    verbose: bool = False,
-    quiet: bool = False,
-    strict: bool = False,
-) -> subprocess.CompletedProcess[str]:
-    """Run the grading tests, or those of one ``exercise``, on the submission ``path``."""
-    given = arguments(
-        path,
-        full=full,
-        seed=seed,
-        exercise=exercise,
-        grade_json=grade_json,
-        verbose=verbose,
-        strict=strict,
-    )
-    command = [sys.executable, "-P", "-m", "pytest", *given]
+def pytest(arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run pytest with these ``arguments``; if ``quiet``, keep what it prints."""
+    command = [sys.executable, "-P", "-m", "pytest", *arguments]
     return subprocess.run(command, capture_output=quiet, text=True)
 
 
@@ -65,7 +47,7 @@ def arguments(
     verbose: bool = False,
     strict: bool = False,
 ) -> list[str]:
-    """What pytest is called with to grade ``path``."""
+    """What pytest is called with to grade ``path``, or one ``exercise`` of it."""
     tests = workspace.grading_tests()
     given = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     given += ["-p", "no:cacheprovider", "-p", "no:logging"]
@@ -88,7 +70,7 @@ def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:
     """The grade of the submission ``path``; ``GradingError`` if there is none."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "grade.json"
-        run = pytest(path, full=full, seed=seed, grade_json=file, quiet=True)
+        run = pytest(arguments(path, full=full, seed=seed, grade_json=file), quiet=True)
         if not file.exists():
             raise GradingError((run.stderr or run.stdout).strip()[-2000:])
         return grades.read(file)

@@ -38,10 +38,8 @@ def watch_files(submission: Path) -> None:
     with _keys() as pressed, Warm() if default_isolation() == "fork" else nullcontext() as warm:
 
         def grade(exercise: str | None = None) -> None:
-            if warm:
-                warm.pytest(run.arguments(submission, exercise=exercise))
-            else:
-                run.pytest(submission, exercise=exercise)
+            given = run.arguments(submission, exercise=exercise)
+            warm.pytest(given) if warm else run.pytest(given)
             click.echo(f"\n{KEYS}")
 
         batches = watch(

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -204,6 +205,19 @@ def test_another_kit_grades_all_anew(handed_in, tmp_path, engine, monkeypatch):
 def test_the_kit_is_told_by_its_version_and_its_files():
     assert fingerprint().startswith("0.")
     assert "+" in fingerprint()
+
+
+@pytest.mark.parametrize("file", ["kit.toml", "diagnosis/mistakes/training.toml", "training.py"])
+def test_whatever_decides_a_grade_or_what_is_said_makes_another_kit(tmp_path, monkeypatch, file):
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "mnist_lab", tmp_path / "mnist_lab", ignore=ignore)
+    monkeypatch.setattr("mnist_lab.__file__", str(tmp_path / "mnist_lab" / "__init__.py"))
+    before = fingerprint.__wrapped__()
+
+    with open(tmp_path / "mnist_lab" / file, "a") as changed:
+        changed.write("# changed")
+
+    assert fingerprint.__wrapped__() != before
 
 
 def test_a_class_draws_one_seed_and_keeps_it(handed_in, tmp_path, engine):
@@ -513,7 +527,7 @@ def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
     assert float(ada["deduction"]) == deduction
     assert float(ada["mark"]) == 100 - deduction
     told = (out / "feedback" / "ada.md").read_text()
-    assert (f"{deduction:g} points less" in told) == bool(deduction)
+    assert (f"{deduction:g} points are deducted" in told) == bool(deduction)
 
 
 def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
@@ -919,9 +933,35 @@ def test_the_command_has_a_line_for_each_and_says_where_the_results_are(
 
     assert result.exit_code == 0
     first, *lines, last = result.output.splitlines()
-    assert first == "3 submissions, seed 7."
+    assert first == "3 submissions (3 folders), seed 7."
     assert [line.split()[:2] for line in lines] == [["1/3", "ada"], ["2/3", "bob"], ["3/3", "cleo"]]
     assert last == f"3 of 3 graded: {tmp_path / 'out' / 'class.html'}"
+
+
+def test_the_command_says_what_it_has_found_and_what_it_does_not_take(handed_in, tmp_path, engine):
+    for name in ("dan.ipynb", "eve.zip", "fay.zip", "gus.rar", "hal_cnn.py", "hal_fnn.py"):
+        (handed_in / name).touch()
+    (handed_in / "Thumbs.db").touch()
+
+    lines = grade_class(handed_in, "--out", tmp_path / "out").output.splitlines()
+
+    assert lines[0].startswith(
+        "8 submissions (3 folders, 2 archives, 1 notebook, 1 file, 1 set of files), seed "
+    )
+    assert lines[1] == "Not taken for submissions: Thumbs.db."
+
+
+def test_what_is_refused_is_counted_once(handed_in, tmp_path, engine):
+    (handed_in / "empty").mkdir()
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert [line.split()[0] for line in result.output.splitlines()[1:5]] == [
+        "1/4",
+        "2/4",
+        "3/4",
+        "4/4",
+    ]
 
 
 def test_the_command_says_what_needs_no_grading(handed_in, tmp_path, engine):

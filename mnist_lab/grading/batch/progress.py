@@ -27,8 +27,8 @@ COLUMNS = (
 class Progress:
     """Told how a class goes; this one does not care. Subclasses show it."""
 
-    def begins(self, total: int, known: int, options: Options) -> None:
-        """``known`` of ``total`` submissions need no grading, the others are graded now."""
+    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
+        """Of ``total`` attempts in ``listing`` ``known`` need no grading, the others are graded."""
 
     def finished(self, name: str, outcome: Outcome) -> None:
         """The submission with this name is done."""
@@ -56,8 +56,7 @@ def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], consol
     _say(console, f"{len(reads) - refused} of {len(reads)} submissions can be graded.")
     if missing:
         _say(console, f"Nothing was handed in by {', '.join(missing)}.")
-    if listing.ignored:
-        _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
+    _say_ignored(console, listing)
     return not refused
 
 
@@ -68,10 +67,11 @@ class _Shown(Progress):
         self.console, self.bar = console, bar
         self.total = self.done = 0
 
-    def begins(self, total: int, known: int, options: Options) -> None:
+    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
         self.total, self.done = total, known
-        said = f"{total} submissions, seed {options.seed}"
+        said = f"{total} submissions ({listing.forms}), seed {options.seed}"
         _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
+        _say_ignored(self.console, listing)
         self.bar.add_task("Grading", total=total, completed=known)
 
     def finished(self, name: str, outcome: Outcome) -> None:
@@ -80,6 +80,11 @@ class _Shown(Progress):
         if self.bar.disable or not outcome.settled:
             number = f"{self.done:>{len(str(self.total))}}/{self.total}"
             _say(self.console, f"{number}  {_said(name, outcome)}")
+
+
+def _say_ignored(console: Console, listing: Listing) -> None:
+    if listing.ignored:
+        _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
 
 
 def _say(console: Console, line: str) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Literal
 
 from mnist_lab import kit
-from mnist_lab.grade import Grade
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
@@ -93,14 +92,14 @@ def grade_class(
             journal.begin(options)
             reads = _read(listing, Path(scratch), best)
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
-            outcomes = _grade(reads, engine, journal, options, progress)
+            outcomes = _grade(listing, reads, engine, journal, options, progress)
             attainable = kit.load().attainable(tier)
             counted = list(_counted(reads, outcomes, best))
             learners = [_learner(*each, lateness, attainable) for each in counted]
             pairs = _pairs(learners, counted) if alike else []
             learners += _missing(listing, listed)
-            rendered = [_rendered(each, attainable) for each in learners]
-            found = Analysis(tuple(each for each, _ in rendered), attainable, says())
+            told = tuple(_told(each, attainable, options, out) for each in learners)
+            found = Analysis(told, attainable, says())
     except JournalError as error:
         raise ClassError(str(error)) from error
     aliases = _aliases(found, seed) if anonymous else {}
@@ -113,8 +112,7 @@ def grade_class(
     if listed:
         marks = {each.name: each.mark for each in found.learners if each.mark is not None}
         files["roster.csv"] = listed.filled(listing.submissions, marks)
-    _write(out, _of_learners(rendered, options))
-    _write(out, files.items())
+    _write(out, files)
     return found
 
 
@@ -146,7 +144,12 @@ def _read(listing: Listing, scratch: Path, best: bool) -> list[Read]:
 
 
 def _grade(
-    reads: Sequence[Read], engine: Engine, journal: Journal, options: Options, progress: Progress
+    listing: Listing,
+    reads: Sequence[Read],
+    engine: Engine,
+    journal: Journal,
+    options: Options,
+    progress: Progress,
 ) -> list[Outcome]:
     """What comes of each, by what the journal knows or by grading; the same files are graded
     once.
@@ -161,7 +164,7 @@ def _grade(
         else:
             waiting.setdefault(read.digest, []).append(at)
     known = sum(isinstance(each, Graded) for each in outcomes.values())
-    progress.begins(len(reads), known, options)
+    progress.begins(listing, len(reads), known, options)
     for at, outcome in outcomes.items():
         if isinstance(outcome, NotGraded):
             progress.finished(reads[at].name, outcome)
@@ -187,7 +190,10 @@ def _counted(
         if (count := len(read.submission.attempts)) > 1:
             which = f"number {read.attempt + 1}, the best," if best else "the last"
             notes = (f"Of {count} attempts {which} counts.", *notes)
-        yield read, _own(outcome, read, notes)
+        if isinstance(outcome, Graded):  # It may be another's with the same files.
+            own = replace(outcome.grade, submission=read.name)
+            outcome = _noted(replace(outcome, grade=own), notes)
+        yield read, outcome
 
 
 def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float) -> Learner:
@@ -200,8 +206,8 @@ def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float)
     deduction = late.rule.deduction(by, outcome.grade.score, attainable)
     if deduction:
         mark = outcome.grade.score - deduction
-        said = f"It was handed in late, by {by}: {deduction:g} points less make {mark:g}."
-        outcome = replace(outcome, grade=_noted(outcome.grade, [said]))
+        said = f"Handed in {by} late: {deduction:g} points are deducted, which leaves {mark:g}."
+        outcome = _noted(outcome, [said])
     return replace(learner, outcome=outcome, late=by, deduction=deduction)
 
 
@@ -253,15 +259,9 @@ def _score(outcome: Outcome) -> float:
     return outcome.grade.score if isinstance(outcome, Graded) else -1.0
 
 
-def _own(outcome: Outcome, read: Read, notes: Sequence[str]) -> Outcome:
-    """``outcome`` for the learner; it may be that of another with the same files."""
-    if isinstance(outcome, NotGraded):
-        return outcome
-    return replace(outcome, grade=replace(_noted(outcome.grade, notes), submission=read.name))
-
-
-def _noted(given: Grade, notes: Sequence[str]) -> Grade:
-    return replace(given, notes=(*notes, *given.notes))
+def _noted(outcome: Graded, notes: Sequence[str]) -> Graded:
+    notes = (*notes, *outcome.grade.notes)
+    return replace(outcome, grade=replace(outcome.grade, notes=notes))
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
@@ -301,14 +301,17 @@ def _sentences() -> Iterator[Callable[[], dict[str, str]]]:
             process.kill()
 
 
-def _rendered(learner: Learner, attainable: float) -> tuple[Learner, dict[str, str]]:
-    """The learner and the feedback; one whose feedback can't be written can't be graded."""
+def _told(learner: Learner, attainable: float, options: Options, out: Path) -> Learner:
+    """The learner, whose grade and feedback are written; without feedback there is no grade."""
     try:
-        return learner, pages.feedback(learner, attainable)
+        feedback = pages.feedback(learner, attainable)
     except Exception as error:  # Whatever it is, the others are not to suffer.
         reason = one_line(f"The feedback cannot be written ({type(error).__name__}).")
         learner = replace(learner, outcome=NotGraded(reason))
-        return learner, pages.feedback(learner, attainable)
+        feedback = pages.feedback(learner, attainable)
+    files = {f"feedback/{learner.slug}.{kind}": text for kind, text in feedback.items()}
+    _write(out, {f"grades/{learner.slug}.json": pages.grade_text(learner, options)} | files)
+    return learner
 
 
 def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[str, str]]:
@@ -328,19 +331,10 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
     return list(settings.items())
 
 
-def _of_learners(
-    rendered: Sequence[tuple[Learner, dict[str, str]]], options: Options
-) -> Iterator[tuple[str, str]]:
-    for learner, feedback in rendered:
-        yield f"grades/{learner.slug}.json", pages.grade_text(learner, options)
-        for kind, text in feedback.items():
-            yield f"feedback/{learner.slug}.{kind}", text
-
-
-def _write(out: Path, files: Iterable[tuple[str, str]]) -> None:
+def _write(out: Path, files: Mapping[str, str]) -> None:
     """Write texts by their path in ``out``."""
     try:
-        for name, text in files:
+        for name, text in files.items():
             (out / name).parent.mkdir(exist_ok=True)
             pages.write_whole(out / name, text)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,12 @@ class Listing:
     submissions: tuple[Submission, ...]
     ignored: tuple[str, ...]
 
+    @property
+    def forms(self) -> str:
+        """How many of each form are handed in, such as ``8 folders, 1 notebook``."""
+        forms = Counter(_form(list(each.attempts[-1].values())) for each in self.submissions)
+        return ", ".join(f"{count} {form[count > 1]}" for form, count in forms.most_common())
+
 
 @dataclass
 class _Owner:
@@ -123,6 +130,17 @@ def find(folder: Path) -> Listing:
             "learner, or files such as ada_cnn.py."
         )
     return Listing(tuple(_named(owners)), tuple(_plain(path.name) for path in ignored))
+
+
+def _form(paths: Sequence[Path]) -> tuple[str, str]:
+    """What an attempt is, in the singular and in the plural."""
+    if len(paths) > 1:
+        return "set of files", "sets of files"
+    if paths[0].is_dir():
+        return "folder", "folders"
+    if is_archive(paths[0]):
+        return "archive", "archives"
+    return ("notebook", "notebooks") if _is_whole(paths[0]) else ("file", "files")
 
 
 def _is_whole(entry: Path) -> bool:
