@@ -21,7 +21,7 @@ from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
-from mnist_lab.grading.formats.text import clean, one_line
+from mnist_lab.grading.formats.text import blocks, clean, cut, facts, one_line
 from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
 from mnist_lab.writing import whole
@@ -72,7 +72,7 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         "attainable": attainable,
         "words": WORDS,
         "facts": _facts,
-        "printed": _printed,
+        "printed": blocks,
         "one_line": one_line,
         "clean": clean,
         "prose": _prose,
@@ -153,23 +153,10 @@ def _row(learner: Learner, attainable: float) -> dict[str, str]:
 
 def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """What belongs to a cause in one line each: a name and a text."""
-    texts: Mapping[str, object] = {
-        "Known by": cause.evidence,
-        "Hint": cause.hint,
-        "Where": cause.where,
-        "Expected": cause.expected,
-        "Found": cause.actual,
-    }
-    for name, text in texts.items():
-        if text not in (None, ""):
-            yield name, _short(text)
-
-
-def _printed(cause: Cause) -> Iterator[tuple[str, str]]:
-    """What takes several lines: a name and a text."""
-    for name, text in (("Printed", cause.output), ("Traceback", cause.traceback)):
-        if text.strip():
-            yield name, text
+    yield from facts(cause)
+    for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
+        if value not in (None, ""):
+            yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
 
 
 def _prose(text: str) -> str:
@@ -183,8 +170,3 @@ def _fenced(text: str) -> str:
     kept = clean(text).rstrip()
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"
-
-
-def _short(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 300 else f"{text[:300]} ..."
