@@ -533,7 +533,7 @@ def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
 def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
     for name, newest in (("ada", 1_000_000_000), ("bob", 2_000_000_000)):
         hand_in(tmp_path / "in" / name / "deeper", f"# {name}\n")
-        os.utime(tmp_path / "in" / name / "deeper" / "cnn.py", (newest, newest))
+        os.utime(tmp_path / "in" / name / "deeper" / "cnn.py", (newest, newest + 0.5))
     names = (
         "Lab_cleo_attempt_2020-02-03-10-11-12_cnn.py",
         "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py",
@@ -553,6 +553,7 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
     )
 
     assert result.exit_code == 0
+    assert not any("." in row["late"] for row in rows(out))
     found = {row["name"]: row["deduction"] for row in rows(out)}
     assert found == {"ada": "0", "bob": "7", "cleo": "0", "dan": "7"}
 

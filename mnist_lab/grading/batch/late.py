@@ -93,7 +93,7 @@ class Late:
         return cls(rule, {each.name: _time(cell, rule.period) for each, cell in rows if each})
 
     def by(self, read: Read) -> timedelta:
-        """How late a submission was."""
+        """How late a submission was, in whole seconds."""
         if self.deadline is None:
             return self.listed.get(read.name, timedelta())
         paths = read.submission.attempts[read.attempt].values()
@@ -103,7 +103,8 @@ class Late:
             handed_in = told.replace(tzinfo=self.deadline.tzinfo)
         else:
             handed_in = datetime.fromtimestamp(read.time, self.deadline.tzinfo)
-        return max(handed_in - self.deadline, timedelta())
+        late = (handed_in - self.deadline).total_seconds()
+        return timedelta(seconds=max(int(late), 0))
 
 
 def _time(cell: str, unit: str) -> timedelta:

@@ -104,7 +104,7 @@ class Roster:
         rows = zip(self.column(self.name), self.column(self.key), groups, own, strict=True)
         for name, key, group, submission in rows:
             if submission:
-                found[submission.slug] = replace(submission, group=group)
+                found[submission.slug] = replace(submission, group=group or submission.group)
             elif key and group in of_group:
                 shown, slug = names.own(name or key)
                 shared = of_group[group]
