@@ -142,7 +142,9 @@ def test_what_is_no_python_stops_nothing(alike, text):
 
 def test_both_places_are_told_and_shown_side_by_side_in_files_and_notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_engine", lambda jobs, cluster: lambda reads, options: ())
-    monkeypatch.setattr(run, "_grade", lambda reads, *rest: [run.NotGraded("No.")] * len(reads))
+    monkeypatch.setattr(
+        run, "_grade", lambda listing, reads, *rest: [run.NotGraded("No.")] * len(reads)
+    )
     (tmp_path / "in" / "ada").mkdir(parents=True)
     (tmp_path / "in" / "ada" / "training.py").write_text(solution("training"))
     cell = "\n".join(solution("training").partition("from collections")[2].splitlines()[5:])
