@@ -15,6 +15,8 @@ from mnist_lab import terminal
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.console import Console
 
     from mnist_lab.compare import Comparison
@@ -315,14 +317,15 @@ def grade_command(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "grade.json"
         with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
-            status = run.pytest(
+            arguments = run.arguments(
                 path,
                 full=full,
                 seed=seed,
                 grade_json=file,
                 verbose=verbose,
                 strict=require == "strict",
-            ).returncode
+            )
+            status = run.pytest(arguments).returncode
         graded = grade.read(file) if file.exists() else None
     try:
         if graded is not None and grade_json is not None:
@@ -371,10 +374,37 @@ def grade_command(
 @click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
 @click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
 @click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
+@click.option("--roster-group", metavar="COLUMN", help="Has the group that hands in together.")
+@click.option("--late-rule", metavar="RULE", help="Deducts for lateness: 10%/day, 2/hour up to 20.")
+@click.option(
+    "--late",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A CSV of how late who was, for --late-rule.",
+)
+@click.option(
+    "--deadline",
+    type=click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]),
+    help="Instead of --late: what is newer, by the times of the files, is late.",
+)
+@click.option(
+    "--similar/--no-similar",
+    "alike",
+    default=True,
+    help="List submissions that are alike, in similar.csv.  [default: list]",
+)
+@click.option("--anonymous", is_flag=True, help="Name nobody in class.html; the gradebook does.")
 @click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
 @quiet_option
 def grade_class_command(
-    submissions: Path, out: Path | None, roster: Path | None, dry_run: bool, quiet: bool, **how: Any
+    submissions: Path,
+    out: Path | None,
+    roster: Path | None,
+    late_rule: str | None,
+    late: Path | None,
+    deadline: datetime | None,
+    dry_run: bool,
+    quiet: bool,
+    **how: Any,
 ) -> None:
     """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
     Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
@@ -383,37 +413,41 @@ def grade_class_command(
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
     could not be, or an error, 130 interrupted.
     """
+    from functools import partial
+
+    from mnist_lab.grading.batch.late import Late
     from mnist_lab.grading.batch.progress import show, watching
-    from mnist_lab.grading.batch.roster import Roster
+    from mnist_lab.grading.batch.roster import Columns, Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     how["tier"] = "full" if how.pop("full") else "quick"
-    columns = {name: how.pop(f"roster_{name}") for name in ("key", "name", "score")}
     if how["cluster"] and how["jobs"]:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
-    listed = (lambda given: Roster.read(roster, given, **columns)) if roster else None
+    columns = Columns(*(how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")))
+    listed = partial(Roster.read, roster, columns=columns) if roster else None
     try:
         if dry_run:
-            listing, reads = look(submissions)
-            missing = listed(listing.submissions).missing(listing.submissions) if listed else ()
-            raise SystemExit(not show(listing, reads, missing, console))
+            raise SystemExit(not show(*look(submissions, listed), console))
+        lateness = Late.asked(late_rule, late, deadline)
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
         with watching(console) as progress:
-            found = grade_class(submissions, out, roster=listed, progress=progress, **how)
+            found = grade_class(
+                submissions, out, roster=listed, late=lateness, progress=progress, **how
+            )
     except ClassError as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
-    if found.missing:
-        console.print(f"Nothing was handed in by {', '.join(found.missing)}.")
-    handed_in = len(found.learners) - len(found.missing)
+    if missing := found.of_state("nothing handed in"):
+        console.print(f"Nothing was handed in by {', '.join(each.name for each in missing)}.")
+    handed_in = len(found.learners) - len(missing)
     console.print(
-        f"{len(found.graded)} of {handed_in} graded: {out / 'class.html'}",
+        f"{len(found.grades)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
-    raise SystemExit(bool(found.not_graded or found.unjudged))
+    raise SystemExit(bool(found.of_state("not graded", "in part")))
 
 
 @main.command("gradescope-zip", short_help="Write an autograder for Gradescope.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mnist_lab.kit import Check, Kit
+from mnist_lab.writing import whole
 
 __all__ = [
     "Cause",
@@ -24,6 +25,7 @@ __all__ = [
     "Outcome",
     "Result",
     "build",
+    "graded",
     "read",
     "write",
 ]
@@ -111,6 +113,19 @@ class CheckGrade:
     def points(self) -> float:
         return self.max_points if self.passed else 0.0
 
+    @property
+    def faults(self) -> list[tuple[str, ...]]:
+        """The known mistakes that were found: each is one id, or several that it could be.
+
+        ``a+b`` are two mistakes, ``a|b`` is one of the two; of ``a+b|a+c`` only ``a`` is sure.
+        """
+        if self.cause is None or not self.cause.fault:
+            return []
+        ways = [set(way.split("+")) for way in self.cause.fault.split("|")]
+        sure = set.intersection(*ways)
+        rest = sorted({"+".join(sorted(way - sure)) for way in ways} - {""})
+        return [*((each,) for each in sorted(sure)), *([tuple(rest)] if len(rest) > 1 else [])]
+
     def to_json(self) -> dict[str, Any]:
         data: dict[str, Any] = {
             "id": self.id,
@@ -152,13 +167,19 @@ class ExerciseGrade:
     def max_points(self) -> float:
         return math.fsum(check.max_points for check in self.checks)
 
+    @property
+    def tried(self) -> list[CheckGrade]:
+        """The checks that ran, or would have."""
+        return [check for check in self.checks if check.outcome != "not_run"]
+
+    @property
+    def open(self) -> list[CheckGrade]:
+        """The checks that were tried and did not pass."""
+        return [check for check in self.tried if not check.passed]
+
     def next_step(self) -> CheckGrade | None:
-        """The first check that ran, or would have, and did not pass; of those that wait for others,
-        only where there is nothing else.
-        """
-        undone = [check for check in self.checks if check.outcome not in ("passed", "not_run")]
-        first = undone[0] if undone else None
-        return next((check for check in undone if check.outcome != "blocked"), first)
+        """The first open check; of those that wait for others, only where there is nothing else."""
+        return next(iter(sorted(self.open, key=lambda check: check.outcome == "blocked")), None)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -299,7 +320,7 @@ def build(
                 exercise.id,
                 exercise.title,
                 tuple(
-                    _graded(check, results.get(check.id, Result("not_run")))
+                    graded(check, results.get(check.id, Result("not_run")))
                     for check in exercise.checks
                 ),
             )
@@ -310,14 +331,9 @@ def build(
 
 def write(grade: Grade, path: Path) -> None:
     """Write the JSON of ``grade`` to ``path``, whole or not at all. Raises ``OSError``."""
-    scratch = path.with_name(f".{path.name}.partial")
     text = json.dumps(grade.to_json(), indent=2, allow_nan=False)
-    try:
+    with whole(path) as scratch:
         scratch.write_text(text + "\n", encoding="utf-8")
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> Grade:
@@ -328,7 +344,8 @@ def read(path: Path) -> Grade:
         raise GradeError(f"{path} is not a grade: {error}") from error
 
 
-def _graded(check: Check, result: Result) -> CheckGrade:
+def graded(check: Check, result: Result) -> CheckGrade:
+    """What a check that ended so is worth."""
     return CheckGrade(
         check.id, check.title, result.outcome, check.points, result.seconds, result.cause
     )

@@ -1,11 +1,30 @@
-"""What is said where a file cannot be written."""
+"""Files and folders are written whole or not at all; and what is said where they cannot be."""
 
 from __future__ import annotations
 
 import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cannot_write"]
+__all__ = ["cannot_write", "whole"]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A place beside ``path`` for a file or a folder, which takes that name after the block and is
+    gone if the block fails. Raises ``OSError``.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        scratch.unlink(missing_ok=True)
 
 
 def cannot_write(place: Path, error: OSError) -> str:

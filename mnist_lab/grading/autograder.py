@@ -5,11 +5,11 @@ https://gradescope-autograders.readthedocs.io/en/latest/specs/ says what belongs
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
 from mnist_lab.grading import checkout
+from mnist_lab.writing import whole
 
 __all__ = ["contents", "write"]
 
@@ -36,14 +36,9 @@ def contents(root: Path, *, full: bool = False) -> dict[str, bytes]:
 
 def write(root: Path, out: Path, *, full: bool = False) -> None:
     """Write the archive to ``out``, whole or not at all. Raises ``OSError`` if it cannot."""
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in contents(root, full=full).items():
-                entry = zipfile.ZipInfo(name, LONG_AGO)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
-                archive.writestr(entry, data)
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(out) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in contents(root, full=full).items():
+            entry = zipfile.ZipInfo(name, LONG_AGO)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
+            archive.writestr(entry, data)

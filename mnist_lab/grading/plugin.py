@@ -20,7 +20,7 @@ import pytest
 
 import mnist_lab
 from mnist_lab import grade, kit, workspace
-from mnist_lab.grade import Cause, Grade, Result
+from mnist_lab.grade import Cause, CheckGrade, Grade, Result
 from mnist_lab.grading import terminal
 from mnist_lab.submission.sandbox.walls import refusal, summary
 from mnist_lab.submission.server import Server, default_isolation, unsupported
@@ -324,8 +324,8 @@ class Grading:
         self.results[check.id] = result
         if not self.walls and result.outcome not in ("not_run", "blocked"):
             self._look_at_walls()
-        packed = {**_packed(check, result), "walls": self.walls}
-        report.user_properties.append((PROPERTY, json.dumps(packed)))
+        packed = grade.graded(check, result).to_json()
+        report.user_properties.append((PROPERTY, json.dumps([packed, self.walls])))
         if report.failed and result.cause:
             report.longrepr = terminal.plain(result.cause)
         return report
@@ -388,10 +388,10 @@ class Grading:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for packed in _unpacked(report):
-            cause = Cause.from_json(packed["cause"]) if packed["cause"] else None
-            self.results[packed["id"]] = Result(packed["outcome"], packed["seconds"], cause)
-            self.walls = self.walls or packed["walls"]
+        for packed, walls in _unpacked(report):
+            check = CheckGrade.from_json(packed)
+            self.results[check.id] = Result(check.outcome, check.seconds, check.cause)
+            self.walls = self.walls or walls
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         return ("", "", "") if self.alone and _unpacked(report) else None
@@ -529,16 +529,6 @@ def _there_is_a_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _packed(check: kit.Check, result: Result) -> dict[str, Any]:
-    cause = result.cause.to_json() if result.cause else None
-    return {
-        "id": check.id,
-        "outcome": result.outcome,
-        "seconds": result.seconds,
-        "cause": cause,
-    }
-
-
-def _unpacked(report: pytest.TestReport) -> list[dict[str, Any]]:
+def _unpacked(report: pytest.TestReport) -> list[list[Any]]:
     kept = getattr(report, "user_properties", ())  # a report of collection has none
     return [json.loads(str(value)) for name, value in kept if name == PROPERTY]

@@ -8,9 +8,7 @@ words.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 from mnist_lab import check_kit, handout, stubs, workspace
 from mnist_lab.grading import checkout
+from mnist_lab.writing import whole
 
 __all__ = ["ReleaseError", "contents", "leaks", "write"]
 
@@ -170,16 +169,12 @@ def _template(name: str) -> str:
 
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
+    with whole(out) as scratch:
         for name, data in files.items():
             (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             (scratch / name).write_bytes(data)
         if out.exists():
             out.rmdir()
-        scratch.replace(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _some(names: list[str]) -> str:

@@ -11,8 +11,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mnist_lab import grade as grades
 from mnist_lab import workspace
@@ -31,9 +31,9 @@ def fresh_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-def pytest(path: Path, *, quiet: bool = False, **how: Any) -> subprocess.CompletedProcess[str]:
-    """Run the grading tests on the submission ``path``, ``how`` as ``arguments`` has it."""
-    command = [sys.executable, "-P", "-m", "pytest", *arguments(path, **how)]
+def pytest(arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run pytest with these ``arguments``; if ``quiet``, keep what it prints."""
+    command = [sys.executable, "-P", "-m", "pytest", *arguments]
     return subprocess.run(command, capture_output=quiet, text=True)
 
 
@@ -70,7 +70,7 @@ def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:
     """The grade of the submission ``path``; ``GradingError`` if there is none."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "grade.json"
-        run = pytest(path, full=full, seed=seed, grade_json=file, quiet=True)
+        run = pytest(arguments(path, full=full, seed=seed, grade_json=file), quiet=True)
         if not file.exists():
             raise GradingError((run.stderr or run.stdout).strip()[-2000:])
         return grades.read(file)

@@ -41,11 +41,9 @@ def watch_files(submission: Path) -> None:
     ):
 
         def grade(exercise: str | None = None) -> None:
+            given = run.arguments(submission, exercise=exercise)
             try:
-                if job is None:
-                    run.pytest(submission, exercise=exercise)
-                else:
-                    job.pytest(run.arguments(submission, exercise=exercise))
+                job.pytest(given) if job else run.pytest(given)
             except JobError as error:
                 click.echo(f"{error} Start mnist-lab watch again.")
             click.echo(f"\n{KEYS}")

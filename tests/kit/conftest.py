@@ -70,8 +70,8 @@ def job():
 def in_forks(monkeypatch, job):
     """What ``mnist_lab.grading.run`` grades is graded in forks of one process."""
 
-    def pytest_run(path, *, quiet=False, **options):
-        ended = job.grade(run.arguments(path, **options), PATIENCE)
+    def pytest_run(arguments, *, quiet=False):
+        ended = job.grade(arguments, PATIENCE)
         if not quiet:
             print(ended.output)
         return subprocess.CompletedProcess([], ended.status, ended.output, "")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from mnist_lab import grade, kit
 from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import journal, pages, run
-from mnist_lab.grading.batch.analysis import Learner, analyse, faults
+from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
@@ -56,7 +57,7 @@ def failed(check, message="It is wrong.", **details):
 def _one_kit(monkeypatch):
     """The kit's own digest changes whenever one of its files is saved; its bank takes seconds."""
     monkeypatch.setattr(run, "fingerprint", lambda: KIT)
-    monkeypatch.setattr(run, "_sentences", lambda: nullcontext({}.get))
+    monkeypatch.setattr(run, "_sentences", lambda: nullcontext(dict))
 
 
 @pytest.fixture
@@ -206,6 +207,19 @@ def test_the_kit_is_told_by_its_version_and_its_files():
     assert "+" in fingerprint()
 
 
+@pytest.mark.parametrize("file", ["kit.toml", "diagnosis/mistakes/training.toml", "training.py"])
+def test_whatever_decides_a_grade_or_what_is_said_makes_another_kit(tmp_path, monkeypatch, file):
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "mnist_lab", tmp_path / "mnist_lab", ignore=ignore)
+    monkeypatch.setattr("mnist_lab.__file__", str(tmp_path / "mnist_lab" / "__init__.py"))
+    before = fingerprint.__wrapped__()
+
+    with open(tmp_path / "mnist_lab" / file, "a") as changed:
+        changed.write("# changed")
+
+    assert fingerprint.__wrapped__() != before
+
+
 def test_a_class_draws_one_seed_and_keeps_it(handed_in, tmp_path, engine):
     run.grade_class(handed_in, tmp_path / "out")
     hand_in(handed_in / "dan", "# late\n")
@@ -235,7 +249,7 @@ def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_p
     found = run.grade_class(handed_in, tmp_path / "out")
 
     assert engine.graded == ["ada", "bob", "cleo"]
-    assert found.same == (("ada", "dan"),)
+    assert found.same == [["ada", "dan"]]
     written = json.loads((tmp_path / "out" / "grades" / "dan.json").read_text())
     assert written["submission"] == "dan"
 
@@ -244,14 +258,18 @@ def test_what_could_not_be_graded_is_tried_in_the_next_run(handed_in, tmp_path, 
     unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
     engine.outcomes = {"ada": NotGraded("No memory."), "bob": graded(unjudged)}
     found = run.grade_class(handed_in, tmp_path / "out")
-    assert found.not_graded == (("ada", "No memory."),)
-    assert found.unjudged == (("bob", "cnn.network"),)
+    assert [(each.name, each.reason) for each in found.of_state("not graded")] == [
+        ("ada", "No memory.")
+    ]
+    assert [(each.name, each.reason) for each in found.of_state("in part")] == [
+        ("bob", "cnn.network")
+    ]
 
     engine.outcomes = {}
     found = run.grade_class(handed_in, tmp_path / "out")
 
     assert engine.graded == ["ada", "bob", "cleo", "ada", "bob"]
-    assert not found.not_graded
+    assert not found.of_state("not graded")
 
 
 def test_a_stop_half_way_loses_nothing_that_was_done(handed_in, tmp_path, engine, monkeypatch):
@@ -438,6 +456,157 @@ def test_a_name_that_the_terminal_cannot_show_costs_nothing(attempts, tmp_path):
     assert b"Traceback" not in done.stderr
 
 
+# Groups, lateness and pages without names
+
+
+@pytest.mark.parametrize("group", ["team 7", "x"])
+def test_a_group_hands_in_once_and_each_of_it_has_a_row(tmp_path, engine, group):
+    """Under its own name, or that of one of its learners."""
+    hand_in(tmp_path / "in" / ("team-7" if group == "team 7" else "ada"))
+    hand_in(tmp_path / "in" / "cleo", "# alone\n")
+    roster = tmp_path / "list.csv"
+    roster.write_text(f"who,team\nada,{group}\nbob,{group}\ncleo,\ndan,y\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        tmp_path / "in", "--out", out, "--roster", roster, "--roster-group", "team"
+    )
+
+    assert "Nothing was handed in by dan." in result.output
+    assert [(row["name"], row["score"]) for row in rows(out)] == [
+        ("ada", "100"),
+        ("bob", "100"),
+        ("cleo", "100"),
+        ("dan", "0"),
+    ]
+    assert len(engine.graded) == 2
+    assert roster.read_text().splitlines()[1] + ",100" in (out / "roster.csv").read_text()
+    assert "The same files" not in (out / "class.html").read_text()
+    assert json.loads((out / "grades" / "bob.json").read_text())["submission"] == "bob"
+
+
+def test_a_group_of_gradescopes_has_not_copied_from_itself(tmp_path, engine):
+    hand_in(tmp_path / "in" / "submission_1")
+    (tmp_path / "in" / "submission_metadata.yml").write_text(
+        "submission_1:\n  :submitters:\n  - :name: Ada\n  - :name: Bob\n"
+    )
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    assert [name for name, _ in found.grades] == ["Ada", "Bob"]
+    assert not found.same
+
+
+@pytest.mark.parametrize(
+    ("rule", "lateness", "deduction"),
+    [
+        ("10%/day", "24:00:00", 8.5),
+        ("10%/day", "24:00:01", 17),
+        ("10%/day", "0:00:00", 0),
+        ("10%/day", "", 0),
+        ("10%/day", "3", 25.5),
+        ("10%/day up to 20%", "3 days", 17),
+        ("2/hour", "90:00:00", 100),
+        ("2/hour up to 15", "90 h", 15),
+        ("2.5/week", "1 d", 2.5),
+    ],
+)
+def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
+    handed_in, tmp_path, engine, rule, lateness, deduction
+):
+    (tmp_path / "late.csv").write_text(f"Name,Lateness (H:M:S)\nada,{lateness}\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        *(handed_in, "--out", out, "--late", tmp_path / "late.csv", "--late-rule", rule),
+    )
+
+    assert result.exit_code == 0
+    ada, bob, _ = rows(out)
+    assert (ada["score"], bob["score"], bob["mark"]) == ("100", "100", "100")
+    assert float(ada["deduction"]) == deduction
+    assert float(ada["mark"]) == 100 - deduction
+    told = (out / "feedback" / "ada.md").read_text()
+    assert (f"{deduction:g} points are deducted" in told) == bool(deduction)
+
+
+def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
+    for name, newest in (("ada", 1_000_000_000), ("bob", 2_000_000_000)):
+        hand_in(tmp_path / "in" / name / "deeper", f"# {name}\n")
+        os.utime(tmp_path / "in" / name / "deeper" / "cnn.py", (newest, newest + 0.5))
+    names = (
+        "Lab_cleo_attempt_2020-02-03-10-11-12_cnn.py",
+        "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py",
+    )
+    for name in names:
+        (tmp_path / "in" / name).write_text(f"# {name}\n")
+    out = tmp_path / "out"
+
+    result = grade_class(
+        tmp_path / "in",
+        "--out",
+        out,
+        "--deadline",
+        "2026-01-01 12:00",
+        "--late-rule",
+        "5/week up to 7",
+    )
+
+    assert result.exit_code == 0
+    assert not any("." in row["late"] for row in rows(out))
+    found = {row["name"]: row["deduction"] for row in rows(out)}
+    assert found == {"ada": "0", "bob": "7", "cleo": "0", "dan": "7"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is no rule"),
+        (["--late-rule", "10%/day"], "either --late or --deadline"),
+        (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
+        (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),
+        (["--late-rule", "10%/day", "--late", "none.csv"], "no column"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
+    handed_in, tmp_path, engine, monkeypatch, given, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").write_text("name,late\nada,soon\n")
+    (tmp_path / "none.csv").write_text("name,x\nada,soon\n")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", *given)
+
+    assert result.exit_code == 1
+    assert said in result.output
+    assert not engine.graded
+
+
+def test_the_anonymous_page_names_nobody_and_the_gradebook_everybody(tmp_path, engine):
+    names = ["Ada L", "Bob", "Cleo", "Dan", "Mallory"]
+    for name in names:
+        hand_in(tmp_path / "in" / name, f"# {name}\n")
+    hand_in(tmp_path / "in" / "Fay", "# Ada L\n")
+    (tmp_path / "in" / "Gus.rar").touch()
+    (tmp_path / "in" / "Thumbs.db").touch()
+    (tmp_path / "list.csv").write_text("name\nAda L\nHal\n")
+    wrong = failed("cnn.network", "No ReLU.", fault="x.y")
+    unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
+    engine.outcomes = {"Bob": graded(wrong, name="Bob"), "Cleo": graded(unjudged, name="Cleo")}
+    out = tmp_path / "out"
+
+    grade_class(tmp_path / "in", "--out", out, "--roster", tmp_path / "list.csv", "--anonymous")
+
+    page = (out / "class.html").read_text()
+    for name in (*names, "Fay", "Gus", "Hal"):
+        assert name not in page
+    book = rows(out)
+    assert {row["name"] for row in book} == {*names, "Fay", "Gus.rar", "Hal"}
+    aliases = [row["alias"] for row in book]
+    assert sorted(aliases) == [f"Learner {number}" for number in range(1, 9)] != aliases
+    assert all(alias in page for alias in aliases)
+
+
 # What cannot be graded
 
 
@@ -446,7 +615,7 @@ def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):
 
     found = run.grade_class(handed_in, tmp_path / "out")
 
-    assert [name for name, _ in found.not_graded] == ["empty"]
+    assert [each.name for each in found.of_state("not graded")] == ["empty"]
     row = rows(tmp_path / "out")[-1]
     assert (row["name"], row["score"], row["outcome"]) == ("empty", "", "not graded")
     assert "none of the exercises" in row["reason"]
@@ -673,10 +842,10 @@ def test_the_mistakes_of_a_check_are_taken_apart(fault, found):
         if each.id == "cnn.network"
     )
 
-    assert faults(check) == found
+    assert tuple(check.faults) == found
 
 
-def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once():
+def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once_in_an_exercise():
     twice = failed("cnn.network", fault="cnn.a") | {
         "fnn.network": Result("failed", cause=Cause("Both.", fault="cnn.a+fnn.b"))
     }
@@ -687,17 +856,18 @@ def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once():
     ]
     says = {"cnn.a": "A.", "fnn.b": "B."}
 
-    found = analyse(class_of_three, 85, says.get).mistakes
+    found = Analysis(class_of_three, 85, says).mistakes
 
-    assert [(each.ids, each.says, each.learners) for each in found] == [
-        (("fnn.b",), "B.", ("ada", "bob")),
-        (("cnn.a",), "A.", ("ada",)),
-        (("fnn.new",), "Unknown.", ("cleo",)),
+    assert [(each.exercise, *each.ids, each.says, each.learners) for each in found] == [
+        ("fnn", "fnn.b", "B.", ("ada", "bob")),
+        ("cnn", "cnn.a", "A.", ("ada",)),
+        ("fnn", "cnn.a", "A.", ("ada",)),
+        ("fnn", "fnn.new", "Unknown.", ("cleo",)),
     ]
 
 
 def test_the_hardest_check_comes_first():
-    found = analyse(
+    found = Analysis(
         [Learner("ada", "ada", graded(failed("fnn.network"))), Learner("bob", "bob", graded())],
         85,
         {}.get,
@@ -708,17 +878,15 @@ def test_the_hardest_check_comes_first():
 
 
 def test_marks_fall_into_bars_and_full_marks_into_their_own():
-    found = analyse(
-        [Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85, {}.get
-    )
+    found = Analysis([Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85, {})
 
-    assert [bar.count for bar in found.bars] == [1, *[0] * 9, 1]
+    assert [count for _, count in found.bars] == [1, *[0] * 9, 1]
 
 
 def test_the_accuracy_of_the_class_has_those_who_missed_it_too():
     low = failed("cnn.accuracy", actual=0.5)
     reached = {"cnn": 0.99, "fnn": 0.97, "logistic_regression": 0.9}
-    found = analyse(
+    found = Analysis(
         [
             Learner("ada", "ada", graded(tier="full", digits="mnist", accuracy=reached)),
             Learner("bob", "bob", graded(low, tier="full")),
@@ -766,9 +934,35 @@ def test_the_command_has_a_line_for_each_and_says_where_the_results_are(
 
     assert result.exit_code == 0
     first, *lines, last = result.output.splitlines()
-    assert first == "3 submissions, seed 7."
+    assert first == "3 submissions (3 folders), seed 7."
     assert [line.split()[:2] for line in lines] == [["1/3", "ada"], ["2/3", "bob"], ["3/3", "cleo"]]
     assert last == f"3 of 3 graded: {tmp_path / 'out' / 'class.html'}"
+
+
+def test_the_command_says_what_it_has_found_and_what_it_does_not_take(handed_in, tmp_path, engine):
+    for name in ("dan.ipynb", "eve.zip", "fay.zip", "gus.rar", "hal_cnn.py", "hal_fnn.py"):
+        (handed_in / name).touch()
+    (handed_in / "Thumbs.db").touch()
+
+    lines = grade_class(handed_in, "--out", tmp_path / "out").output.splitlines()
+
+    assert lines[0].startswith(
+        "8 submissions (3 folders, 2 archives, 1 notebook, 1 file, 1 set of files), seed "
+    )
+    assert lines[1] == "Not taken for submissions: Thumbs.db."
+
+
+def test_what_is_refused_is_counted_once(handed_in, tmp_path, engine):
+    (handed_in / "empty").mkdir()
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert [line.split()[0] for line in result.output.splitlines()[1:5]] == [
+        "1/4",
+        "2/4",
+        "3/4",
+        "4/4",
+    ]
 
 
 def test_the_command_says_what_needs_no_grading(handed_in, tmp_path, engine):

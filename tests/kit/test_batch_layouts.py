@@ -193,7 +193,7 @@ def test_every_learner_is_found_with_what_counts(tmp_path, layout):
     for number in range(CLASS):
         write(tmp_path / "class", layout(f"learner{number:02}", number))
 
-    _, reads = look(tmp_path / "class")
+    _, reads, _ = look(tmp_path / "class")
 
     found = {read.name.removesuffix(" (1)"): read for read in reads}
     assert sorted(found) == [f"learner{number:02}" for number in range(CLASS)]
@@ -219,7 +219,7 @@ def test_a_group_is_a_row_for_each_of_its_learners(tmp_path):
     people = "  - :name: Ada\n  - :name: Łukasz\n    :sid: '7'\n"
     (tmp_path / "submission_metadata.yml").write_text(f"submission_1:\n  :submitters:\n{people}")
 
-    _, (ada, lukasz) = look(tmp_path)
+    _, (ada, lukasz), _ = look(tmp_path)
 
     assert (ada.name, lukasz.name, lukasz.submission.ids[-1]) == ("Ada", "Łukasz", "7")
     assert ada.digest == lukasz.digest != ""

@@ -68,6 +68,7 @@ def lab(tmp_path_factory):
         (here / "SUBMISSIONS" / "brook" / "logistic_regression.py").write_text("def oops(:\n")
         shutil.copytree(here / "SUBMISSIONS" / "ada", here / "PATH")
         (here / "course.csv").write_text("Name,Lab 1\nada,\nbrook,\n")
+        (here / "late.csv").write_text("Name,Days late\nada,2\nbrook,\n")
         yield lab
 
 

@@ -1,28 +1,19 @@
-"""What the grades of a class say together: marks, hard checks, frequent mistakes, time taken."""
+"""What the grades of a class say together: marks, hard checks, frequent mistakes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from datetime import timedelta
+from functools import cached_property
 from statistics import fmean, median
 
 from mnist_lab import kit
-from mnist_lab.grade import CheckGrade
+from mnist_lab.grade import Grade
 from mnist_lab.grading.batch.results import Graded, NotGraded, Outcome
 
-__all__ = [
-    "Analysis",
-    "Bar",
-    "HardCheck",
-    "Learner",
-    "Mistake",
-    "Reached",
-    "analyse",
-    "faults",
-    "grades",
-]
+__all__ = ["Analysis", "HardCheck", "Learner", "Mistake", "Reached"]
 
 BINS = 10
 """Bars of the distribution of marks; full marks have one more of their own."""
@@ -30,49 +21,68 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Learner:
-    """Whose submission, what its files of results are called, and what came of it."""
+    """Whose submission, what its files of results are called, and what came of it; how ``late`` it
+    was, if that counts, and the points that are deducted for it.
+    """
 
     name: str
     slug: str
     outcome: Outcome
     digest: str = ""
+    group: str = ""
+    late: timedelta | None = None
+    deduction: float = 0.0
 
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Whose the submission is: a group's, or the learner's."""
+        return self.group, "" if self.group else self.slug
 
-@dataclass(frozen=True)
-class Bar:
-    """How many learners have marks from ``low`` up to, but without, ``high``."""
+    @property
+    def grade(self) -> Grade | None:
+        return self.outcome.grade if isinstance(self.outcome, Graded) else None
 
-    low: float
-    high: float
-    count: int
+    @property
+    def mark(self) -> float | None:
+        """The points after the deduction; none where nothing could be judged."""
+        if self.grade:
+            return self.grade.score - self.deduction
+        return 0.0 if self.state == "nothing handed in" else None
+
+    @property
+    def state(self) -> str:
+        """What came of it, in words."""
+        if isinstance(self.outcome, Graded):
+            return "in part" if self.outcome.unjudged else "graded"
+        return "nothing handed in" if self.outcome.is_missing else "not graded"
+
+    @property
+    def reason(self) -> str:
+        """Why there is no grade, or which checks could not be judged."""
+        if isinstance(self.outcome, NotGraded):
+            return self.outcome.reason
+        return ", ".join(self.outcome.unjudged)
 
 
 @dataclass(frozen=True)
 class HardCheck:
     """How a check ended for those for whom it was run: counts by outcome, and the parts that passed
-    of those above the median of all marks, and of those below.
+    of all, of those above the median of all marks, and of those below.
     """
 
     id: str
     title: str
     outcomes: Mapping[str, int]
-    above: float | None = None
-    below: float | None = None
-
-    @property
-    def tried(self) -> int:
-        return sum(self.outcomes.values())
-
-    @property
-    def share(self) -> float:
-        """The part that passed."""
-        return self.outcomes.get("passed", 0) / self.tried
+    share: float
+    above: float | None
+    below: float | None
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake, or several that nothing tells apart, and who makes it."""
+    """A known mistake in an exercise, or several that nothing tells apart, and who makes it."""
 
+    exercise: str
     ids: tuple[str, ...]
     says: str
     learners: tuple[str, ...]
@@ -80,7 +90,9 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Reached:
-    """The accuracies on the test digits that the learners' models of one exercise reached."""
+    """The accuracies on the test digits that the learners' models of one exercise reached, from the
+    lowest to the highest, and how many passed of those that were trained.
+    """
 
     title: str
     values: tuple[float, ...]
@@ -90,227 +102,138 @@ class Reached:
     @property
     def quantiles(self) -> tuple[float, ...]:
         """The lowest, the median and the highest."""
-        return (min(self.values), median(self.values), max(self.values)) if self.values else ()
+        return self.values[0], median(self.values), self.values[-1]
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """A class in numbers. ``seconds`` are those of each graded submission, by name."""
+    """A class in numbers. ``attainable`` are the points of the tier, ``sentences`` those of the
+    known mistakes by id.
+    """
 
     learners: tuple[Learner, ...]
     attainable: float
-    bars: tuple[Bar, ...]
-    exercises: tuple[tuple[str, float, float], ...]
-    checks: tuple[HardCheck, ...]
-    mistakes: tuple[Mistake, ...]
-    unexplained: int
-    accuracy: tuple[Reached, ...]
-    seconds: Mapping[str, float]
-    same: tuple[tuple[str, ...], ...]
+    sentences: Mapping[str, str]
+
+    def of_state(self, *states: str) -> list[Learner]:
+        """The learners with one of these states."""
+        return [each for each in self.learners if each.state in states]
+
+    @cached_property
+    def grades(self) -> list[tuple[str, Grade]]:
+        """Names and grades."""
+        return [(each.name, each.grade) for each in self.learners if each.grade]
 
     @property
-    def graded(self) -> tuple[Learner, ...]:
-        return tuple(each for each in self.learners if isinstance(each.outcome, Graded))
-
-    @property
-    def not_graded(self) -> tuple[tuple[str, str], ...]:
-        """Names and reasons."""
-        return tuple(
-            (each.name, each.outcome.reason)
-            for each in self.learners
-            if isinstance(each.outcome, NotGraded) and not each.outcome.is_missing
-        )
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The names of those on the roster who have handed in nothing."""
-        return tuple(
-            each.name
-            for each in self.learners
-            if isinstance(each.outcome, NotGraded) and each.outcome.is_missing
-        )
-
-    @property
-    def unjudged(self) -> tuple[tuple[str, str], ...]:
-        """Names and the checks that ended with an error of the kit's."""
-        return tuple(
-            (name, ", ".join(outcome.unjudged))
-            for name, outcome in grades(self.learners)
-            if outcome.unjudged
-        )
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        return tuple(outcome.grade.score for _, outcome in grades(self.learners))
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.scores)
+    def scores(self) -> list[float]:
+        return [grade.score for _, grade in self.grades]
 
     @property
     def median(self) -> float:
-        return median(self.scores)
+        return median(self.scores) if self.scores else 0.0
 
     @property
-    def full_marks(self) -> int:
-        return sum(score >= self.attainable for score in self.scores)
+    def bars(self) -> list[tuple[float, int]]:
+        """From which marks on, and how many learners have those, up to the next."""
+        edges = [round(self.attainable * at / BINS, 6) for at in range(BINS + 1)]
+        counts = Counter(sum(edge <= score for edge in edges) - 1 for score in self.scores)
+        return [(edge, counts[at]) for at, edge in enumerate(edges)]
 
-
-def analyse(
-    learners: Sequence[Learner], attainable: float, says: Callable[[str], str | None]
-) -> Analysis:
-    """What ``learners`` say together, in their order; ``attainable`` are the points of the tier.
-
-    ``says`` is the sentence of the mistake with an id, None if it is not known.
-    """
-    graded = grades(learners)
-    checks = _checks(graded)
-    return Analysis(
-        learners=tuple(learners),
-        attainable=attainable,
-        bars=_bars([outcome.grade.score for _, outcome in graded], attainable),
-        exercises=_exercises(graded),
-        checks=tuple(sorted(checks, key=lambda check: check.share)),
-        mistakes=_mistakes(graded, says),
-        unexplained=sum(
-            check.outcome == "failed" and check.cause is not None and not check.cause.fault
-            for _, outcome in graded
-            for check in outcome.grade.checks
-        ),
-        accuracy=_accuracy(graded),
-        seconds={name: outcome.grade.seconds for name, outcome in graded},
-        same=_same(learners),
-    )
-
-
-def faults(check: CheckGrade) -> tuple[tuple[str, ...], ...]:
-    """The known mistakes that a check found: each is one id, or several that it could be.
-
-    ``a+b`` are two mistakes, ``a|b`` is one of the two; of ``a+b|a+c`` only ``a`` is sure.
-    """
-    if check.cause is None or not check.cause.fault:
-        return ()
-    ways = [set(way.split("+")) for way in check.cause.fault.split("|")]
-    sure = set.intersection(*ways)
-    rest = sorted({"+".join(sorted(way - sure)) for way in ways} - {""})
-    found: list[tuple[str, ...]] = [(each,) for each in sorted(sure)]
-    if len(rest) > 1:
-        found.append(tuple(rest))
-    return tuple(found)
-
-
-def grades(learners: Sequence[Learner]) -> list[tuple[str, Graded]]:
-    """The names and grades of those who have one."""
-    return [(each.name, each.outcome) for each in learners if isinstance(each.outcome, Graded)]
-
-
-def _bars(scores: Sequence[float], attainable: float) -> tuple[Bar, ...]:
-    width = attainable / BINS
-    edges = [round(width * index, 6) for index in range(BINS + 1)]
-    below = [score for score in scores if score < attainable]
-    bars = [
-        Bar(low, high, sum(low <= score < high for score in below)) for low, high in pairwise(edges)
-    ]
-    return (*bars, Bar(attainable, attainable, len(scores) - len(below)))
-
-
-def _exercises(grades: Sequence[tuple[str, Graded]]) -> tuple[tuple[str, float, float], ...]:
-    """Title, mean points and points of each exercise; those of the tier."""
-    if not grades:
-        return ()
-    tier = grades[0][1].grade.tier
-    runs = {"quick", tier}
-    found = []
-    for index, exercise in enumerate(kit.load().exercises):
-        most = sum(check.points for check in exercise.checks if check.tier in runs)
-        mean = fmean(outcome.grade.exercises[index].points for _, outcome in grades)
-        found.append((exercise.title, mean, most))
-    return tuple(found)
-
-
-def _checks(grades: Sequence[tuple[str, Graded]]) -> list[HardCheck]:
-    """The checks that ran for somebody."""
-    found = []
-    middle = median(outcome.grade.score for _, outcome in grades) if grades else 0.0
-    for index, check in enumerate(kit.load().checks):
-        ended = [
-            (outcome.grade.score, outcome.grade.checks[index].outcome)
-            for _, outcome in grades
-            if outcome.grade.checks[index].outcome != "not_run"
-        ]
-        if ended:
-            above = [end == "passed" for score, end in ended if score > middle]
-            below = [end == "passed" for score, end in ended if score < middle]
-            found.append(
-                HardCheck(
-                    check.id,
-                    check.title,
-                    Counter(end for _, end in ended),
-                    fmean(above) if above else None,
-                    fmean(below) if below else None,
-                )
+    @property
+    def exercises(self) -> list[tuple[str, float, float]]:
+        """Title, mean points and points of the tier of each exercise."""
+        if not self.grades:
+            return []
+        tiers = {"quick", self.grades[0][1].tier}
+        return [
+            (
+                exercise.title,
+                fmean(grade.exercises[at].points for _, grade in self.grades),
+                sum(check.points for check in exercise.checks if check.tier in tiers),
             )
-    return found
-
-
-def _mistakes(
-    grades: Sequence[tuple[str, Graded]], says: Callable[[str], str | None]
-) -> tuple[Mistake, ...]:
-    """The most frequent first; a learner counts once for each."""
-    makers: dict[tuple[str, ...], dict[str, None]] = {}
-    messages: dict[tuple[str, ...], str] = {}
-    for name, outcome in grades:
-        for check in outcome.grade.checks:
-            for ids in faults(check):
-                makers.setdefault(ids, {})[name] = None
-                if check.cause is not None:
-                    messages.setdefault(ids, check.cause.message)
-    found = [
-        Mistake(ids, _sentence(ids, says) or messages[ids], tuple(names))
-        for ids, names in makers.items()
-    ]
-    return tuple(sorted(found, key=lambda mistake: (-len(mistake.learners), mistake.ids)))
-
-
-def _sentence(ids: Sequence[str], says: Callable[[str], str | None]) -> str:
-    """What the code with these alternatives does; empty if one of them is not known."""
-    ways = []
-    for way in ids:
-        sentences = [says(each) for each in way.split("+")]
-        if None in sentences:
-            return ""
-        ways.append(" ".join(sentence for sentence in sentences if sentence))
-    return ways[0] if len(ways) == 1 else " Or: ".join([f"Either: {ways[0]}", *ways[1:]])
-
-
-def _accuracy(grades: Sequence[tuple[str, Graded]]) -> tuple[Reached, ...]:
-    found = []
-    for exercise in kit.load().exercises:
-        name = f"{exercise.id}.accuracy"
-        ends = [
-            (check, outcome.accuracy.get(exercise.id))
-            for _, outcome in grades
-            for check in outcome.grade.checks
-            if check.id == name and check.outcome in ("passed", "failed")
+            for at, exercise in enumerate(kit.load().exercises)
         ]
-        if ends:
-            reached = [value if value is not None else _actual(check) for check, value in ends]
-            values = tuple(sorted(value for value in reached if value is not None))
-            passed = sum(check.passed for check, _ in ends)
-            found.append(Reached(exercise.title, values, passed, len(ends)))
-    return tuple(found)
 
+    @cached_property
+    def checks(self) -> list[HardCheck]:
+        """The checks that ran for somebody, the hardest first."""
+        found = []
+        for at, check in enumerate(kit.load().checks):
+            ends = [(grade.score, grade.checks[at].outcome) for _, grade in self.grades]
+            ends = [(score, outcome) for score, outcome in ends if outcome != "not_run"]
+            if ends:
+                passed = [(score, outcome == "passed") for score, outcome in ends]
+                above = [each for score, each in passed if score > self.median]
+                below = [each for score, each in passed if score < self.median]
+                found.append(
+                    HardCheck(
+                        check.id,
+                        check.title,
+                        Counter(outcome for _, outcome in ends),
+                        fmean(each for _, each in passed),
+                        fmean(above) if above else None,
+                        fmean(below) if below else None,
+                    )
+                )
+        return sorted(found, key=lambda check: check.share)
 
-def _actual(check: CheckGrade) -> float | None:
-    """The accuracy that a failed check saw."""
-    actual = check.cause.actual if check.cause else None
-    return float(actual) if isinstance(actual, int | float) else None
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
+        """The most frequent first; a learner counts once for each in an exercise."""
+        makers: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
+        for name, grade in self.grades:
+            for exercise in grade.exercises:
+                for check in exercise.checks:
+                    for ids in check.faults:
+                        message = check.cause.message if check.cause else ""
+                        makers.setdefault((exercise.id, ids), {}).setdefault(name, message)
+        found = [
+            Mistake(exercise, ids, self._says(ids) or next(iter(names.values())), tuple(names))
+            for (exercise, ids), names in makers.items()
+        ]
+        return sorted(found, key=lambda each: (-len(each.learners), each.exercise, each.ids))
 
+    @property
+    def unexplained(self) -> int:
+        """How many failed checks are no known mistake."""
+        checks = [check for _, grade in self.grades for check in grade.checks]
+        return sum(each.outcome == "failed" and not each.faults for each in checks)
 
-def _same(learners: Sequence[Learner]) -> tuple[tuple[str, ...], ...]:
-    """The names of those who handed in the same files."""
-    owners: dict[str, list[str]] = {}
-    for each in learners:
-        if each.digest:
-            owners.setdefault(each.digest, []).append(each.name)
-    return tuple(tuple(names) for names in owners.values() if len(names) > 1)
+    @property
+    def accuracy(self) -> list[Reached]:
+        """Of the exercises whose models were trained for somebody."""
+        found = []
+        outcomes = [each.outcome for each in self.learners if isinstance(each.outcome, Graded)]
+        for exercise in kit.load().exercises:
+            values, passed = [], []
+            for outcome in outcomes:
+                for check in outcome.grade.checks:
+                    if check.id == f"{exercise.id}.accuracy" and check.outcome != "not_run":
+                        actual = check.cause.actual if check.cause else None
+                        values.append(outcome.accuracy.get(exercise.id, actual))
+                        passed.append(check.passed)
+            reached = sorted(float(each) for each in values if isinstance(each, int | float))
+            if reached:
+                found.append(Reached(exercise.title, tuple(reached), sum(passed), len(passed)))
+        return found
+
+    @property
+    def same(self) -> list[list[str]]:
+        """The names of those who handed in the same files and are no group."""
+        found: dict[str, list[Learner]] = {}
+        for each in self.learners:
+            if each.digest:
+                found.setdefault(each.digest, []).append(each)
+        return [
+            [each.name for each in learners]
+            for learners in found.values()
+            if len({each.owner for each in learners}) > 1
+        ]
+
+    def _says(self, ids: Sequence[str]) -> str:
+        """What the code with these alternatives does; empty if one of them is not known."""
+        ways = [[self.sentences.get(each, "") for each in way.split("+")] for way in ids]
+        if not all(all(way) for way in ways):
+            return ""
+        said = [" ".join(way) for way in ways]
+        return said[0] if len(said) == 1 else f"Either: {' Or: '.join(said)}"

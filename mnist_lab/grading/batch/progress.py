@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from mnist_lab.grading.batch import run
 from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, Options, Outcome
 from mnist_lab.grading.batch.submissions import Listing
 
-__all__ = ["show", "watching"]
+__all__ = ["Progress", "show", "watching"]
 
 WIDTH = 32
 
+COLUMNS = (
+    progress.TextColumn("{task.description}"),
+    progress.BarColumn(bar_width=24),
+    progress.MofNCompleteColumn(),
+    progress.TimeRemainingColumn(),
+)
+
+
+class Progress:
+    """Told how a class goes; this one does not care. Subclasses show it."""
+
+    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
+        """Of ``total`` attempts in ``listing`` ``known`` need no grading, the others are graded."""
+
+    def finished(self, name: str, outcome: Outcome) -> None:
+        """The submission with this name is done."""
+
 
 @contextmanager
-def watching(console: Console) -> Iterator[run.Progress]:
+def watching(console: Console) -> Iterator[Progress]:
     """Shows a class: a bar where ``console`` is a terminal, else a line for each submission."""
-    if console.quiet:
-        yield run.Progress()
-    elif not console.is_terminal:
-        yield _Lines(console)
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            yield _Bar(console, bar)
+    with progress.Progress(
+        *COLUMNS, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        yield _Shown(console, bar)
 
 
 def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], console: Console) -> bool:
@@ -56,53 +56,39 @@ def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], consol
     _say(console, f"{len(reads) - refused} of {len(reads)} submissions can be graded.")
     if missing:
         _say(console, f"Nothing was handed in by {', '.join(missing)}.")
+    _say_ignored(console, listing)
+    return not refused
+
+
+class _Shown(Progress):
+    """A line for each submission that is done, or with a bar for those that are not graded."""
+
+    def __init__(self, console: Console, bar: progress.Progress) -> None:
+        self.console, self.bar = console, bar
+        self.total = self.done = 0
+
+    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
+        self.total, self.done = total, known
+        said = f"{total} submissions ({listing.forms}), seed {options.seed}"
+        _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
+        _say_ignored(self.console, listing)
+        self.bar.add_task("Grading", total=total, completed=known)
+
+    def finished(self, name: str, outcome: Outcome) -> None:
+        self.done += 1
+        self.bar.update(self.bar.task_ids[0], completed=self.done)
+        if self.bar.disable or not outcome.settled:
+            number = f"{self.done:>{len(str(self.total))}}/{self.total}"
+            _say(self.console, f"{number}  {_said(name, outcome)}")
+
+
+def _say_ignored(console: Console, listing: Listing) -> None:
     if listing.ignored:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
-    return not refused
 
 
 def _say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-class _Lines(run.Progress):
-    """A line for each submission that is done."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.total = self.done = 0
-
-    def begins(self, total: int, known: int, options: Options) -> None:
-        self.total, self.done = total, known
-        said = f"{total} submissions, seed {options.seed}"
-        self._say(f"{said}; {known} of them need no grading." if known else f"{said}.")
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        self.done += 1
-        width = len(str(self.total))
-        self._say(f"{self.done:>{width}}/{self.total}  {_said(name, outcome)}")
-
-    def _say(self, line: str) -> None:
-        _say(self.console, line)
-
-
-class _Bar(_Lines):
-    """How many are done and the time left; above it a line for each that could not be graded."""
-
-    def __init__(self, console: Console, bar: Progress) -> None:
-        super().__init__(console)
-        self.bar = bar
-        self.task: TaskID | None = None
-
-    def begins(self, total: int, known: int, options: Options) -> None:
-        super().begins(total, known, options)
-        self.task = self.bar.add_task("Grading", total=total - known)
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        if not outcome.settled:
-            self._say(_said(name, outcome))
-        if self.task is not None:
-            self.bar.advance(self.task)
 
 
 def _said(name: str, outcome: Outcome) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import queue
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.grading.batch import similar
 from mnist_lab.grading.batch.submissions import Submission
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
@@ -37,6 +39,9 @@ SECONDS, MEMORY = 20.0, 1 << 30
 
 LARGEST = 100 << 20
 """Bytes of a file that is handed in."""
+
+MOST_FILES = 20_000
+"""Files of which the times are looked at."""
 
 
 def try_out(path: Path) -> None:
@@ -59,7 +64,9 @@ def _is_plain(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Read:
-    """A submission, and its files in ``folder``; ``reason`` says why there are none."""
+    """A submission, and its files in ``folder``; ``reason`` says why there are none, ``time`` when
+    the newest was changed, in seconds since 1970.
+    """
 
     submission: Submission
     attempt: int
@@ -68,10 +75,16 @@ class Read:
     exercises: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    time: float = 0.0
 
     @property
     def name(self) -> str:
         return self.submission.name
+
+    @property
+    def prints(self) -> Path:
+        """Where what it is compared by with others is."""
+        return _beside(self.folder)
 
     def pack(self) -> dict[str, bytes]:
         """The files by their path, as they can be sent elsewhere."""
@@ -116,6 +129,7 @@ class ReaderPool(AbstractContextManager["ReaderPool"]):
             tuple(told.get("exercises", ())),
             tuple(map(one_line, told.get("notes", ()))),
             one_line(told.get("reason", "")),
+            told.get("time", 0.0),
         )
 
     def close(self) -> None:
@@ -220,7 +234,25 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
             whole = Path(gathered)
         found = source.read(whole)
         notes = found.write(folder)
-    return {"digest": found.sha256, "exercises": list(found.originals), "notes": notes}
+    with contextlib.suppress(Exception):  # It can be graded all the same.
+        similar.fingerprint(folder, _beside(folder))
+    return {
+        "digest": found.sha256,
+        "exercises": list(found.originals),
+        "notes": notes,
+        "time": max(map(_time, parts.values())),
+    }
+
+
+def _time(path: Path) -> float:
+    """When ``path``, or the newest file in it, was changed."""
+    files = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    times = [file.lstat().st_mtime for file in itertools.islice(files, MOST_FILES)]
+    return max(times, default=path.lstat().st_mtime)
+
+
+def _beside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
 
 
 if __name__ == "__main__":

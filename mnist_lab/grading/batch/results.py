@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import mnist_lab
 from mnist_lab import kit, workspace
@@ -29,8 +29,10 @@ class Options:
     kit: str
     strict: bool = False
 
+    NAMES: ClassVar = ("tier", "seed", "kit", "strict")
+
     def to_json(self) -> dict[str, Any]:
-        return {"tier": self.tier, "seed": self.seed, "kit": self.kit, "strict": self.strict}
+        return asdict(self)
 
     def seed_for(self, digest: str) -> int:
         """The seed of the run of one submission, which is another's only by chance: who hands in
@@ -68,11 +70,8 @@ class Graded:
         return tuple(check.id for check in self.grade.checks if check.outcome == "error")
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "grade": self.grade.to_json(),
-            "digits": self.digits,
-            "accuracy": dict(self.accuracy),
-        }
+        accuracy = dict(self.accuracy)
+        return {"grade": self.grade.to_json(), "digits": self.digits, "accuracy": accuracy}
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class NotGraded:
 
     reason: str
     refused: bool = False
-    settled = False
+    settled: ClassVar = False
 
     @property
     def is_missing(self) -> bool:
@@ -110,12 +109,16 @@ def from_json(data: Mapping[str, Any]) -> Outcome:
 
 @cache
 def fingerprint() -> str:
-    """The kit's version and a digest of all that decides a grade: its code, checks and points."""
-    package = Path(mnist_lab.__file__).parent
-    tests = workspace.grading_tests()
+    """The kit's version and a digest of all that decides a grade: code, checks, mistakes."""
+    package, tests = Path(mnist_lab.__file__).parent, workspace.grading_tests()
     inside = package / "workspace_files"  # Where a wheel has the tests.
-    code = [file for file in package.rglob("*.py") if not file.is_relative_to(inside)]
-    named = {file.relative_to(package).as_posix(): file for file in [*code, package / "kit.toml"]}
+    code = [
+        file
+        for ending in ("py", "toml")
+        for file in package.rglob(f"*.{ending}")
+        if not file.is_relative_to(inside)
+    ]
+    named = {file.relative_to(package).as_posix(): file for file in code}
     named |= {f"tests/{file.name}": file for file in tests.glob("*.py")}
     whole = hashlib.sha256()
     for name, file in sorted(named.items()):

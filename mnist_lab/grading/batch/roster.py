@@ -1,25 +1,37 @@
-"""The list of a course: who should have handed in, and its own file with the marks filled in."""
+"""The list of a course: who should have handed in, in which groups, and the file with the marks."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
-from mnist_lab.grading.batch.submissions import ClassError, Submission
+from mnist_lab.grading.batch.submissions import ClassError, Names, Submission
 
-__all__ = ["Roster"]
+__all__ = ["Columns", "Roster"]
 
 SCORE = "Score"
 """The column that is added for the marks where none is named."""
 
 
+class Columns(NamedTuple):
+    """In which column of a roster a learner is told, called by name, given the marks and put into
+    a group; None where that is to be found out, or is not there.
+    """
+
+    key: str | None = None
+    name: str | None = None
+    score: str | None = None
+    group: str | None = None
+
+
 @dataclass(frozen=True)
 class Roster:
-    """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row, and in which
-    column a learner is told (``key``), called by name (``name``) and given the marks (``score``).
+    """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row, and which
+    columns have the ``key``, ``name``, ``score`` and ``group`` of a learner.
     """
 
     columns: tuple[str, ...]
@@ -28,16 +40,11 @@ class Roster:
     key: str
     name: str
     score: str
+    group: str | None = None
 
     @classmethod
     def read(
-        cls,
-        path: Path,
-        submissions: Iterable[Submission],
-        *,
-        key: str | None = None,
-        name: str | None = None,
-        score: str | None = None,
+        cls, path: Path, submissions: Iterable[Submission], columns: Columns = Columns()
     ) -> Roster:
         """The roster at ``path``. Without a ``key`` it is the column that fits most of the
         ``submissions``, and the ``name`` is in the same one. Raises ``ClassError``.
@@ -51,7 +58,7 @@ class Roster:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
             raise ClassError(f"{path} is no CSV file with a line of column names.") from error
-        for column in (key, name, score):
+        for column in columns:
             if column is not None and column not in head:
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
         known = {word for each in submissions for word in _words(each)}
@@ -59,48 +66,78 @@ class Roster:
             column: sum(_plain(_at(row, at)) in known for row in rows)
             for at, column in enumerate(head)
         }
-        best = key or max(fits, key=lambda column: fits[column])
-        if not fits[best] and known:
+        told = [column for column in head if column != columns.group]
+        best = columns.key or max(told, key=lambda column: fits[column])
+        if known and not fits[best] + fits.get(columns.group or "", 0):
             raise ClassError(
                 f"In {path} nobody who has handed in is found: name the column that tells them, of "
                 f"{', '.join(head)}, with --roster-key."
             )
-        return cls(head, tuple(rows), delimiter, best, name or best, score or SCORE)
+        name, score = columns.name or best, columns.score or SCORE
+        return cls(head, tuple(rows), delimiter, best, name, score, columns.group)
+
+    def column(self, name: str) -> list[str]:
+        """The cells of a column, by row."""
+        at = self.columns.index(name)
+        return [_at(row, at) for row in self.rows]
 
     def matched(self, submissions: Sequence[Submission]) -> list[Submission | None]:
-        """Whose submission each row is; a group's is that of several rows."""
+        """Whose submission each row is."""
         known = {word: each for each in submissions for word in _words(each)}
-        at = self.columns.index(self.key)
-        return [known.get(_plain(_at(row, at))) for row in self.rows]
+        return [known.get(_plain(key)) for key in self.column(self.key)]
+
+    def of_members(self, submissions: Sequence[Submission]) -> list[Submission]:
+        """The submissions, and for who is in a group and has handed in nothing a copy of the
+        group's: what bears its name, or is that of the first of its members who has one.
+        """
+        if self.group is None:
+            return list(submissions)
+        own = self.matched(submissions)
+        groups = self.column(self.group)
+        named = {_plain(each.name): each for each in submissions}
+        of_group = {group: named[_plain(group)] for group in groups if _plain(group) in named}
+        for group, submission in zip(groups, own, strict=True):
+            if group and submission:
+                of_group.setdefault(group, submission)
+        names = Names(each.slug for each in submissions)
+        found = {each.slug: each for each in submissions}
+        rows = zip(self.column(self.name), self.column(self.key), groups, own, strict=True)
+        for name, key, group, submission in rows:
+            if submission:
+                found[submission.slug] = replace(submission, group=group or submission.group)
+            elif key and group in of_group:
+                shown, slug = names.own(name or key)
+                shared = of_group[group]
+                found[slug] = replace(shared, name=shown, slug=slug, ids=(key,), group=group)
+        for group in named.keys() & {_plain(group) for group in groups}:
+            found.pop(named[group].slug, None)
+        return sorted(found.values(), key=lambda each: each.name)
 
     def missing(self, submissions: Sequence[Submission]) -> list[str]:
         """The names of those who have handed in nothing. A row without a key is nobody's, as
         Canvas' with the points that can be had.
         """
-        key, name = self.columns.index(self.key), self.columns.index(self.name)
-        return [
-            _at(row, name) or _at(row, key)
-            for row, submission in zip(self.rows, self.matched(submissions), strict=True)
-            if submission is None and _plain(_at(row, key))
-        ]
+        rows = zip(
+            self.column(self.name), self.column(self.key), self.matched(submissions), strict=True
+        )
+        return [name or key for name, key, submission in rows if not submission and _plain(key)]
 
-    def filled(self, submissions: Sequence[Submission], scores: Mapping[str, float]) -> str:
+    def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> str:
         """The file again, all as it was, with the marks by the submission's name in their column:
         0 for who has handed in nothing, none for what could not be judged.
         """
-        columns = list(self.columns)
-        if self.score not in columns:
-            columns.append(self.score)
-        key, score = columns.index(self.key), columns.index(self.score)
+        columns = list(dict.fromkeys([*self.columns, self.score]))
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
         writer.writerow(columns)
-        for row, submission in zip(self.rows, self.matched(submissions), strict=True):
+        keys, found = self.column(self.key), self.matched(submissions)
+        for row, key, submission in zip(self.rows, keys, found, strict=True):
             cells = [*row, *[""] * (len(columns) - len(row))]
-            if submission is None and _plain(cells[key]):
-                cells[score] = "0"
-            elif submission is not None:
-                cells[score] = f"{scores[submission.name]:g}" if submission.name in scores else ""
+            if submission:
+                mark = marks.get(submission.name)
+                cells[columns.index(self.score)] = "" if mark is None else f"{mark:g}"
+            elif _plain(key):
+                cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
         return text.getvalue()
 

@@ -9,18 +9,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from mnist_lab import kit
 from mnist_lab.grading import run as single
-from mnist_lab.grading.batch import analysis, pages
+from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.late import Late
+from mnist_lab.grading.batch.progress import Progress
 from mnist_lab.grading.batch.reading import Read, ReaderPool
 from mnist_lab.grading.batch.results import (
     NOTHING,
@@ -31,6 +34,7 @@ from mnist_lab.grading.batch.results import (
     fingerprint,
 )
 from mnist_lab.grading.batch.roster import Roster
+from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.batch.submissions import (
     ClassError,
     Listing,
@@ -42,20 +46,10 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import environment
 
-__all__ = ["ClassError", "Progress", "grade_class", "look"]
+__all__ = ["ClassError", "grade_class", "look"]
 
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
-
-
-class Progress:
-    """Told how a class goes; this one does not care. Subclasses show it."""
-
-    def begins(self, total: int, known: int, options: Options) -> None:
-        """``known`` of ``total`` submissions need no grading, the others are graded now."""
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        """The submission with this name is done."""
 
 
 def grade_class(
@@ -69,6 +63,9 @@ def grade_class(
     strict: bool = False,
     best: bool = False,
     roster: Callable[[Sequence[Submission]], Roster] | None = None,
+    late: Callable[[Sequence[Submission]], Late] | None = None,
+    alike: bool = True,
+    anonymous: bool = False,
     progress: Progress | None = None,
 ) -> Analysis:
     """Grade every submission in the folder ``submissions`` and write the results to ``out``.
@@ -79,11 +76,13 @@ def grade_class(
     hangs; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
     ``strict``, nothing is graded where a wall is not enforced. Of several attempts the last counts,
     or the ``best``. With a ``roster``, made when the submissions are known, who has handed in
-    nothing is a learner too, and its file is written with the marks. Raises ``ClassError``.
+    nothing is a learner too, and its file is written with the marks; ``late`` says what is deducted
+    of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on the class
+    names nobody. Raises ``ClassError``.
     """
     progress = progress or Progress()
-    listing = find(submissions)
-    listed = roster(listing.submissions) if roster else None
+    listing, listed = _listed(submissions, roster)
+    lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
     try:
         with Journal(out) as journal, scratch.folder() as folder, _sentences() as says:
@@ -93,31 +92,40 @@ def grade_class(
             journal.begin(options)
             reads = _read(listing, Path(folder), best)
             engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
-            outcomes = _grade(reads, engine, journal, options, progress)
+            outcomes = _grade(listing, reads, engine, journal, options, progress)
             attainable = kit.load().attainable(tier)
-            learners = [*_learners(reads, outcomes, best), *_missing(listing, listed)]
-            rendered = [_rendered(each, attainable) for each in learners]
-            found = analysis.analyse([learner for learner, _ in rendered], attainable, says)
+            counted = list(_counted(reads, outcomes, best))
+            learners = [_learner(*each, lateness, attainable) for each in counted]
+            pairs = _pairs(learners, counted) if alike else []
+            learners += _missing(listing, listed)
+            told = tuple(_told(each, attainable, options, out) for each in learners)
+            found = Analysis(told, attainable, says())
     except JournalError as error:
         raise ClassError(str(error)) from error
-    settings = _settings(found, options, time.perf_counter() - started)
-    _write(out, _of_learners(rendered, options))
-    _write(out, [("class.html", pages.class_page(found, settings, listing.ignored))])
-    _write(out, [("gradebook.csv", pages.gradebook(found.learners, attainable))])
+    aliases = _aliases(found, seed) if anonymous else {}
+    shown = _unnamed(found, aliases) if anonymous else found
+    settings = _settings(shown, options, time.perf_counter() - started)
+    page = pages.class_page(shown, settings, () if anonymous else listing.ignored, pairs, aliases)
+    files = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
+    if alike:
+        files["similar.csv"] = similar.table(pairs)
     if listed:
-        scores = {name: outcome.grade.score for name, outcome in analysis.grades(found.learners)}
-        _write(out, [("roster.csv", listed.filled(listing.submissions, scores))])
+        marks = {each.name: each.mark for each in found.learners if each.mark is not None}
+        files["roster.csv"] = listed.filled(listing.submissions, marks)
+    _write(out, files)
     return found
 
 
-def look(submissions: Path) -> tuple[Listing, list[Read]]:
-    """What would be graded: the submissions in a folder, and the last attempt of each, read.
-
-    Raises ``ClassError``.
+def look(
+    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None = None
+) -> tuple[Listing, list[Read], list[str]]:
+    """What would be graded: the submissions in a folder, the last attempt of each, read, and who
+    of the roster has handed in nothing. Raises ``ClassError``.
     """
-    listing = find(submissions)
+    listing, listed = _listed(submissions, roster)
     with scratch.folder() as folder:
-        return listing, _read(listing, Path(folder), best=False)
+        reads = _read(listing, Path(folder), best=False)
+    return listing, reads, listed.missing(listing.submissions) if listed else []
 
 
 def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
@@ -132,7 +140,12 @@ def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
 
 
 def _grade(
-    reads: Sequence[Read], engine: Engine, journal: Journal, options: Options, progress: Progress
+    listing: Listing,
+    reads: Sequence[Read],
+    engine: Engine,
+    journal: Journal,
+    options: Options,
+    progress: Progress,
 ) -> list[Outcome]:
     """What comes of each, by what the journal knows or by grading; the same files are graded
     once.
@@ -140,14 +153,14 @@ def _grade(
     outcomes: dict[int, Outcome] = {}
     waiting: dict[str, list[int]] = {}
     for at, read in enumerate(reads):
-        known = None if read.reason else journal.find(read.digest, options)
         if read.reason:
             outcomes[at] = NotGraded(read.reason, refused=True)
-        elif known is not None and known.settled:
-            outcomes[at] = known
+        elif (found := journal.find(read.digest, options)) and found.settled:
+            outcomes[at] = found
         else:
             waiting.setdefault(read.digest, []).append(at)
-    progress.begins(len(reads), len(outcomes), options)
+    known = sum(isinstance(each, Graded) for each in outcomes.values())
+    progress.begins(listing, len(reads), known, options)
     for at, outcome in outcomes.items():
         if isinstance(outcome, NotGraded):
             progress.finished(reads[at].name, outcome)
@@ -160,8 +173,10 @@ def _grade(
     return [outcomes[at] for at in range(len(reads))]
 
 
-def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) -> Iterator[Learner]:
-    """A learner each, with what came of the attempt that counts."""
+def _counted(
+    reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool
+) -> Iterator[tuple[Read, Outcome]]:
+    """The attempt of each learner that counts, and what came of it."""
     attempts: dict[str, list[tuple[Read, Outcome]]] = {}
     for read, outcome in zip(reads, outcomes, strict=True):
         attempts.setdefault(read.name, []).append((read, outcome))
@@ -171,7 +186,62 @@ def _learners(reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool) ->
         if (count := len(read.submission.attempts)) > 1:
             which = f"number {read.attempt + 1}, the best," if best else "the last"
             notes = (f"Of {count} attempts {which} counts.", *notes)
-        yield Learner(read.name, read.submission.slug, _own(outcome, read, notes), read.digest)
+        if isinstance(outcome, Graded):  # It may be another's with the same files.
+            own = replace(outcome.grade, submission=read.name)
+            outcome = _noted(replace(outcome, grade=own), notes)
+        yield read, outcome
+
+
+def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float) -> Learner:
+    """A learner; what is deducted for being late is said in the notes too."""
+    submission = read.submission
+    learner = Learner(read.name, submission.slug, outcome, read.digest, submission.group)
+    if late is None or not isinstance(outcome, Graded):
+        return learner
+    by = late.by(read)
+    deduction = late.rule.deduction(by, outcome.grade.score, attainable)
+    if deduction:
+        mark = outcome.grade.score - deduction
+        said = f"Handed in {by} late: {deduction:g} points are deducted, which leaves {mark:g}."
+        outcome = _noted(outcome, [said])
+    return replace(learner, outcome=outcome, late=by, deduction=deduction)
+
+
+def _pairs(learners: Sequence[Learner], counted: Sequence[tuple[Read, Outcome]]) -> list[Pair]:
+    """The learners whose submissions are alike; all of a group have the same one."""
+    owners = {each.owner: read for each, (read, _) in zip(learners, counted, strict=True)}
+    return similar.compare({read.name: read.prints for read in owners.values()})
+
+
+def _aliases(found: Analysis, seed: int) -> dict[str, str]:
+    """A number for each learner by name, in an order that tells nothing."""
+    names = [learner.name for learner in found.learners]
+    names.sort(key=lambda name: sha256(f"{seed}:{name}".encode()).digest())
+    return {name: f"Learner {number}" for number, name in enumerate(names, start=1)}
+
+
+def _unnamed(found: Analysis, aliases: Mapping[str, str]) -> Analysis:
+    """The learners by their numbers, without what may tell who they are."""
+    known = {each.name: each for each in found.learners}
+    hidden = []
+    for name, alias in aliases.items():
+        outcome = known[name].outcome
+        if isinstance(outcome, NotGraded) and not outcome.is_missing:
+            outcome = NotGraded("The gradebook says why.")
+        hidden.append(replace(known[name], name=alias, outcome=outcome))
+    return replace(found, learners=tuple(hidden))
+
+
+def _listed(
+    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None
+) -> tuple[Listing, Roster | None]:
+    """The submissions in a folder, and the roster with the learners of its groups among them."""
+    listing = find(submissions)
+    if roster is None:
+        return listing, None
+    listed = roster(listing.submissions)
+    members = listed.of_members(listing.submissions)
+    return replace(listing, submissions=tuple(members)), listed
 
 
 def _missing(listing: Listing, roster: Roster | None) -> Iterator[Learner]:
@@ -185,19 +255,14 @@ def _score(outcome: Outcome) -> float:
     return outcome.grade.score if isinstance(outcome, Graded) else -1.0
 
 
-def _own(outcome: Outcome, read: Read, notes: Sequence[str]) -> Outcome:
-    """``outcome`` for the learner; it may be that of another with the same files."""
-    if isinstance(outcome, NotGraded):
-        return outcome
-    given = outcome.grade
-    return replace(
-        outcome, grade=replace(given, submission=read.name, notes=(*notes, *given.notes))
-    )
+def _noted(outcome: Graded, notes: Sequence[str]) -> Graded:
+    notes = (*notes, *outcome.grade.notes)
+    return replace(outcome, grade=replace(outcome.grade, notes=notes))
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
     if cluster is None:
-        from mnist_lab.grading.batch.local import grade_here
+        from mnist_lab.grading.batch.workers import grade_here
 
         return partial(grade_here, jobs=jobs)
     from mnist_lab.grading.batch.cluster import grade_there
@@ -220,76 +285,52 @@ print(json.dumps({fault.id: fault.says for fault in bank().values()}))
 
 
 @contextmanager
-def _sentences() -> Iterator[Callable[[str], str | None]]:
-    """What a known mistake is, by its id. A process of its own looks that up meanwhile, since the
-    bank brings PyTorch and hundreds of MB.
+def _sentences() -> Iterator[Callable[[], dict[str, str]]]:
+    """Gives the sentences of the known mistakes by id. A process of its own looks them up
+    meanwhile, since the bank brings PyTorch and hundreds of MB.
     """
     command = [sys.executable, "-P", "-c", SENTENCES]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
-
-        @cache
-        def all_of_them() -> dict[str, str]:
-            found, _ = process.communicate()
-            return dict(json.loads(found)) if found else {}
-
         try:
-            yield lambda fault: all_of_them().get(fault)
+            yield lambda: dict(json.loads(process.communicate()[0] or b"{}"))
         finally:
             process.kill()
 
 
-def _rendered(learner: Learner, attainable: float) -> tuple[Learner, dict[str, str]]:
-    """The learner and the feedback; one whose feedback can't be written can't be graded."""
+def _told(learner: Learner, attainable: float, options: Options, out: Path) -> Learner:
+    """The learner, whose grade and feedback are written; without feedback there is no grade."""
     try:
-        return learner, pages.feedback(learner, attainable)
+        feedback = pages.feedback(learner, attainable)
     except Exception as error:  # Whatever it is, the others are not to suffer.
         reason = one_line(f"The feedback cannot be written ({type(error).__name__}).")
         learner = replace(learner, outcome=NotGraded(reason))
-        return learner, pages.feedback(learner, attainable)
+        feedback = pages.feedback(learner, attainable)
+    files = {f"feedback/{learner.slug}.{kind}": text for kind, text in feedback.items()}
+    _write(out, {f"grades/{learner.slug}.json": pages.grade_text(learner, options)} | files)
+    return learner
 
 
 def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[str, str]]:
-    checks = "all, with the accuracy of trained models" if options.tier == "full" else "quick"
-    slowest = sorted(found.seconds.items(), key=lambda each: -each[1])[:3]
-    settings = [
-        ("Kit", options.kit),
-        ("Checks", checks),
-        ("Seed", f"{options.seed}; that of each submission is in its grade"),
-    ]
-    if found.seconds:
-        each = sorted(found.seconds.values())
-        settings += [
-            (
-                "Time",
-                f"{seconds:.0f} s for this run; half took less than "
-                f"{each[len(each) // 2]:.1f} s each",
-            ),
-            ("Slowest", ", ".join(f"{name} {taken:.1f} s" for name, taken in slowest)),
-        ]
-    walls = sorted(
-        {
-            f"{wall} {state}"
-            for learner in found.learners
-            if isinstance(learner.outcome, Graded)
-            for wall, state in learner.outcome.grade.walls.items()
-        }
-    )
-    return [*settings, *([("Walls", ", ".join(walls))] if walls else [])]
+    taken = sorted((grade.seconds, name) for name, grade in found.grades)
+    walls = {f"{wall} {state}" for _, grade in found.grades for wall, state in grade.walls.items()}
+    settings = {
+        "Kit": options.kit,
+        "Checks": "all, with the accuracy of trained models" if options.tier == "full" else "quick",
+        "Seed": f"{options.seed}; that of each submission is in its grade",
+    }
+    if taken:
+        half, slowest = taken[len(taken) // 2][0], taken[:-4:-1]
+        settings["Time"] = f"{seconds:.0f} s for this run; half took less than {half:.1f} s each"
+        settings["Slowest"] = ", ".join(f"{name} {each:.1f} s" for each, name in slowest)
+    if walls:
+        settings["Walls"] = ", ".join(sorted(walls))
+    return list(settings.items())
 
 
-def _of_learners(
-    rendered: Sequence[tuple[Learner, dict[str, str]]], options: Options
-) -> Iterator[tuple[str, str]]:
-    for learner, feedback in rendered:
-        yield f"grades/{learner.slug}.json", pages.grade_text(learner, options)
-        for kind, text in feedback.items():
-            yield f"feedback/{learner.slug}.{kind}", text
-
-
-def _write(out: Path, files: Iterable[tuple[str, str]]) -> None:
+def _write(out: Path, files: Mapping[str, str]) -> None:
     """Write texts by their path in ``out``."""
     try:
-        for name, text in files:
+        for name, text in files.items():
             (out / name).parent.mkdir(exist_ok=True)
             pages.write_whole(out / name, text)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,13 +52,15 @@ class Submission:
     """One learner's: a name, what the files of results are called, and the attempts, the last last.
 
     An attempt has its files and folders by the names that they had for the learner. ``ids`` are
-    what else the course's system calls the learner.
+    what else the course's system calls the learner. All learners of a ``group`` have handed in the
+    same.
     """
 
     name: str
     slug: str
     attempts: tuple[Mapping[str, Path], ...]
     ids: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class Listing:
 
     submissions: tuple[Submission, ...]
     ignored: tuple[str, ...]
+
+    @property
+    def forms(self) -> str:
+        """How many of each form are handed in, such as ``8 folders, 1 notebook``."""
+        forms = Counter(_form(list(each.attempts[-1].values())) for each in self.submissions)
+        return ", ".join(f"{count} {form[count > 1]}" for form, count in forms.most_common())
 
 
 @dataclass
@@ -76,6 +85,7 @@ class _Owner:
     ids: tuple[str, ...] = ()
     parts: list[tuple[str, str, Path]] = field(default_factory=list)
     texts: list[Path] = field(default_factory=list)
+    group: str = ""
     is_cumulative: bool = False
 
     def attempts(self) -> Iterator[Mapping[str, Path]]:
@@ -120,6 +130,17 @@ def find(folder: Path) -> Listing:
             "learner, or files such as ada_cnn.py."
         )
     return Listing(tuple(_named(owners)), tuple(_plain(path.name) for path in ignored))
+
+
+def _form(paths: Sequence[Path]) -> tuple[str, str]:
+    """What an attempt is, in the singular and in the plural."""
+    if len(paths) > 1:
+        return "set of files", "sets of files"
+    if paths[0].is_dir():
+        return "folder", "folders"
+    if is_archive(paths[0]):
+        return "archive", "archives"
+    return ("notebook", "notebooks") if _is_whole(paths[0]) else ("file", "files")
 
 
 def _is_whole(entry: Path) -> bool:
@@ -182,7 +203,8 @@ def _of_export(listing: Path, owners: Sequence[_Owner]) -> Iterator[_Owner]:
     for owner in owners:
         people = [person for person in told.get(owner.name, ()) if person]
         for name, *ids in people or [(owner.name, *owner.ids)]:
-            yield _Owner(name, (name, owner.name, *ids), owner.parts, owner.texts)
+            words = (name, owner.name, *ids)
+            yield _Owner(name, words, owner.parts, owner.texts, owner.name if people else "")
 
 
 def _without_ending(entry: Path) -> str:
@@ -200,7 +222,8 @@ def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
     names = Names()
     for owner in sorted(owners, key=lambda owner: (owner.name, owner.ids, owner.parts)):
         name, slug = names.own(_plain(owner.name) or "?")
-        yield Submission(name, slug, tuple(owner.attempts()), tuple(map(_plain, owner.ids)))
+        attempts, ids = tuple(owner.attempts()), tuple(map(_plain, owner.ids))
+        yield Submission(name, slug, attempts, ids, owner.group)
 
 
 class Names:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -10,6 +12,7 @@ from typing import Protocol
 
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
+from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
 from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
@@ -18,10 +21,30 @@ from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
 from mnist_lab.submission.source import SourceError
 
-__all__ = ["Worker", "WorkerPool", "unpack"]
+__all__ = ["Worker", "WorkerPool", "grade_here", "unpack"]
 
 ATTEMPTS = 2
 """A run that ends without a grade is tried once more: what went wrong may have been the machine."""
+
+
+def grade_here(
+    submissions: Sequence[Read], options: Options, jobs: int
+) -> Iterator[tuple[Read, Outcome]]:
+    """What comes of each submission, as it is known; ``jobs`` of them at a time.
+
+    Whoever stops early ends what is running.
+    """
+    threads = ThreadPoolExecutor(min(jobs, len(submissions)))
+    with threads, WorkerPool(options) as pool:
+        futures = {
+            threads.submit(pool.grade, read.name, read.folder, options.seed_for(read.digest)): read
+            for read in submissions
+        }
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Runner(Protocol):
@@ -35,15 +58,25 @@ class Runner(Protocol):
 
 
 class WorkerPool(AbstractContextManager["WorkerPool"]):
-    """Makes workers that share one process with everything imported, where the system forks."""
+    """As many workers as threads ask for one at a time. They share one process with everything
+    imported, where the system forks.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._jobs = Jobs(options.tier, options.seed) if default_isolation() == "fork" else None
+        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
 
-    def open(self) -> Worker:
-        """A new worker; each thread needs one of its own."""
-        return Worker(self.options, self._jobs)
+    def grade(self, name: str, submission: Path | Mapping[str, bytes], seed: int) -> Outcome:
+        """What comes of the submission, as ``Worker.grade`` says."""
+        try:
+            worker = self._free.get_nowait()
+        except queue.Empty:
+            worker = Worker(self.options, self._jobs)
+        try:
+            return worker.grade(name, submission, seed)
+        finally:
+            self._free.put(worker)
 
     def close(self) -> None:
         """End all runs."""
@@ -61,7 +94,7 @@ class Worker:
         self.options, self._jobs = options, jobs
         self._runner: Runner | None = None
 
-    def grade(self, name: str, submission: Path | dict[str, bytes], seed: int) -> Outcome:
+    def grade(self, name: str, submission: Path | Mapping[str, bytes], seed: int) -> Outcome:
         """What comes of the submission: a path, or files to write first. ``seed`` is its own."""
         outcome: Outcome = NotGraded("It was not tried.")
         for _ in range(ATTEMPTS):
@@ -71,44 +104,31 @@ class Worker:
                 except SourceError as error:
                     return NotGraded(one_line(str(error)))
                 except Exception as error:  # Whatever it is, the others are not to suffer.
-                    self._drop()
                     outcome = NotGraded(one_line(f"The grading itself failed: {error}"))
             if outcome.settled:
                 break
-            self._drop()  # Perhaps it was what runs need to be graded.
+            self.close()  # Perhaps it was what runs need to be graded.
         return outcome
 
     def close(self) -> None:
-        self._drop()
-
-    def _grade(
-        self, name: str, submission: Path | dict[str, bytes], seed: int, folder: Path
-    ) -> Outcome:
-        if isinstance(submission, dict):
-            folder = folder / "submission"
-            folder.mkdir()
-            submission = unpack(submission, folder)
-        arguments = run.arguments(
-            submission,
-            full=self.options.tier == "full",
-            seed=seed,
-            strict=self.options.strict,
-        )
-        ended = self._ready().grade(arguments, self.options.limit)
-        if ended.status not in ANSWERED or "grade" not in ended.result:
-            return NotGraded(self._why(ended).replace(f"{submission}", submission.name))
-        grade = replace(Grade.from_json(ended.result["grade"]), submission=name)
-        return Graded(grade, ended.result.get("digits", ""), ended.result.get("accuracy", {}))
-
-    def _ready(self) -> Runner:
-        if self._runner is None:
-            self._runner = self._jobs.open() if self._jobs else Cold()
-        return self._runner
-
-    def _drop(self) -> None:
+        """End the run that is going on."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None
+
+    def _grade(
+        self, name: str, submission: Path | Mapping[str, bytes], seed: int, folder: Path
+    ) -> Outcome:
+        path = submission if isinstance(submission, Path) else unpack(submission, folder / "in")
+        full, strict = self.options.tier == "full", self.options.strict
+        arguments = run.arguments(path, full=full, seed=seed, strict=strict)
+        if self._runner is None:
+            self._runner = self._jobs.open() if self._jobs else Cold()
+        ended = self._runner.grade(arguments, self.options.limit)
+        if ended.status not in ANSWERED or "grade" not in ended.result:
+            return NotGraded(self._why(ended).replace(f"{path}", path.name))
+        grade = replace(Grade.from_json(ended.result["grade"]), submission=name)
+        return Graded(grade, ended.result.get("digits", ""), ended.result.get("accuracy", {}))
 
     def _why(self, ended: Run) -> str:
         """Why a run has left no grade."""
@@ -120,7 +140,7 @@ class Worker:
 
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write what ``Read.pack`` gave into the empty ``folder``; the path to grade there."""
+    """Write what ``Read.pack`` gave into the new ``folder``; the path to grade there."""
     for name, content in files.items():
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:

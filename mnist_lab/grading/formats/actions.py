@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from mnist_lab.grade import Cause, CheckGrade, Grade
 from mnist_lab.grading.formats.text import (
+    blocks,
     clean,
     explained,
     headline,
@@ -133,13 +134,12 @@ def _block(check: CheckGrade) -> str:
     cause = check.cause or Cause(words(check))
     parts = [f"#### {_markdown(check.id)}: {_markdown(check.title)}"]
     parts += [_markdown(line) for line in explained(cause).splitlines() if line]
-    for name, text in (("Printed", cause.output), ("Traceback", cause.traceback)):
-        if shown := clean(text).strip("\n"):
-            parts += [
-                f"<details><summary>{name}</summary>",
-                f"<pre>{html.escape(shown)}</pre>",  # at the start of a line, or blank lines end it
-                "</details>",
-            ]
+    for name, text in blocks(cause):
+        parts += [
+            f"<details><summary>{name}</summary>",
+            f"<pre>{html.escape(text)}</pre>",  # at the start of a line, or blank lines end it
+            "</details>",
+        ]
     return "\n\n".join(parts)
 
 

@@ -10,7 +10,17 @@ from pathlib import PurePosixPath
 
 from mnist_lab.grade import Cause, CheckGrade, Grade
 
-__all__ = ["clean", "cut", "explained", "headline", "one_line", "place", "words"]
+__all__ = [
+    "blocks",
+    "clean",
+    "cut",
+    "explained",
+    "facts",
+    "headline",
+    "one_line",
+    "place",
+    "words",
+]
 
 LONGEST = 8_000
 """Characters that are kept of one text."""
@@ -64,21 +74,23 @@ def explained(cause: Cause, *, printed: bool = False, traceback: bool = False) -
 
     If asked for, what the code printed and its frames follow.
     """
-    lines = [clean(cause.message)]
-    for name, text in (
-        ("Known by", cause.evidence),
-        ("Hint", cause.hint),
-        ("Where", cause.where),
-    ):
-        if text:
-            lines.append(f"{name}: {clean(text)}")
-    for name, text, wanted in (
-        ("Printed", cause.output, printed),
-        ("Traceback", cause.traceback, traceback),
-    ):
-        if wanted and (shown := clean(text).strip("\n")):
-            lines.append(f"{name}:\n{shown}")
+    lines = [clean(cause.message), *(f"{name}: {clean(text)}" for name, text in facts(cause))]
+    for name, text in blocks(cause):
+        if printed if name == "Printed" else traceback:
+            lines.append(f"{name}:\n{text}")
     return "\n".join(lines)
+
+
+def facts(cause: Cause) -> list[tuple[str, str]]:
+    """What is said of ``cause`` besides its message, in one line each: a name and a text."""
+    named = [("Known by", cause.evidence), ("Hint", cause.hint), ("Where", cause.where)]
+    return [(name, text) for name, text in named if text]
+
+
+def blocks(cause: Cause) -> list[tuple[str, str]]:
+    """What takes several lines, clean: a name and a text."""
+    named = [("Printed", cause.output), ("Traceback", cause.traceback)]
+    return [(name, shown) for name, text in named if (shown := clean(text).strip("\n"))]
 
 
 def place(grade: Grade, cause: Cause) -> tuple[str, int] | None:

@@ -1,0 +1,119 @@
+"""What is deducted for handing in late: by a rule, from a list or from the times of the files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from mnist_lab.grading.batch.reading import Read
+from mnist_lab.grading.batch.roster import Roster
+from mnist_lab.grading.batch.submissions import ClassError, Submission
+
+__all__ = ["Late", "Rule"]
+
+PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
+
+RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)/(hour|day|week)(?: up to (\d+(?:\.\d+)?)(%?))?")
+
+CLOCK = re.compile(r"(\d+):(\d\d)(?::(\d\d))?")
+"""Hours and minutes, as in Gradescope's column ``Lateness (H:M:S)``."""
+
+AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(?:(h|d|w)[a-z]*)?")
+
+STAMP = re.compile(r"_attempt_(\d{4}(?:-\d\d){5})")
+"""When something was handed in, in Blackboard's names of files."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``amount`` is deducted for each ``period`` that has begun, ``most`` at most, both in points
+    or in percent of the points that can be had.
+    """
+
+    amount: float
+    is_percent: bool
+    period: str
+    most: float = math.inf
+    most_is_percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Rule:
+        """The rule that is written as ``10%/day`` or ``2/hour up to 20``."""
+        if not (found := RULE.fullmatch(text.strip())):
+            raise ClassError(f"{text!r} is no rule: write it as 10%/day or 2/hour up to 20.")
+        amount, percent, period, most, of_all = found.groups()
+        return cls(float(amount), bool(percent), period, float(most or "inf"), bool(of_all))
+
+    def deduction(self, late: timedelta, score: float, attainable: float) -> float:
+        """The points to deduct of ``score``, which is never below 0 after it."""
+        begun = math.ceil(max(late, timedelta()) / PERIODS[self.period])
+        points = begun * self.amount * (attainable / 100 if self.is_percent else 1)
+        most = self.most * (attainable / 100 if self.most_is_percent else 1)
+        return round(min(points, most, score), 2)
+
+
+@dataclass(frozen=True)
+class Late:
+    """A rule, and how late who was: ``listed`` by submission, or by the times of the files."""
+
+    rule: Rule
+    listed: dict[str, timedelta] = field(default_factory=dict)
+    deadline: datetime | None = None
+
+    @classmethod
+    def asked(
+        cls, rule: str | None, path: Path | None, deadline: datetime | None
+    ) -> Callable[[Sequence[Submission]], Late] | None:
+        """What makes one of the options of the command. Raises ``ClassError``."""
+        if rule is None and path is None and deadline is None:
+            return None
+        if rule is None or (path is None) == (deadline is None):
+            raise ClassError("Give --late-rule, and with it either --late or --deadline.")
+        parsed = Rule.parse(rule)
+        if path is not None:
+            return partial(cls.read, path, parsed)
+        return lambda submissions: cls(parsed, deadline=deadline)
+
+    @classmethod
+    def read(cls, path: Path, rule: Rule, submissions: Sequence[Submission]) -> Late:
+        """The CSV at ``path``: a column tells the learners, as that of a roster, and another with
+        "late" in its name how late they were: ``26:10:00``, ``2 days``, ``3 h``, or a plain number
+        in the unit of the rule. Raises ``ClassError``.
+        """
+        roster = Roster.read(path, submissions)
+        column = next((each for each in roster.columns if "late" in each.casefold()), None)
+        if column is None:
+            raise ClassError(f'{path} has no column with "late" in its name.')
+        rows = zip(roster.matched(submissions), roster.column(column), strict=True)
+        return cls(rule, {each.name: _time(cell, rule.period) for each, cell in rows if each})
+
+    def by(self, read: Read) -> timedelta:
+        """How late a submission was, in whole seconds."""
+        if self.deadline is None:
+            return self.listed.get(read.name, timedelta())
+        paths = read.submission.attempts[read.attempt].values()
+        stamps = [found[1] for path in paths if (found := STAMP.search(path.name))]
+        if stamps:
+            told = datetime.strptime(max(stamps), "%Y-%m-%d-%H-%M-%S")
+            handed_in = told.replace(tzinfo=self.deadline.tzinfo)
+        else:
+            handed_in = datetime.fromtimestamp(read.time, self.deadline.tzinfo)
+        late = (handed_in - self.deadline).total_seconds()
+        return timedelta(seconds=max(int(late), 0))
+
+
+def _time(cell: str, unit: str) -> timedelta:
+    if found := CLOCK.fullmatch(cell):
+        hours, minutes, seconds = (int(each or 0) for each in found.groups())
+        return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    if found := AMOUNT.fullmatch(cell.casefold()):
+        period = next(name for name in PERIODS if name.startswith(found[2] or unit[0]))
+        return float(found[1]) * PERIODS[period]
+    if not cell:
+        return timedelta()
+    raise ClassError(f"{cell!r} says not how late: write it as 26:10:00, 2 days or 3 h.")
