@@ -227,6 +227,21 @@ class Model(_Remote):
                 answers.entry(reply, "made", int),
             )
 
+    def repeated(
+        self, images: Tensor, calls: int, *, training: bool = False, seed: int = 0
+    ) -> Tensor:
+        """The logits of as many ``calls`` with the same images, (calls, N, ...), after seeding
+        once; in train mode with a graph.
+        """
+        doing = self._on(images)
+        fields = {"calls": calls, "training": training, "seed": seed}
+        reply = self._ask("repeated", doing, fields, {"images": images})
+        with self._caller.reading(doing):
+            logits = self._caller.finite(answers.array(reply, "logits"), doing)
+            if logits.shape[:1] != (calls,):
+                raise WireError("the wrong number of outputs")
+            return logits
+
     def gradients(
         self, images: Tensor, cotangent: Tensor, *, training: bool = False, device: str = "cpu"
     ) -> Gradients:

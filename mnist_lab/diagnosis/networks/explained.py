@@ -104,12 +104,65 @@ def another_in_training(
         )
         if finding.explanation is not None:
             return explain.named(finding.explanation, f"In train mode only. {differs}")
-    elif (dropout := _dropout(seen, seen.network, generator)) is not None:
-        return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+    else:
+        return _random_in_training(seen, differs, generator)
     return fail(
         f"In train mode {seen.model.name} computes something else than in eval mode.",
         f"{differs} Its modules are {', '.join(seen.model.modules)}.",
         "Leave out layers that behave differently in training, such as dropout.",
+    )
+
+
+STEADY = 1e-5
+"""Of the largest output: by how much float32 outputs for the same images may differ."""
+
+
+def now_and_then(
+    seen: Seen, off: Tensor, size: int, generator: torch.Generator, *, training: bool
+) -> CheckFailure:
+    """Calls with the same digits give other outputs: those asked for are ``off`` by so much."""
+    often = int((off > off.min() + STEADY).sum())
+    differs = (
+        f"Of {len(off)} calls with the same {size} digits and the same weights, {often} "
+        f"{'gives' if often == 1 else 'give'} other outputs than the rest."
+    )
+    if training:
+        return _random_in_training(seen, differs, generator)
+    return known(seen.exercise, "random", f"{differs} It was in eval mode.")
+
+
+def _random_in_training(seen: Seen, differs: str, generator: torch.Generator) -> CheckFailure:
+    dropout = _dropout(seen, seen.network, generator)
+    if dropout is not None:
+        return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+    return known(seen.exercise, "random-in-training", differs)
+
+
+def other_digits(
+    seen: Seen, images: Tensor, outputs: Tensor, asked: Tensor, *, training: bool
+) -> CheckFailure:
+    """Something else is computed from larger batches, with gradients, or from digits in float32."""
+    (few,) = seen.model.repeated(images[:2], 1, training=training)
+    if not layouts.equal(few, outputs[:2]):
+        return known(
+            seen.exercise,
+            "depends-on-batch",
+            f"The first two of {len(images)} digits get outputs that are up to "
+            f"{explain.difference(few, outputs[:2]):.3g} away when they come alone.",
+        )
+    plain = seen.model.forward(images, training=training).logits
+    if not layouts.equal(plain, outputs):
+        return fail(
+            f"{seen.model.name} gives other outputs where gradients are recorded.",
+            f"They are up to {explain.difference(plain, outputs):.3g} from those that it gives "
+            "under torch.no_grad().",
+            "forward should do the same whether gradients are recorded or not.",
+        )
+    return fail(
+        f"{seen.model.name} computes something else from digits in float32 than from other images.",
+        f"From random images in {str(seen.images.dtype).removeprefix('torch.')} its outputs are as "
+        f"asked; from digits they are up to {explain.difference(outputs, asked):.3g} away.",
+        "forward should do the same whatever the images are, and in any dtype.",
     )
 
 

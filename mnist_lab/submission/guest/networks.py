@@ -29,6 +29,7 @@ __all__ = [
     "forward",
     "gradients",
     "on_fake_device",
+    "repeated",
     "set_weights",
     "try_gpu",
     "weights",
@@ -101,6 +102,26 @@ def forward(learner: Learner, question: Message) -> Message:
     }
     after = {"images": images} if fields["images_after"] else {}
     return Message(found, {"logits": logits, **after})
+
+
+def repeated(learner: Learner, question: Message) -> Message:
+    """Logits of the same images, call after call, after seeding once."""
+    model, fields = _model(learner, question), question.fields
+    name = type(model).__name__
+    seed_all(fields["seed"])
+    model.train(fields["training"])
+    with torch.set_grad_enabled(fields["training"]):
+        logits = [
+            a_tensor(model(question.arrays["images"].clone()), name).detach()
+            for _ in range(fields["calls"])
+        ]
+    shapes = dict.fromkeys(map(shape_of, logits))
+    if len(shapes) > 1:
+        raise ReturnedError(
+            f"{name} gave outputs of different shapes for the same images: {', '.join(shapes)}.",
+            "other-shape",
+        )
+    return Message({}, {"logits": torch.stack(logits)})
 
 
 def gradients(learner: Learner, question: Message) -> Message:
