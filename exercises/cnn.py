@@ -50,8 +50,8 @@ Worked example
     206922
 
 What the checks ask
-    - ``CNN()`` takes no arguments and has the 206,922 trainable parameters above, biases included,
-      and no others.
+    - ``CNN()`` takes no arguments and has the 206,922 trainable parameters above and no others: the
+      weights of a layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become scores (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The scores are those of the layers above, in that order, and nothing else (no dropout, no

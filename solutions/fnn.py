@@ -36,8 +36,8 @@ Worked example
     203530
 
 What the checks ask
-    - ``FNN()`` takes no arguments and has the 203,530 trainable parameters above, biases included,
-      and no others.
+    - ``FNN()`` takes no arguments and has the 203,530 trainable parameters above and no others: the
+      weights of a layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become scores (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The scores are those of flatten, linear, ReLU, linear, and nothing else (no dropout, no batch

@@ -38,8 +38,8 @@ Worked example
     7850
 
 What the checks ask
-    - ``LogisticRegression()`` takes no arguments and has the 7,850 trainable parameters above, bias
-      included, and no others.
+    - ``LogisticRegression()`` takes no arguments and has the 7,850 trainable parameters above and
+      no others: the weights of the layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become outputs (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The outputs are those of flatten, linear, sigmoid, and nothing else, whatever the weights are.

@@ -67,6 +67,7 @@ class Model:
 
     def __init__(self, module: nn.Module) -> None:
         self.name, self._module = "Net", module
+        self.file, self.text = "net.py", ""
         self.modules = [type(each).__name__ for each in module.modules()]
         self.parameters = [
             Parameter(name, tuple(value.shape), value.dtype, value.requires_grad)
@@ -99,7 +100,7 @@ class Model:
 
     @torch.no_grad()
     def forward(self, images: Tensor, *, training: bool = False, **_: object) -> Output:
-        return Output(self._outputs(images, training), images, False, training)
+        return Output(self._outputs(images, training), images)
 
     def repeated(self, images: Tensor, calls: int, *, training: bool, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)

@@ -6,7 +6,6 @@ not pass is handed to ``explained.py``, which says why.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from mnist_lab.contract import ACCURACY
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.networks import explained, layouts
+from mnist_lab.diagnosis.networks import explained, layouts, places
 from mnist_lab.diagnosis.networks.explained import shape_of
 from mnist_lab.diagnosis.networks.layouts import Layout, Named
 from mnist_lab.submission.answers import Gradients
@@ -126,7 +125,7 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
     """For any number of images, and images of any brightness; other outputs for other images, and
     with other weights.
     """
-    model.set_weights(_any_weights(model, generator))
+    model.set_weights(explained.any_weights(model, generator))
     drawn = [int(torch.randint(low, high, (), generator=generator)) for low, high in DRAWN_SIZES]
     for size, brightness in zip([1, 2, 10, *drawn], (1.0, 1.0, 1.0, 0.0, 30.0), strict=True):
         images = brightness * draws.images(generator, size).float()
@@ -145,28 +144,11 @@ def _expect_answers(
     """It is no network whose outputs are the same for all images or weights; perhaps it is known
     why.
     """
-    what = "images" if (outputs == outputs[:1]).all() else ""
-    if not what:
-        model.set_weights(_any_weights(model, generator))
-        what = "weights" if torch.equal(model(images), outputs) else ""
-    if what:
+    nothing = explained.answers_nothing(model, images, outputs, generator)
+    if nothing is not None:
         with suppress(layouts.Unmatched):
             check_network(exercise, model, generator)
-        raise fail(
-            f"{model.name} gives the same outputs for all {what}.",
-            f"For {len(outputs)} random images, with random weights: {_numbers(outputs[0])}.",
-            "forward should compute its outputs from the images, with the layers of self.",
-        )
-
-
-def _any_weights(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
-    """Random ones, for a network of whatever layers; about as large as PyTorch's own."""
-    return {
-        each.name: 0.5
-        * torch.randn(each.shape, generator=generator)
-        / max(1, math.prod(each.shape[1:])) ** 0.5
-        for each in model.parameters
-    }
+        raise nothing
 
 
 DRAWN_SIZES = ((3, 10), (11, 41))
@@ -223,17 +205,33 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
     images = draws.images(generator, 6)
     outputs = model(images.float())
     _expect_shape(model, outputs, len(images))
-    explained.check_function(exercise, model, images.float(), outputs)
-    if outputs.dtype != torch.float32:
-        raise explained.wrong_dtype(exercise, model, torch.float32, outputs.dtype)
+    _expect_dtype(exercise, model, torch.float32, outputs)
+    after = model.forward(images.float(), images_after=True).images_after
+    if not torch.equal(after, images.float()):
+        by = f"After the call they differ by up to {explain.difference(after, images.float()):.3g}."
+        raise explained.known(exercise, "changes-images", by)
     _check_device(exercise, model)
     model.double()
     try:
         outputs = model(images)
     except SubmissionFailure as failure:
-        raise explained.fails_in_float64(exercise, model, failure) from None
-    if outputs.dtype != torch.float64:
-        raise explained.wrong_dtype(exercise, model, torch.float64, outputs.dtype)
+        if not failure.raised:
+            raise
+        said = f"With float32 weights and images it works; with float64: {failure.cause.message}"
+        details = explained.at(failure)
+        raise explained.known(exercise, "float32-only", said, **details) from None
+    _expect_dtype(exercise, model, torch.float64, outputs)
+
+
+def _expect_dtype(exercise: str, model: Model, given: torch.dtype, outputs: Tensor) -> None:
+    """That of the images and the weights."""
+    if outputs.dtype == given:
+        return
+    names = [str(dtype).removeprefix("torch.") for dtype in (given, outputs.dtype)]
+    said = f"For {names[0]} images the outputs of {model.name} are {names[1]}."
+    if outputs.dtype == torch.float32:
+        raise explained.known(exercise, "float32-only", said)
+    raise fail(said, "Its weights were of the images' type too.", "Leave .to(...) out of forward.")
 
 
 @dataclass(frozen=True)
@@ -322,12 +320,13 @@ def _expect_gradients(
     for name, value in asked.items():
         actual = seen.parameters[name]
         if actual is None or not actual.any():
+            gradient = "missing" if actual is None else "zero"
             raise explained.known(
                 exercise,
                 "detached",
-                f"After backward() the gradient of {name} is "
-                + ("missing." if actual is None else "zero.")
-                + " The outputs depend on it all the same.",
+                f"After backward() the gradient of {name} is {gradient}. The outputs depend on it "
+                "all the same.",
+                where=places.used(model, name),
             )
         off = explain.difference(actual, value)
         apart = (actual.double() - value).norm().item()
@@ -373,16 +372,22 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         loss, gradients = proven.gradients(weights, images, loss_of)
         done += 1
     if loss >= reached:
-        raise explained.learns_too_little(
-            exercise,
-            model,
-            first_weights,
-            f"{steps} steps of Adam on one batch bring the loss of {model.name} to {loss:.3f} "
-            "only.",
+        said = (
+            f"{steps} steps of Adam on one batch bring the loss of {model.name} to {loss:.3f} only."
+        )
+        numbers = {"expected": reached, "actual": loss}
+        for name, value in proven.to_reference(first_weights).items():
+            if value.dim() > 1 and (value == value[:1]).all():
+                own = proven.matched[name].name
+                start = f"{own} has {value.flatten()[0]:.3g} and so on for every unit. {said}"
+                line = places.made(model, own)
+                raise explained.known(exercise, "equal-start", start, where=line, **numbers)
+        raise fail(
+            said,
             f"Below {reached:.2f} is asked for; the loss began at {started:.2f}. With random "
             "weights of ours every parameter gets a gradient.",
-            expected=reached,
-            actual=loss,
+            "Look at the first weights: units that start equal stay equal.",
+            **numbers,
         )
 
 
@@ -391,12 +396,16 @@ def _known_gradients(exercise: str, model: Model, generator: torch.Generator) ->
     frozen = [each.name for each in model.parameters if not each.requires_grad]
     try:
         return _proven(exercise, model, generator)
-    except SubmissionFailure as failure:
-        raise explained.cannot_be_trained(exercise, model, failure) from None
-    except CheckFailure:
+    except (SubmissionFailure, CheckFailure) as failure:
+        if isinstance(failure, SubmissionFailure) and not failure.raised:
+            raise
         if frozen:
             said = f"requires_grad is False for {', '.join(frozen)}."
-            raise explained.known(exercise, "frozen", said) from None
+            line = places.made(model, frozen[0])
+            raise explained.known(exercise, "frozen", said, where=line) from None
+        said = failure.cause.message
+        if "does not require grad" in said or getattr(failure, "mistake", "") == "no-gradient":
+            raise explained.known(exercise, "detached", f"No gradient arrives. {said}") from None
         raise
 
 
@@ -518,9 +527,8 @@ def _check_device(exercise: str, model: Model) -> None:
         raise explained.known(
             exercise,
             "names-device",
-            failure.cause.message,
-            where=failure.cause.where,
-            traceback=failure.cause.traceback,
+            "It was tried on a device that is not the CPU.",
+            **explained.at(failure),
         ) from None
     if device.startswith("cpu"):
         raise explained.known(exercise, "back-to-cpu", f"They came back on {device}.")
@@ -534,7 +542,3 @@ def _using(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _numbers(values: Tensor) -> str:
-    return f"{', '.join(f'{value:.3g}' for value in values[:3].tolist())} and so on"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail, reference
-from mnist_lab.diagnosis.networks import bank, dropping, layouts, probes, structures
+from mnist_lab.diagnosis.networks import bank, dropping, layouts, places, probes, structures
 from mnist_lab.diagnosis.networks.layouts import MISFIT
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
@@ -52,6 +52,11 @@ class Seen(probes.Observed):
         return _runner(self.model, self.images.dtype, training)
 
 
+def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
+    """Where it was raised, to be told of a mistake that explains it."""
+    return {"where": failure.cause.where, "traceback": failure.cause.traceback}
+
+
 def known(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailure:
     """A mistake of the bank that a check observed."""
     mistake = bank.entry(f"{exercise}.{slug}")
@@ -66,23 +71,75 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     again = seen.model.forward(seen.images, images_after=True)
     if not layouts.equal(again.logits, seen.outputs):
         return _random(seen, again.logits, again.made, generator)
+    nothing = answers_nothing(seen.model, seen.images, seen.outputs, generator)
     known = bank.of(seen.exercise)
-    finding = probes.explain(seen.network, known, seen, seen.run(), generator)
+    at_most = 1 if nothing else 2
+    finding = probes.explain(seen.network, known, seen, seen.run(), generator, at_most=at_most)
     changes = not torch.equal(again.images_after, seen.images)
     explanation = finding.explanation
     if explanation is None:
-        return _unknown(seen, finding, again.images_after if changes else None, generator)
+        changed = again.images_after if changes else None
+        return nothing or _unknown(seen, finding, changed, generator)
     also = ["changes-images"] if changes else []
     seen.model.set_weights(seen.stored)
     in_training = seen.model.forward(seen.images, training=True).logits
     if not layouts.equal(in_training, seen.outputs):
         also += ["dropout"] if _dropout(seen, explanation.plan, generator) else []
-    return explain.named(
+    failure = explain.named(
         _with(explanation, seen.exercise, also),
         f"On {len(seen.images)} random images with random weights its outputs are those of such a "
         f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
         f"{seen.compared.difference:.3g} away.",
+        _line(seen, explanation),
     )
+    return _only("eval", failure) if layouts.equal(in_training, seen.compared.outputs) else failure
+
+
+def _only(mode: str, failure: CheckFailure) -> CheckFailure:
+    message = f"In {mode} mode only: {failure.cause.message}"
+    return CheckFailure(replace(failure.cause, message=message))
+
+
+def _line(seen: Seen, explanation: Explanation) -> str:
+    """Where the layer is made that a mistake is in, or used behind which it is."""
+    mistake, stages = bank.entry(explanation.alternatives[0][0].id), list(seen.network.stages)
+    if not mistake.changes:
+        return ""
+    _, stage, _ = mistake.changes[0].steps[0]
+    layers = [each for each in seen.network.layers if stages.index(each) <= stages.index(stage)]
+    return _of(mistake, seen.model, seen.matched[f"{layers[-1]}.weight"].name)
+
+
+def _of(mistake: bank.Mistake, model: Model, parameter: str) -> str:
+    return (places.made if mistake.more.get("made") else places.used)(model, parameter)
+
+
+def answers_nothing(
+    model: Model, images: Tensor, outputs: Tensor, generator: torch.Generator
+) -> CheckFailure | None:
+    """It is no network whose outputs are the same for all images or weights."""
+    what = "images" if (outputs == outputs[:1]).all() else ""
+    if not what:
+        model.set_weights(any_weights(model, generator))
+        what = "weights" if torch.equal(model(images), outputs) else ""
+    numbers = ", ".join(f"{value:.3g}" for value in outputs[0, :3].tolist())
+    if not what:
+        return None
+    return fail(
+        f"{model.name} gives the same outputs for all {what}.",
+        f"For {len(outputs)} random images, with random weights: {numbers} and so on.",
+        "forward should compute its outputs from the images, with the layers of self.",
+    )
+
+
+def any_weights(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random ones, for a network of whatever layers; about as large as PyTorch's own."""
+    return {
+        each.name: 0.5
+        * torch.randn(each.shape, generator=generator)
+        / max(1, math.prod(each.shape[1:])) ** 0.5
+        for each in model.parameters
+    }
 
 
 def another_in_training(
@@ -94,18 +151,13 @@ def another_in_training(
         f"by up to {explain.difference(in_training, seen.compared.outputs):.3g}."
     )
     again = seen.model.forward(seen.images, training=True).logits
-    if layouts.equal(again, in_training):
-        finding = probes.explain(
-            seen.network,
-            bank.of(seen.exercise),
-            replace(seen, outputs=in_training),
-            seen.run(training=True),
-            generator,
-        )
-        if finding.explanation is not None:
-            return explain.named(finding.explanation, f"In train mode only. {differs}")
-    else:
+    if not layouts.equal(again, in_training):
         return _random_in_training(seen, differs, generator)
+    observed, run = replace(seen, outputs=in_training), seen.run(training=True)
+    found = probes.explain(seen.network, bank.of(seen.exercise), observed, run, generator)
+    if found.explanation is not None:
+        line = _line(seen, found.explanation)
+        return _only("train", explain.named(found.explanation, differs, line))
     return fail(
         f"In train mode {seen.model.name} computes something else than in eval mode.",
         f"{differs} Its modules are {', '.join(seen.model.modules)}.",
@@ -200,8 +252,8 @@ def _dropped(seen: Seen, dropout: dropping.Dropout) -> str:
     layers = bank.LAYERS[seen.exercise]
     where = f"after {layers[dropout.layer]['its']}" if dropout.layer else "on the images"
     return (
-        f"With weights that pass ones on, some arrive as 0 and the others as "
-        f"{1 / (1 - dropout.rate):.4g}: dropout with a rate of {dropout.rate:.2g} {where}."
+        f"With weights that pass ones on, {dropout.share:.0%} of them are lost: that is dropout "
+        f"{where}."
     )
 
 
@@ -222,7 +274,6 @@ def _unknown(
     ]
     if where:
         evidence.append(how.format(off=f"{finding.off:.3g}"))
-    evidence += _properties(seen)
     if finding.departs in ("linear", "hidden"):
         evidence += _bend(seen, finding.departs)
     if changed is not None:
@@ -237,21 +288,6 @@ def _unknown(
         + (f": they depart {where}." if where else "."),
         " ".join(evidence),
     )
-
-
-def _properties(seen: Seen) -> list[str]:
-    """What is seen of the outputs themselves."""
-    outputs, found = seen.outputs.double(), []
-    low, high = outputs.min().item(), outputs.max().item()
-    if (outputs.sum(1) - 1).abs().max() < 1e-4 and low >= 0:
-        found.append("Its ten outputs sum to 1 for every image.")
-    elif (outputs.exp().sum(1) - 1).abs().max() < 1e-4:
-        found.append("Its outputs are logarithms of probabilities that sum to 1.")
-    elif seen.exercise == "logistic_regression" and not (low >= 0 and high <= 1):
-        found.append("They are not confined to 0 to 1, as a sigmoid's are.")
-    elif seen.exercise != "logistic_regression" and low >= 0:
-        found.append("None of them is negative, and raw scores are of both signs.")
-    return found
 
 
 SUMS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
@@ -302,9 +338,10 @@ def other_parameters(
     ]
     extra = [f"{each.name} {shape_of(each.shape)}" for each in unmatched.extra]
     lists = (("It lacks", lacks), ("It also has", extra))
-    inventory = " ".join(f"{what} {', '.join(those)}." for what, those in lists if those)
+    inventory = " ".join(f"{what} {_listed(those)}." for what, those in lists if those)
     count = (
-        f"{model.name} has as many parameters as asked for, {expected:,}, but of other shapes."
+        f"{model.name} has {expected:,} parameters, as asked for, but not one of weights and one "
+        "of biases for each layer."
         if actual == expected
         else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."
     )
@@ -317,12 +354,29 @@ def other_parameters(
     run = _runner(model, torch.float64, training=False)
     named = _structure(exercise, model, run, generator)
     if named is not None:
-        explanation, how = named
-        return explain.named(explanation, f"{count} {how}")
+        explanation, how, parameter = named
+        line = _of(bank.entry(explanation.alternatives[0][0].id), model, parameter)
+        return explain.named(explanation, f"{count} {how}", line)
     if _made_anew(model):
         return known(exercise, "layer-in-forward", f"{count} {inventory}", **numbers)
-    seen = _behaves(model, run, generator)
-    return fail(count, " ".join([inventory, *seen]), **numbers)
+    try:
+        model.float()(torch.zeros(2, 1, 28, 28))
+    except SubmissionFailure as failure:
+        fits = _sizes(exercise, model, failure.cause.message, {})
+        if fits is not None:
+            return fits
+    line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
+    return fail(count, inventory, where=line, **numbers)
+
+
+def _listed(things: Sequence[str]) -> str:
+    shown = ", ".join(things[:MOST_LISTED])
+    more = len(things) - MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+MOST_LISTED = 6
+"""Parameters that are told by name."""
 
 
 def _called(exercise: str, weight: str) -> str:
@@ -351,8 +405,10 @@ def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tup
 
 def _structure(
     exercise: str, model: Model, run: probes.Run, generator: torch.Generator
-) -> tuple[Explanation, str] | None:
-    """The layers that the parameters make up, if the network with them is the learner's."""
+) -> tuple[Explanation, str, str] | None:
+    """The layers that the parameters make up, if the network with them is the learner's: in what
+    way they are others, how that is known, and a parameter that shows it.
+    """
     guesses = structures.structures(exercise, model.parameters)
     if not guesses:
         return None
@@ -376,19 +432,26 @@ def _structure(
         alternatives = tuple(
             tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
         )
-        return explain.Explanation(alternatives, 0.0, equal[0].network), _built(equal[0])
+        found = explain.Explanation(alternatives, 0.0, equal[0].network)
+        return found, _built(equal[0]), next(iter(equal[0].faults.values()), "")
     least = len(guesses[0].faults)
     for guess in [guess for guess in guesses if len(guess.faults) <= least + 1][:MOST_EXPLAINED]:
         observed = probes.Observed(guess.matched, weights, images, outputs)
         try:
             finding = probes.explain(
-                guess.network, bank.of(exercise), observed, run, generator, 1 / MOST_EXPLAINED
+                guess.network,
+                bank.of(exercise),
+                observed,
+                run,
+                generator,
+                share=1 / MOST_EXPLAINED,
+                at_most=1,
             )
         except MISFIT:
             continue
         if finding.explanation is not None:
-            own = dict.fromkeys(guess.faults)
-            return _with(finding.explanation, exercise, own, first=True), _built(guess)
+            both = _with(finding.explanation, exercise, guess.faults, first=True)
+            return both, _built(guess), next(iter(guess.faults.values()), "")
     return None
 
 
@@ -426,41 +489,6 @@ def _made_anew(model: Model) -> bool:
     return first.made > 0 and not layouts.equal(first.logits, second.logits)
 
 
-def _behaves(model: Model, run: probes.Run, generator: torch.Generator) -> list[str]:
-    """Properties of a network whose layers are not known."""
-    images = torch.randn(2, 1, 28, 28, generator=generator, dtype=torch.float64)
-    weights = {
-        each.name: torch.randn(each.shape, generator=generator, dtype=torch.float64)
-        / math.sqrt(max(math.prod(each.shape[1:]), 1))
-        for each in model.parameters
-    }
-    outputs = run(weights, images)
-    if outputs is None:
-        return []
-    again = run({}, images)
-    if again is None or not layouts.equal(again, outputs):
-        return ["It gives other outputs when it gets the same images again."]
-    found = []
-    dark, both = run({}, torch.zeros_like(images)), run({}, images.sum(0, keepdim=True))
-    if (
-        dark is not None
-        and both is not None
-        and outputs.shape == dark.shape == (2, *both.shape[1:])
-        and layouts.equal(both[0] + dark[0], outputs[0] + outputs[1])
-    ):
-        found.append("Its outputs are linear in the images, as without any activation.")
-    without = [
-        name
-        for name, value in weights.items()
-        if (other := run({name: value + 1}, images)) is not None
-        and layouts.equal(other, outputs)
-        and run({name: value}, images) is not None
-    ]
-    if without:
-        found.append(f"They do not depend on {', '.join(without)}.")
-    return found
-
-
 # Shapes, behaviour and training
 
 
@@ -472,7 +500,7 @@ def other_shapes(
         failure.outcome != "failed" or failure.cause.fault or not failure.raised
     ):
         return failure
-    details = {"where": failure.cause.where, "traceback": failure.cause.traceback}
+    details = at(failure)
     evidence = " ".join(filter(None, (failure.cause.message, failure.cause.evidence)))
     failed = isinstance(failure, SubmissionFailure)
     if failed and any(sign in evidence for sign in OTHER_TYPES):
@@ -502,7 +530,7 @@ def other_shapes(
         digits = model(torch.randn(16, 1, 28, 28))
         if not digits.is_floating_point():
             return known(exercise, "returns-classes", evidence, **details)
-    return _sizes(exercise, evidence, details) or failure
+    return _sizes(exercise, model, evidence, details) or failure
 
 
 def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
@@ -512,7 +540,9 @@ def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
         return None
 
 
-def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFailure | None:
+def _sizes(
+    exercise: str, model: Model, evidence: str, details: dict[str, Any]
+) -> CheckFailure | None:
     """What PyTorch says of a layer that gets another number of inputs than it takes."""
     said = re.search(r"shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", evidence)
     if said is None:
@@ -520,103 +550,15 @@ def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFai
     _, got, takes = map(int, said.groups())
     if (got, takes) == ((7, 1568) if exercise == "cnn" else (28, 784)):
         return known(exercise, "no-flatten", evidence, **details)
+    layers = [each for each in model.parameters if tuple(each.shape[1:]) == (takes,)]
+    line = places.made(model, layers[0].name) if layers else ""
     return known(
         exercise,
         "sizes-do-not-fit",
         f"It gets {got:,} numbers at a time and takes {takes:,}. {evidence}",
         expected=takes,
         actual=got,
-        **details,
-    )
-
-
-def check_function(exercise: str, model: Model, images: Tensor, outputs: Tensor) -> None:
-    """The same image gets the same output, and neither it nor others are changed by that."""
-    again = model.forward(images, images_after=True)
-    if not layouts.equal(again.logits, outputs):
-        raise known(
-            exercise,
-            "random",
-            "Both times in eval mode, with the same weights. They differ by up to "
-            f"{explain.difference(again.logits, outputs):.3g}.",
-        )
-    if not torch.equal(again.images_after, images):
-        raise known(
-            exercise,
-            "changes-images",
-            "After the call they differ by up to "
-            f"{explain.difference(again.images_after, images):.3g}.",
-        )
-    if others := _in_pairs(model, images, outputs):
-        raise known(exercise, "depends-on-batch", others)
-
-
-def wrong_dtype(exercise: str, model: Model, given: torch.dtype, got: torch.dtype) -> CheckFailure:
-    """Outputs of another type than the images and the weights."""
-    names = [str(dtype).removeprefix("torch.") for dtype in (given, got)]
-    said = f"For {names[0]} images the outputs of {model.name} are {names[1]}."
-    if got == torch.float32:
-        return known(exercise, "float32-only", said)
-    return fail(said, "Its weights were of the images' type too.", "Leave .to(...) out of forward.")
-
-
-def fails_in_float64(
-    exercise: str, model: Model, failure: SubmissionFailure
-) -> CheckFailure | SubmissionFailure:
-    """What works in float32 raises something with float64 weights and images."""
-    if failure.outcome != "failed" or not failure.raised:
-        return failure
-    return known(
-        exercise,
-        "float32-only",
-        f"With float32 weights and images it works; with float64: {failure.cause.message}",
-        where=failure.cause.where,
-        traceback=failure.cause.traceback,
-    )
-
-
-def cannot_be_trained(
-    exercise: str, model: Model, failure: SubmissionFailure
-) -> CheckFailure | SubmissionFailure:
-    """A backward pass raised something."""
-    if "does not require grad" not in failure.cause.message and failure.mistake != "no-gradient":
-        return failure
-    if not any(each.requires_grad for each in model.parameters):
-        return known(exercise, "frozen", "requires_grad is False for all of its parameters.")
-    return known(exercise, "detached", f"No gradient at all arrives. {failure.cause.message}")
-
-
-def learns_too_little(
-    exercise: str,
-    model: Model,
-    first_weights: Mapping[str, Tensor],
-    message: str,
-    evidence: str,
-    **numbers: float,
-) -> CheckFailure:
-    """One batch is not learned although gradients arrive: look at the first weights."""
-    network = reference.NETWORKS[exercise]
-    matched = layouts.match(network, model.parameters)
-    weights = layouts.usual(network, matched, first_weights)
-    equal = [
-        parameter.name
-        for weight, parameter in matched.items()
-        if weights[weight].dim() > 1 and (weights[weight] == weights[weight][:1]).all()
-    ]
-    if equal:
-        values = weights[next(w for w, each in matched.items() if each.name == equal[0])]
-        return known(
-            exercise,
-            "equal-start",
-            f"All units have the same first weights in {', '.join(equal)}: "
-            f"{values.flatten()[0]:.3g} and so on. {message}",
-            **numbers,
-        )
-    return fail(
-        message,
-        evidence,
-        "Look at the first weights: units that start equal stay equal.",
-        **numbers,
+        **(details | ({"where": line} if line else {})),
     )
 
 

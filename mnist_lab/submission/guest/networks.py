@@ -56,7 +56,6 @@ def build(learner: Learner, question: Message) -> Message:
     told = {
         "id": learner.keep(model),
         "parameters": [_described(*named) for named in model.named_parameters()],
-        "buffers": [_described(*named) for named in model.named_buffers()],
         "modules": [type_of(module) for module in model.modules()][:1000],
         "unregistered": list(_unregistered(model))[:100],
     }
@@ -93,15 +92,10 @@ def forward(learner: Learner, question: Message) -> Message:
     with _moved(model, fields["device"]):
         images = question.arrays["images"].to(fields["device"])
         model.train(fields["training"])
-        with torch.set_grad_enabled(fields["grad"]), _counting() as made:
+        with torch.no_grad(), _counting() as made:
             logits = a_tensor(model(images), type(model).__name__)
-    found = {
-        "requires_grad": logits.requires_grad,
-        "training_after": model.training,
-        "made": len(made),
-    }
     after = {"images": images} if fields["images_after"] else {}
-    return Message(found, {"logits": logits, **after})
+    return Message({"made": len(made)}, {"logits": logits, **after})
 
 
 def repeated(learner: Learner, question: Message) -> Message:
