@@ -260,6 +260,13 @@ def test_what_happens_only_where_gradients_are_recorded_is_told() -> None:
         checks.check_network("fnn", model, torch.Generator().manual_seed(0))
 
 
+@pytest.mark.parametrize("odd", [1, 3, 17, 65])
+def test_what_is_done_to_batches_of_one_size_is_told(odd: int) -> None:
+    model = Model(Sometimes(lambda net, x: x.flip(2) if len(x) == odd else x))
+    with pytest.raises(CheckFailure, match="depends on the batch that it is in"):
+        checks.check_network("fnn", model, torch.Generator().manual_seed(0))
+
+
 def test_a_network_that_does_the_same_at_every_call_passes() -> None:
     for seed in range(10):
         model = Model(Sometimes(lambda net, x: x))

@@ -292,7 +292,7 @@ LARGE, SMALL = block(1, 16, 5, padding=2), block(1, 16, padding=0)
         (
             "fnn",
             fnn(*dense(784, 256, 10, bias=False)),
-            {"no-bias-hidden", "no-bias-output"},
+            {"no-biases"},
         ),
         (
             "fnn",

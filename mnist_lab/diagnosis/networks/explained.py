@@ -52,6 +52,13 @@ class Seen(probes.Observed):
         return _runner(self.model, self.images.dtype, training)
 
 
+def is_of_the_code(failure: CheckFailure | SubmissionFailure) -> bool:
+    """Whether it comes of what the network does, not of a stub, a time limit or a lost process."""
+    return isinstance(failure, CheckFailure) or (
+        failure.outcome == "failed" and failure.raised != ""
+    )
+
+
 def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
     """Where it was raised, to be told of a mistake that explains it."""
     return {"where": failure.cause.where, "traceback": failure.cause.traceback}
@@ -194,13 +201,16 @@ def other_digits(
     seen: Seen, images: Tensor, outputs: Tensor, asked: Tensor, *, training: bool
 ) -> CheckFailure:
     """Something else is computed from larger batches, with gradients, or from digits in float32."""
-    (few,) = seen.model.repeated(images[:2], 1, training=training)
-    if not layouts.equal(few, outputs[:2]):
+    others = images[:2] if len(images) > 2 else images.repeat(3, 1, 1, 1)
+    (beside,) = seen.model.repeated(others, 1, training=training)
+    both = min(len(images), len(others))
+    if not layouts.equal(beside[:both], outputs[:both]):
         return known(
             seen.exercise,
             "depends-on-batch",
-            f"The first two of {len(images)} digits get outputs that are up to "
-            f"{explain.difference(few, outputs[:2]):.3g} away when they come alone.",
+            f"Digits in a batch of {len(others)} get outputs that are up to "
+            f"{explain.difference(beside[:both], outputs[:both]):.3g} from those that they get in "
+            f"one of {len(images)}.",
         )
     plain = seen.model.forward(images, training=training).logits
     if not layouts.equal(plain, outputs):
@@ -221,10 +231,12 @@ def other_digits(
 def _with(
     explanation: Explanation, exercise: str, slugs: Iterable[str], first: bool = False
 ) -> Explanation:
-    """The same together with mistakes that were observed, which come ``first`` or last."""
+    """The same together with mistakes that were observed, which come ``first`` or last; never more
+    than two.
+    """
     also = tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs)
     alternatives = tuple(
-        (*also, *faults) if first else (*faults, *also) for faults in explanation.alternatives
+        ((*also, *faults) if first else (*faults, *also))[:2] for faults in explanation.alternatives
     )
     return replace(explanation, alternatives=alternatives)
 
@@ -428,14 +440,16 @@ def _structure(
         except MISFIT:
             continue
     if equal:
-        kinds = dict.fromkeys(tuple(sorted(set(guess.faults))) for guess in equal)
+        kinds = dict.fromkeys(
+            tuple(sorted(guess.faults)) if len(guess.faults) <= 2 else ("other-layers",)
+            for guess in equal
+        )
         alternatives = tuple(
             tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
         )
         found = explain.Explanation(alternatives, 0.0, equal[0].network)
         return found, _built(equal[0]), next(iter(equal[0].faults.values()), "")
-    least = len(guesses[0].faults)
-    for guess in [guess for guess in guesses if len(guess.faults) <= least + 1][:MOST_EXPLAINED]:
+    for guess in [guess for guess in guesses if len(guess.faults) <= 1][:MOST_EXPLAINED]:
         observed = probes.Observed(guess.matched, weights, images, outputs)
         try:
             finding = probes.explain(
@@ -496,8 +510,8 @@ def other_shapes(
     exercise: str, model: Model, failure: CheckFailure | SubmissionFailure
 ) -> CheckFailure | SubmissionFailure:
     """Outputs of another shape, or none at all."""
-    if isinstance(failure, SubmissionFailure) and (
-        failure.outcome != "failed" or failure.cause.fault or not failure.raised
+    if not is_of_the_code(failure) or (
+        isinstance(failure, SubmissionFailure) and failure.cause.fault
     ):
         return failure
     details = at(failure)

@@ -294,7 +294,7 @@ def _complete(
 ) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as those of other layers."""
     left, stages, found = list(vectors), dict(stages), dict(faults)
-    known = bank.LAYERS[exercise]
+    known, without = bank.LAYERS[exercise], dict[str, str]()
     if layers[-1].axes[0] != DIGITS:
         found["other-outputs"] = layers[-1].weight.name
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
@@ -308,7 +308,9 @@ def _complete(
             continue
         stages[layer.name] = stages[layer.name].replace(f", w['{layer.name}.bias']", "")
         if layer.name in known:
-            found[known[layer.name]["no_bias"]] = layer.weight.name
+            without[known[layer.name]["no_bias"]] = layer.weight.name
+    none = len(known) > 1 and len(without) == len(known)
+    found |= {"no-biases": layers[0].weight.name} if none else without
     plain = Structure(Network(stages, axes), matched, found, _sizes(layers))
     if not left:
         yield plain
