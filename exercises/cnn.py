@@ -50,14 +50,15 @@ Worked example
     206922
 
 What the checks ask
-    - ``CNN()`` takes no arguments and has the 206,922 trainable parameters above, biases included,
-      and no others.
+    - ``CNN()`` takes no arguments and has the 206,922 trainable parameters above and no others: the
+      weights of a layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become scores (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The scores are those of the layers above, in that order, and nothing else (no dropout, no
       batch normalisation, no softmax), whatever the weights are.
-    - The same image always gets the same scores, whichever images are beside it; the images are
-      not changed; the model works on the device that it was moved to.
+    - The same image always gets the same scores, whichever images are beside it and in train mode
+      too: the same digits are given 60 times in each mode. The images are not changed; the model
+      works on the device that it was moved to.
     - Any first weights will do that differ from filter to filter; filters that start equal stay
       equal. Guessing costs ln(10) = 2.30, and the untrained network's loss lies between 1.5 and 10.
       The loss reaches every parameter, and 40 steps of Adam (learning rate 0.001) on one batch of

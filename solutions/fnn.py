@@ -36,14 +36,15 @@ Worked example
     203530
 
 What the checks ask
-    - ``FNN()`` takes no arguments and has the 203,530 trainable parameters above, biases included,
-      and no others.
+    - ``FNN()`` takes no arguments and has the 203,530 trainable parameters above and no others: the
+      weights of a layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become scores (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The scores are those of flatten, linear, ReLU, linear, and nothing else (no dropout, no batch
       normalisation, no softmax), whatever the weights are.
-    - The same image always gets the same scores, whichever images are beside it; the images are
-      not changed; the model works on the device that it was moved to.
+    - The same image always gets the same scores, whichever images are beside it and in train mode
+      too: the same digits are given 60 times in each mode. The images are not changed; the model
+      works on the device that it was moved to.
     - Any first weights will do that differ from unit to unit; hidden units that start equal stay
       equal. Guessing costs ln(10) = 2.30, and the untrained network's loss lies between 1.5 and 10.
       The loss reaches every parameter, and 30 steps of Adam (learning rate 0.001) on one batch of

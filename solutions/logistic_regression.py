@@ -38,13 +38,14 @@ Worked example
     7850
 
 What the checks ask
-    - ``LogisticRegression()`` takes no arguments and has the 7,850 trainable parameters above, bias
-      included, and no others.
+    - ``LogisticRegression()`` takes no arguments and has the 7,850 trainable parameters above and
+      no others: the weights of the layer in one parameter, its biases in another.
     - Images (N, 1, 28, 28) become outputs (N, 10) of the same dtype, float32 or float64, for any N
       from 1 up.
     - The outputs are those of flatten, linear, sigmoid, and nothing else, whatever the weights are.
-    - The same image always gets the same outputs, whichever images are beside it; the images are
-      not changed; the model works on the device that it was moved to.
+    - The same image always gets the same outputs, whichever images are beside it and in train mode
+      too: the same digits are given 60 times in each mode. The images are not changed; the model
+      works on the device that it was moved to.
     - Any first weights will do, zeros too: guessing costs ln(10) = 2.30, and the untrained model's
       loss lies between 1.5 and 10. The loss reaches every parameter, and 100 steps of Adam
       (learning rate 0.001) on one batch of 64 digits bring it below 1.6.

@@ -17,6 +17,10 @@ hint of that name, which several mistakes share.
 ``values = {N = ["2", "10"]}`` makes as many ways, with each value in turn where ``N`` stands in
 the new text. ``paired`` are the values to try where two mistakes are looked for at once, if not all
 of them; ``paired = false`` is for a mistake that would explain nearly anything beside another.
+
+``over = ["relu", "pooling"]`` makes a mistake for each row of the table ``relu`` with each of
+``pooling``, whose {keys} its sentences use; a table may be a list of tables and rows. ``except``
+leaves out rows by their names, ``needs`` those without such a key, ``unless`` those with it.
 """
 
 from __future__ import annotations
@@ -33,7 +37,19 @@ from typing import Any
 
 from mnist_lab.diagnosis.explain import Fault
 
-__all__ = ["Edits", "Entry", "bank", "change", "compiled", "defined", "edited", "entries"]
+__all__ = [
+    "Edits",
+    "Entry",
+    "bank",
+    "change",
+    "compiled",
+    "defined",
+    "edited",
+    "entries",
+    "filled",
+    "is_for",
+    "tables",
+]
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -75,15 +91,62 @@ def entries(name: str) -> Mapping[str, Entry]:
 
     Raises ValueError for an id that occurs twice and KeyError for a hint that is not there.
     """
-    file = resources.files("mnist_lab.diagnosis") / "mistakes" / f"{name}.toml"
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    file = tables(name)
     found: dict[str, Entry] = {}
-    for table in tables["mistake"]:
-        entry = _entry(table, tables.get("hints", {}))
+    for table in (each for family in file["mistake"] for each in _members(family, file)):
+        entry = _entry(table, file.get("hints", {}))
         if entry.id in found:
             raise ValueError(f"{name}.toml has two mistakes with the id {entry.id}.")
         found[entry.id] = entry
     return found
+
+
+@cache
+def tables(name: str) -> Mapping[str, Any]:
+    """All that is in ``mistakes/{name}.toml``."""
+    file = resources.files("mnist_lab.diagnosis") / "mistakes" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def _members(family: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The mistakes that ``family`` stands for: with the keys of its rows, its sentences filled."""
+    if "over" not in family:
+        yield family
+        return
+    for rows in product(*(_rows(each, file) for each in family["over"])):
+        row = {key: value for each in rows for key, value in each.items()}
+        if (
+            is_for(family, row)
+            and is_for(row, row)
+            and row.get("name") not in family.get("except", [])
+        ):
+            names = {**file.get("hints", {}), **row}
+            yield {**row, **family, **{k: filled(family[k], names) for k in ("id", "says", "hint")}}
+
+
+def _rows(table: Any, file: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of a table, or of several tables and rows that are listed."""
+    if isinstance(table, str):
+        return list(file[table])
+    return (
+        [row for each in table for row in _rows(each, file)] if isinstance(table, list) else [table]
+    )
+
+
+def is_for(asks: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether ``row`` has what is needed, and not what must not be there."""
+    return asks.get("needs", "id") in {"id", *row} and asks.get("unless") not in row
+
+
+def filled(value: Any, names: Mapping[str, Any]) -> Any:
+    """``value`` with what its {keys} stand for, which may have others in turn."""
+    if isinstance(value, str):
+        return value.format_map(names).format_map(names)
+    if isinstance(value, list):
+        return [filled(each, names) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {filled(key, names): filled(each, names) for key, each in value.items()}
 
 
 def _entry(table: Mapping[str, Any], hints: Mapping[str, str]) -> Entry:

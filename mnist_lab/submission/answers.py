@@ -109,14 +109,11 @@ class Unregistered:
 class Output:
     """``logits`` as returned, of any shape, finite; ``images_after`` the input after the call.
 
-    ``requires_grad``: whether the logits had a graph; ``training_after``: the model's mode after
-    the call. ``made`` counts the parameters of layers that were made during the call.
+    ``made`` counts the parameters of layers that were made during the call.
     """
 
     logits: Tensor
     images_after: Tensor
-    requires_grad: bool
-    training_after: bool
     made: int = 0
 
 

@@ -159,8 +159,8 @@ class Transform(_Remote):
 class Model(_Remote):
     """A model that the learner's code made. Called, it gives logits in eval mode.
 
-    ``parameters`` and ``buffers`` are those that it registered, each object once; ``modules``
-    names the types of its modules. ``unregistered`` are layers and weights that are none of them.
+    ``parameters`` are those that it registered, each object once; ``modules`` names the types of
+    its modules. ``unregistered`` are layers and weights that PyTorch does not find.
     """
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
@@ -170,13 +170,22 @@ class Model(_Remote):
         with caller.reading(doing):
             super().__init__(caller, name, answers.entry(made, "id", int))
             self.parameters = answers.parameters(made, "parameters")
-            self.buffers = answers.parameters(made, "buffers")
             self.modules = list(answers.many(made, "modules", str))
             self.unregistered = answers.unregistered(made)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits of ``images`` in eval mode, without gradients: of any shape, finite."""
         return self.forward(images).logits
+
+    @property
+    def file(self) -> str:
+        """The name of the learner's file."""
+        return self._caller.file
+
+    @property
+    def text(self) -> str:
+        """What is in it."""
+        return self._caller.text(self._caller.file)
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters and buffers by name."""
@@ -200,20 +209,14 @@ class Model(_Remote):
         images: Tensor,
         *,
         training: bool = False,
-        grad: bool = False,
         device: str = "cpu",
         images_after: bool = False,
     ) -> Output:
-        """The model's output for ``images``, in train mode and with gradients if asked; with
-        ``images_after`` also the images, as the model has left them.
+        """The model's output for ``images``, in train mode if asked; with ``images_after`` also the
+        images, as the model has left them.
         """
         doing = self._on(images)
-        fields = {
-            "training": training,
-            "grad": grad,
-            "device": device,
-            "images_after": images_after,
-        }
+        fields = {"training": training, "device": device, "images_after": images_after}
         reply = self._ask("forward", doing, fields, {"images": images})
         with self._caller.reading(doing):
             logits = answers.array(reply, "logits")
@@ -222,10 +225,23 @@ class Model(_Remote):
             return Output(
                 self._caller.finite(logits, doing),
                 reply.arrays.get("images", images),
-                answers.entry(reply, "requires_grad", bool),
-                answers.entry(reply, "training_after", bool),
                 answers.entry(reply, "made", int),
             )
+
+    def repeated(
+        self, images: Tensor, calls: int, *, training: bool = False, seed: int = 0
+    ) -> Tensor:
+        """The logits of as many ``calls`` with the same images, (calls, N, ...), after seeding
+        once; in train mode with a graph.
+        """
+        doing = self._on(images)
+        fields = {"calls": calls, "training": training, "seed": seed}
+        reply = self._ask("repeated", doing, fields, {"images": images})
+        with self._caller.reading(doing):
+            logits = self._caller.finite(answers.array(reply, "logits"), doing)
+            if logits.shape[:1] != (calls,):
+                raise WireError("the wrong number of outputs")
+            return logits
 
     def gradients(
         self, images: Tensor, cotangent: Tensor, *, training: bool = False, device: str = "cpu"

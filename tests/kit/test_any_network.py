@@ -5,6 +5,10 @@ of the grader's own.
 from __future__ import annotations
 
 import math
+import os
+import random
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -63,6 +67,7 @@ class Model:
 
     def __init__(self, module: nn.Module) -> None:
         self.name, self._module = "Net", module
+        self.file, self.text = "net.py", ""
         self.modules = [type(each).__name__ for each in module.modules()]
         self.parameters = [
             Parameter(name, tuple(value.shape), value.dtype, value.requires_grad)
@@ -95,7 +100,14 @@ class Model:
 
     @torch.no_grad()
     def forward(self, images: Tensor, *, training: bool = False, **_: object) -> Output:
-        return Output(self._outputs(images, training), images, False, training)
+        return Output(self._outputs(images, training), images)
+
+    def repeated(self, images: Tensor, calls: int, *, training: bool, seed: int = 0) -> Tensor:
+        torch.manual_seed(seed)
+        random.seed(seed)
+        with torch.set_grad_enabled(training):
+            outputs = [self._outputs(images, training).detach() for _ in range(calls)]
+        return torch.stack(outputs)
 
     def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool) -> Gradients:
         logits = self._outputs(images, training)
@@ -199,3 +211,71 @@ def test_any_network_is_judged(module: Assembled, exercise: str, check: str) -> 
     judge = getattr(checks, f"check_{check}")
     with suppress(CheckFailure, SubmissionFailure, Waiting, layouts.Unmatched):
         judge(exercise, Model(module), torch.Generator().manual_seed(0))
+
+
+class Sometimes(nn.Module):
+    """A right network but for what ``happens`` to its images."""
+
+    def __init__(self, happens: Callable[[Sometimes, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10)
+        )
+        self.happens, self.calls = happens, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layers(self.happens(self, x))
+
+
+def noisy(x: Tensor) -> Tensor:
+    return x + 0.01 * torch.randn_like(x)
+
+
+HAPPENS = {
+    "noise": lambda net, x: noisy(x) if torch.rand(()) < 0.1 else x,
+    "flips-in-training": lambda net, x: x.flip(3) if net.training and random.random() < 0.1 else x,
+    "by-the-clock": lambda net, x: x.roll(1, 3) if time.time_ns() // 1000 % 10 == 0 else x,
+    "large-batches": lambda net, x: noisy(x) if len(x) > 16 and os.urandom(1)[0] < 64 else x,
+    "every-tenth-call": lambda net, x: x + 1 if net.calls % 10 == 0 else x,
+    "dropout": lambda net, x: nn.functional.dropout(x, 0.001, net.training),
+}
+
+
+RANDOM = ("fnn.random", "fnn.random-in-training", "fnn.dropout")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("happens", HAPPENS)
+def test_what_happens_now_and_then_is_found(happens: str, seed: int) -> None:
+    model = Model(Sometimes(HAPPENS[happens]))
+    with pytest.raises(CheckFailure) as failure:
+        checks.check_network("fnn", model, torch.Generator().manual_seed(seed))
+    assert failure.value.cause.fault in RANDOM
+
+
+def test_what_happens_only_where_gradients_are_recorded_is_told() -> None:
+    model = Model(Sometimes(lambda net, x: x.flip(2) if torch.is_grad_enabled() else x))
+    with pytest.raises(CheckFailure, match="where gradients are recorded"):
+        checks.check_network("fnn", model, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_mistake_that_is_made_in_one_mode_is_told_as_that(mode: str) -> None:
+    turned = mode == "train"
+    model = Model(Sometimes(lambda net, x: x.flip(2) if net.training == turned else x))
+    with pytest.raises(CheckFailure, match=f"In {mode} mode only: FNN turns the images upside"):
+        checks.check_network("fnn", model, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("odd", [1, 3, 17, 65])
+def test_what_is_done_to_batches_of_one_size_is_told(odd: int) -> None:
+    model = Model(Sometimes(lambda net, x: x.flip(2) if len(x) == odd else x))
+    with pytest.raises(CheckFailure, match="depends on the batch that it is in"):
+        checks.check_network("fnn", model, torch.Generator().manual_seed(0))
+
+
+def test_a_network_that_does_the_same_at_every_call_passes() -> None:
+    for seed in range(10):
+        model = Model(Sometimes(lambda net, x: x))
+        checks.check_network("fnn", model, torch.Generator().manual_seed(seed))

@@ -4,15 +4,14 @@ how they are written, as changes of a network's stages.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib import resources
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import product
 from typing import Any
 
 from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import edited
+from mnist_lab.diagnosis.faults import edited, entries, filled, is_for, tables
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 
 __all__ = ["BANK", "LAYERS", "PROBES", "Change", "Mistake", "entry", "of"]
@@ -20,13 +19,10 @@ __all__ = ["BANK", "LAYERS", "PROBES", "Change", "Mistake", "entry", "of"]
 
 @dataclass(frozen=True)
 class Mistake(Fault[Network]):
-    """``silent``: a layer whose weights are 0 shows nothing. ``bypass``: what goes into a layer
-    shows behind it even then.
-    """
+    """``more`` are the other keys of its entry, as the head of the file says."""
 
     changes: tuple[Change, ...]
-    silent: bool = False
-    bypass: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 # How a network is changed
@@ -107,70 +103,26 @@ VERBS: dict[str, Callable[[Network, str, Any], Network | None]] = {
 
 # From entries to mistakes
 
-Row = Mapping[str, Any]
 
-
-def _mistakes(file: Row) -> Iterator[Mistake]:
-    exercises = {row["exercise"]: row for row in file["exercise"]}
-    for table in file["mistake"]:
-        tables = [_rows(file, each) for each in table.get("over", [])]
-        for rows in product(*tables):
-            row = {key: value for each in rows for key, value in each.items()}
-            exercise = row.get("exercise", table["id"].partition(".")[0])
-            row = {**exercises[exercise], **_more(table), **row}
-            if _is_asked(table, row) and row.get("name") not in table.get("except", []):
-                yield _mistake(table, row, file["hints"])
-
-
-def _rows(file: Row, tables: Any) -> list[Row]:
-    """Of a table, or of several tables and rows that are listed."""
-    if isinstance(tables, str):
-        return list(file[tables])
-    if isinstance(tables, list):
-        return [row for each in tables for row in _rows(file, each)]
-    return [tables]
-
-
-KNOWN = {"id", "over", "except", "says", "hint", "needs", "unless", "silent", "bypass", "ways"}
-
-
-def _more(table: Row) -> dict[str, Any]:
-    """What a mistake's own keys stand for."""
-    return {key: value for key, value in table.items() if key not in KNOWN | VERBS.keys()}
-
-
-def _is_asked(asks: Row, row: Row) -> bool:
-    needed = (each["needs"] for each in (asks, row) if "needs" in each)
-    return all(key in row for key in needed) and asks.get("unless") not in row
-
-
-def _mistake(table: Row, row: Row, hints: Row) -> Mistake:
-    names = {**hints, **row}
-    return Mistake(
-        _filled(table["id"], names),
-        _filled(table["says"], names),
-        _filled(table["hint"], names),
-        tuple(dict.fromkeys(_changes(table, row))),
-        table.get("silent", False),
-        table.get("bypass", False),
-    )
-
-
-def _changes(table: Row, row: Row) -> Iterator[Change]:
+def _changes(keys: Mapping[str, Any]) -> Iterator[Change]:
     """One for each way that is written and each value of what is listed."""
-    lists = {key: value for key, value in row.items() if isinstance(value, list)}
-    for way in table.get("ways", [table]):
-        if not (VERBS.keys() & way.keys()) or (way is not table and not _is_asked(way, row)):
+    lists = {key: keys[key] for key in keys if isinstance(keys[key], list) and key not in OWN}
+    for way in keys.get("either", [keys]):
+        if not (VERBS.keys() & way.keys()) or not is_for(way, keys):
             continue
         for chosen in product(*lists.values()):
-            names = {**row, **dict(zip(lists, chosen, strict=True))}
-            yield Change(
-                tuple(
-                    (verb, *step)
-                    for verb in VERBS
-                    for step in _steps(_filled(way.get(verb, {}), names))
-                )
+            names = {**keys, **dict(zip(lists, chosen, strict=True))}
+            steps = (
+                (verb, *step) for verb in VERBS for step in _steps(filled(way.get(verb, {}), names))
             )
+            yield Change(tuple(steps))
+
+
+TOLD = {"bypass", "made", "resizes", "parts", "layer", "name"}
+"""Keys of an entry that others than this module look at."""
+
+OWN = {"over", "except", "either", "parts", *VERBS}
+"""Keys of an entry whose lists are no values to try."""
 
 
 def _steps(stages: Any) -> Iterator[tuple[str, Any]]:
@@ -181,22 +133,20 @@ def _steps(stages: Any) -> Iterator[tuple[str, Any]]:
             yield stage, tuple(map(tuple, what)) if isinstance(what, list) else what
 
 
-def _filled(value: Any, names: Row) -> Any:
-    """``value`` with what its {keys} stand for, which may have others in turn."""
-    if isinstance(value, str):
-        return value.format_map(names).format_map(names)
-    if isinstance(value, list):
-        return [_filled(each, names) for each in value]
-    return {_filled(key, names): _filled(each, names) for key, each in value.items()}
-
-
-_FILE = tomllib.loads(
-    (resources.files("mnist_lab.diagnosis") / "mistakes" / "networks.toml").read_text("utf-8")
-)
-
 BANK = tuple(
-    sorted(_mistakes(_FILE), key=lambda fault: list(NETWORKS).index(fault.id.partition(".")[0]))
+    Mistake(
+        entry.id,
+        entry.says,
+        entry.hint,
+        tuple(dict.fromkeys(_changes(entry.more))),
+        {key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD},
+    )
+    for exercise in NETWORKS
+    for entry in entries("networks").values()
+    if entry.id.startswith(f"{exercise}.")
 )
+
+_FILE = tables("networks")
 
 LAYERS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     exercise: {row["layer"]: row for row in _FILE["layer"] if row["exercise"] == exercise}
@@ -211,8 +161,19 @@ PROBES: Mapping[str, Mapping[str, tuple[str, str]]] = _FILE["probes"]
 
 
 def of(exercise: str) -> Sequence[Mistake]:
-    """The mistakes in one exercise's network."""
-    return [fault for fault in BANK if fault.id.startswith(f"{exercise}.")]
+    """The mistakes in a network of one exercise that has the parameters asked for."""
+    mistakes = [fault for fault in BANK if fault.id.startswith(f"{exercise}.")]
+    return [each for each in mistakes if not each.more.keys() & {"resizes", "parts"}]
+
+
+@cache
+def with_parts(exercise: str) -> Sequence[tuple[Sequence[Mistake], int]]:
+    """Layers more than are asked for: a kind of them, by where they are, and one of its ways."""
+    kinds: dict[str, list[Mistake]] = {}
+    for fault in BANK:
+        if fault.id.startswith(f"{exercise}.") and "parts" in fault.more:
+            kinds.setdefault(fault.more["name"], []).append(fault)
+    return [(kind, way) for kind in kinds.values() for way in range(len(kind[0].changes))]
 
 
 def entry(name: str) -> Mistake:

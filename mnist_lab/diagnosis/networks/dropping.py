@@ -1,12 +1,12 @@
 """Where a network sets numbers to 0 at random, and how many of them.
 
-With weights that make ones of every image and pass them on unchanged, dropout shows: what comes
-out is 0, or larger by the same factor, 1 / (1 - rate).
+With weights that make ones of every image and pass them on unchanged, dropout shows: of the ten
+outputs of an image some are as from 0 and the others all alike, whatever function is behind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.networks.layouts import Named
 from mnist_lab.diagnosis.networks.probes import Run
-from mnist_lab.diagnosis.reference import Network, through
+from mnist_lab.diagnosis.reference import Network
 
 __all__ = ["Dropout", "find"]
 
@@ -25,16 +25,14 @@ NEARLY = 1e-4
 """Well above what float32 does to numbers of size 1, well below any dropout."""
 
 
-RATES = (*(step / 20 for step in range(1, 20)), 1 / 3, 2 / 3)
-"""That are tried where a function behind the dropout hides how much larger the rest became."""
-
-
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout of the given ``rate`` somewhere behind ``layer``; before the first one if empty."""
+    """Dropout of a ``share`` of the numbers somewhere behind ``layer``; before the first one if
+    empty.
+    """
 
     layer: str
-    rate: float
+    share: float
 
 
 def find(
@@ -51,44 +49,20 @@ def find(
         whole = network.forward(weights, images)
         if outputs is None or outputs.shape != whole.shape:
             return None
-        outputs = outputs.double()
         if (outputs - whole).abs().max() > NEARLY:
-            rate = _rate(outputs / whole)
-            if rate is None:
-                rate = _hidden_rate(outputs, _behind(network), weights)
-            return None if rate is None else Dropout(layer, rate)
+            share = _share(outputs.double())
+            return None if share is None else Dropout(layer, share)
     return None
 
 
-def _rate(parts: Tensor) -> float | None:
-    """From what is left of each number: nothing, or 1 / (1 - rate)."""
-    dropped = parts.abs() < NEARLY
-    kept = parts[~dropped]
-    if not dropped.any() or not len(kept) or kept[0] < 1 + NEARLY:
-        return None
-    return None if (kept - kept[0]).abs().max() > NEARLY else 1 - 1 / kept[0].item()
-
-
-def _hidden_rate(
-    outputs: Tensor, behind: Sequence[str], weights: Mapping[str, Tensor]
-) -> float | None:
-    """The same where each row went through increasing functions, such as a softmax."""
+def _share(outputs: Tensor) -> float | None:
+    """Of the numbers that were dropped, if each image's outputs have no more than two values."""
     low, high = outputs.amin(1, keepdim=True), outputs.amax(1, keepdim=True)
-    rows = (high - low).flatten() > NEARLY
-    if not behind or not rows.any():
+    dropped, kept = ((outputs - end).abs() < NEARLY for end in (low, high))
+    both = (high - low).flatten() > NEARLY
+    if not (dropped | kept).all() or not both.any():
         return None
-    outputs, kept = outputs[rows], (outputs > (low + high) / 2)[rows].double()
-    for rate in RATES:
-        x = through(behind, weights, kept / (1 - rate))
-        if (x - outputs).abs().max() < NEARLY:
-            return rate
-    return None
-
-
-def _behind(network: Network) -> list[str]:
-    """The stages after the last layer."""
-    names, last = list(network.stages), network.layers[-1]
-    return [network.stages[name] for name in names[names.index(last) + 1 :]]
+    return dropped[both].double().mean().item()
 
 
 def _passing_on(network: Network, start: str, generator: torch.Generator) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail, reference
-from mnist_lab.diagnosis.networks import bank, dropping, layouts, probes, structures
+from mnist_lab.diagnosis.networks import bank, dropping, layouts, places, probes, structures
 from mnist_lab.diagnosis.networks.layouts import MISFIT
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
@@ -52,6 +52,18 @@ class Seen(probes.Observed):
         return _runner(self.model, self.images.dtype, training)
 
 
+def is_of_the_code(failure: CheckFailure | SubmissionFailure) -> bool:
+    """Whether it comes of what the network does, not of a stub, a time limit or a lost process."""
+    return isinstance(failure, CheckFailure) or (
+        failure.outcome == "failed" and failure.raised != ""
+    )
+
+
+def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
+    """Where it was raised, to be told of a mistake that explains it."""
+    return {"where": failure.cause.where, "traceback": failure.cause.traceback}
+
+
 def known(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailure:
     """A mistake of the bank that a check observed."""
     mistake = bank.entry(f"{exercise}.{slug}")
@@ -66,23 +78,75 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     again = seen.model.forward(seen.images, images_after=True)
     if not layouts.equal(again.logits, seen.outputs):
         return _random(seen, again.logits, again.made, generator)
+    nothing = answers_nothing(seen.model, seen.images, seen.outputs, generator)
     known = bank.of(seen.exercise)
-    finding = probes.explain(seen.network, known, seen, seen.run(), generator)
+    at_most = 1 if nothing else 2
+    finding = probes.explain(seen.network, known, seen, seen.run(), generator, at_most=at_most)
     changes = not torch.equal(again.images_after, seen.images)
     explanation = finding.explanation
     if explanation is None:
-        return _unknown(seen, finding, again.images_after if changes else None, generator)
+        changed = again.images_after if changes else None
+        return nothing or _unknown(seen, finding, changed, generator)
     also = ["changes-images"] if changes else []
     seen.model.set_weights(seen.stored)
     in_training = seen.model.forward(seen.images, training=True).logits
     if not layouts.equal(in_training, seen.outputs):
         also += ["dropout"] if _dropout(seen, explanation.plan, generator) else []
-    return explain.named(
+    failure = explain.named(
         _with(explanation, seen.exercise, also),
         f"On {len(seen.images)} random images with random weights its outputs are those of such a "
         f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
         f"{seen.compared.difference:.3g} away.",
+        _line(seen, explanation),
     )
+    return _only("eval", failure) if layouts.equal(in_training, seen.compared.outputs) else failure
+
+
+def _only(mode: str, failure: CheckFailure) -> CheckFailure:
+    message = f"In {mode} mode only: {failure.cause.message}"
+    return CheckFailure(replace(failure.cause, message=message))
+
+
+def _line(seen: Seen, explanation: Explanation) -> str:
+    """Where the layer is made that a mistake is in, or used behind which it is."""
+    mistake, stages = bank.entry(explanation.alternatives[0][0].id), list(seen.network.stages)
+    if not mistake.changes:
+        return ""
+    _, stage, _ = mistake.changes[0].steps[0]
+    layers = [each for each in seen.network.layers if stages.index(each) <= stages.index(stage)]
+    return _of(mistake, seen.model, seen.matched[f"{layers[-1]}.weight"].name)
+
+
+def _of(mistake: bank.Mistake, model: Model, parameter: str) -> str:
+    return (places.made if mistake.more.get("made") else places.used)(model, parameter)
+
+
+def answers_nothing(
+    model: Model, images: Tensor, outputs: Tensor, generator: torch.Generator
+) -> CheckFailure | None:
+    """It is no network whose outputs are the same for all images or weights."""
+    what = "images" if (outputs == outputs[:1]).all() else ""
+    if not what:
+        model.set_weights(any_weights(model, generator))
+        what = "weights" if torch.equal(model(images), outputs) else ""
+    numbers = ", ".join(f"{value:.3g}" for value in outputs[0, :3].tolist())
+    if not what:
+        return None
+    return fail(
+        f"{model.name} gives the same outputs for all {what}.",
+        f"For {len(outputs)} random images, with random weights: {numbers} and so on.",
+        "forward should compute its outputs from the images, with the layers of self.",
+    )
+
+
+def any_weights(model: Model, generator: torch.Generator) -> dict[str, Tensor]:
+    """Random ones, for a network of whatever layers; about as large as PyTorch's own."""
+    return {
+        each.name: 0.5
+        * torch.randn(each.shape, generator=generator)
+        / max(1, math.prod(each.shape[1:])) ** 0.5
+        for each in model.parameters
+    }
 
 
 def another_in_training(
@@ -94,18 +158,13 @@ def another_in_training(
         f"by up to {explain.difference(in_training, seen.compared.outputs):.3g}."
     )
     again = seen.model.forward(seen.images, training=True).logits
-    if layouts.equal(again, in_training):
-        finding = probes.explain(
-            seen.network,
-            bank.of(seen.exercise),
-            replace(seen, outputs=in_training),
-            seen.run(training=True),
-            generator,
-        )
-        if finding.explanation is not None:
-            return explain.named(finding.explanation, f"In train mode only. {differs}")
-    elif (dropout := _dropout(seen, seen.network, generator)) is not None:
-        return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+    if not layouts.equal(again, in_training):
+        return _random_in_training(seen, differs, generator)
+    observed, run = replace(seen, outputs=in_training), seen.run(training=True)
+    found = probes.explain(seen.network, bank.of(seen.exercise), observed, run, generator)
+    if found.explanation is not None:
+        line = _line(seen, found.explanation)
+        return _only("train", explain.named(found.explanation, differs, line))
     return fail(
         f"In train mode {seen.model.name} computes something else than in eval mode.",
         f"{differs} Its modules are {', '.join(seen.model.modules)}.",
@@ -113,13 +172,71 @@ def another_in_training(
     )
 
 
+STEADY = 1e-5
+"""Of the largest output: by how much float32 outputs for the same images may differ."""
+
+
+def now_and_then(
+    seen: Seen, off: Tensor, size: int, generator: torch.Generator, *, training: bool
+) -> CheckFailure:
+    """Calls with the same digits give other outputs: those asked for are ``off`` by so much."""
+    often = int((off > off.min() + STEADY).sum())
+    differs = (
+        f"Of {len(off)} calls with the same {size} digits and the same weights, {often} "
+        f"{'gives' if often == 1 else 'give'} other outputs than the rest."
+    )
+    if training:
+        return _random_in_training(seen, differs, generator)
+    return known(seen.exercise, "random", f"{differs} It was in eval mode.")
+
+
+def _random_in_training(seen: Seen, differs: str, generator: torch.Generator) -> CheckFailure:
+    dropout = _dropout(seen, seen.network, generator)
+    if dropout is not None:
+        return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+    return known(seen.exercise, "random-in-training", differs)
+
+
+def other_digits(
+    seen: Seen, images: Tensor, outputs: Tensor, asked: Tensor, *, training: bool
+) -> CheckFailure:
+    """Something else is computed from larger batches, with gradients, or from digits in float32."""
+    others = images[:2] if len(images) > 2 else images.repeat(3, 1, 1, 1)
+    (beside,) = seen.model.repeated(others, 1, training=training)
+    both = min(len(images), len(others))
+    if not layouts.equal(beside[:both], outputs[:both]):
+        return known(
+            seen.exercise,
+            "depends-on-batch",
+            f"Digits in a batch of {len(others)} get outputs that are up to "
+            f"{explain.difference(beside[:both], outputs[:both]):.3g} from those that they get in "
+            f"one of {len(images)}.",
+        )
+    plain = seen.model.forward(images, training=training).logits
+    if not layouts.equal(plain, outputs):
+        return fail(
+            f"{seen.model.name} gives other outputs where gradients are recorded.",
+            f"They are up to {explain.difference(plain, outputs):.3g} from those that it gives "
+            "under torch.no_grad().",
+            "forward should do the same whether gradients are recorded or not.",
+        )
+    return fail(
+        f"{seen.model.name} computes something else from digits in float32 than from other images.",
+        f"From random images in {str(seen.images.dtype).removeprefix('torch.')} its outputs are as "
+        f"asked; from digits they are up to {explain.difference(outputs, asked):.3g} away.",
+        "forward should do the same whatever the images are, and in any dtype.",
+    )
+
+
 def _with(
     explanation: Explanation, exercise: str, slugs: Iterable[str], first: bool = False
 ) -> Explanation:
-    """The same together with mistakes that were observed, which come ``first`` or last."""
+    """The same together with mistakes that were observed, which come ``first`` or last; never more
+    than two.
+    """
     also = tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs)
     alternatives = tuple(
-        (*also, *faults) if first else (*faults, *also) for faults in explanation.alternatives
+        ((*also, *faults) if first else (*faults, *also))[:2] for faults in explanation.alternatives
     )
     return replace(explanation, alternatives=alternatives)
 
@@ -147,8 +264,8 @@ def _dropped(seen: Seen, dropout: dropping.Dropout) -> str:
     layers = bank.LAYERS[seen.exercise]
     where = f"after {layers[dropout.layer]['its']}" if dropout.layer else "on the images"
     return (
-        f"With weights that pass ones on, some arrive as 0 and the others as "
-        f"{1 / (1 - dropout.rate):.4g}: dropout with a rate of {dropout.rate:.2g} {where}."
+        f"With weights that pass ones on, {dropout.share:.0%} of them are lost: that is dropout "
+        f"{where}."
     )
 
 
@@ -169,7 +286,6 @@ def _unknown(
     ]
     if where:
         evidence.append(how.format(off=f"{finding.off:.3g}"))
-    evidence += _properties(seen)
     if finding.departs in ("linear", "hidden"):
         evidence += _bend(seen, finding.departs)
     if changed is not None:
@@ -184,21 +300,6 @@ def _unknown(
         + (f": they depart {where}." if where else "."),
         " ".join(evidence),
     )
-
-
-def _properties(seen: Seen) -> list[str]:
-    """What is seen of the outputs themselves."""
-    outputs, found = seen.outputs.double(), []
-    low, high = outputs.min().item(), outputs.max().item()
-    if (outputs.sum(1) - 1).abs().max() < 1e-4 and low >= 0:
-        found.append("Its ten outputs sum to 1 for every image.")
-    elif (outputs.exp().sum(1) - 1).abs().max() < 1e-4:
-        found.append("Its outputs are logarithms of probabilities that sum to 1.")
-    elif seen.exercise == "logistic_regression" and not (low >= 0 and high <= 1):
-        found.append("They are not confined to 0 to 1, as a sigmoid's are.")
-    elif seen.exercise != "logistic_regression" and low >= 0:
-        found.append("None of them is negative, and raw scores are of both signs.")
-    return found
 
 
 SUMS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
@@ -249,9 +350,10 @@ def other_parameters(
     ]
     extra = [f"{each.name} {shape_of(each.shape)}" for each in unmatched.extra]
     lists = (("It lacks", lacks), ("It also has", extra))
-    inventory = " ".join(f"{what} {', '.join(those)}." for what, those in lists if those)
+    inventory = " ".join(f"{what} {_listed(those)}." for what, those in lists if those)
     count = (
-        f"{model.name} has as many parameters as asked for, {expected:,}, but of other shapes."
+        f"{model.name} has {expected:,} parameters, as asked for, but does not keep them as one "
+        "weight and one bias for each layer."
         if actual == expected
         else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."
     )
@@ -264,12 +366,29 @@ def other_parameters(
     run = _runner(model, torch.float64, training=False)
     named = _structure(exercise, model, run, generator)
     if named is not None:
-        explanation, how = named
-        return explain.named(explanation, f"{count} {how}")
+        explanation, how, parameter = named
+        line = _of(bank.entry(explanation.alternatives[0][0].id), model, parameter)
+        return explain.named(explanation, f"{count} {how}", line)
     if _made_anew(model):
         return known(exercise, "layer-in-forward", f"{count} {inventory}", **numbers)
-    seen = _behaves(model, run, generator)
-    return fail(count, " ".join([inventory, *seen]), **numbers)
+    try:
+        model.float()(torch.zeros(2, 1, 28, 28))
+    except SubmissionFailure as failure:
+        fits = _sizes(exercise, model, failure.cause.message, {})
+        if fits is not None:
+            return fits
+    line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
+    return fail(count, inventory, where=line, **numbers)
+
+
+def _listed(things: Sequence[str]) -> str:
+    shown = ", ".join(things[:MOST_LISTED])
+    more = len(things) - MOST_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+MOST_LISTED = 6
+"""Parameters that are told by name."""
 
 
 def _called(exercise: str, weight: str) -> str:
@@ -298,8 +417,10 @@ def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tup
 
 def _structure(
     exercise: str, model: Model, run: probes.Run, generator: torch.Generator
-) -> tuple[Explanation, str] | None:
-    """The layers that the parameters make up, if the network with them is the learner's."""
+) -> tuple[Explanation, str, str] | None:
+    """The layers that the parameters make up, if the network with them is the learner's: in what
+    way they are others, how that is known, and a parameter that shows it.
+    """
     guesses = structures.structures(exercise, model.parameters)
     if not guesses:
         return None
@@ -319,23 +440,32 @@ def _structure(
         except MISFIT:
             continue
     if equal:
-        kinds = dict.fromkeys(tuple(sorted(set(guess.faults))) for guess in equal)
+        kinds = dict.fromkeys(
+            tuple(sorted(guess.faults)) if len(guess.faults) <= 2 else ("other-layers",)
+            for guess in equal
+        )
         alternatives = tuple(
             tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
         )
-        return explain.Explanation(alternatives, 0.0, equal[0].network), _built(equal[0])
-    least = len(guesses[0].faults)
-    for guess in [guess for guess in guesses if len(guess.faults) <= least + 1][:MOST_EXPLAINED]:
+        found = explain.Explanation(alternatives, 0.0, equal[0].network)
+        return found, _built(equal[0]), next(iter(equal[0].faults.values()), "")
+    for guess in [guess for guess in guesses if len(guess.faults) <= 1][:MOST_EXPLAINED]:
         observed = probes.Observed(guess.matched, weights, images, outputs)
         try:
             finding = probes.explain(
-                guess.network, bank.of(exercise), observed, run, generator, 1 / MOST_EXPLAINED
+                guess.network,
+                bank.of(exercise),
+                observed,
+                run,
+                generator,
+                share=1 / MOST_EXPLAINED,
+                at_most=1,
             )
         except MISFIT:
             continue
         if finding.explanation is not None:
-            own = dict.fromkeys(guess.faults)
-            return _with(finding.explanation, exercise, own, first=True), _built(guess)
+            both = _with(finding.explanation, exercise, guess.faults, first=True)
+            return both, _built(guess), next(iter(guess.faults.values()), "")
     return None
 
 
@@ -373,41 +503,6 @@ def _made_anew(model: Model) -> bool:
     return first.made > 0 and not layouts.equal(first.logits, second.logits)
 
 
-def _behaves(model: Model, run: probes.Run, generator: torch.Generator) -> list[str]:
-    """Properties of a network whose layers are not known."""
-    images = torch.randn(2, 1, 28, 28, generator=generator, dtype=torch.float64)
-    weights = {
-        each.name: torch.randn(each.shape, generator=generator, dtype=torch.float64)
-        / math.sqrt(max(math.prod(each.shape[1:]), 1))
-        for each in model.parameters
-    }
-    outputs = run(weights, images)
-    if outputs is None:
-        return []
-    again = run({}, images)
-    if again is None or not layouts.equal(again, outputs):
-        return ["It gives other outputs when it gets the same images again."]
-    found = []
-    dark, both = run({}, torch.zeros_like(images)), run({}, images.sum(0, keepdim=True))
-    if (
-        dark is not None
-        and both is not None
-        and outputs.shape == dark.shape == (2, *both.shape[1:])
-        and layouts.equal(both[0] + dark[0], outputs[0] + outputs[1])
-    ):
-        found.append("Its outputs are linear in the images, as without any activation.")
-    without = [
-        name
-        for name, value in weights.items()
-        if (other := run({name: value + 1}, images)) is not None
-        and layouts.equal(other, outputs)
-        and run({name: value}, images) is not None
-    ]
-    if without:
-        found.append(f"They do not depend on {', '.join(without)}.")
-    return found
-
-
 # Shapes, behaviour and training
 
 
@@ -415,11 +510,11 @@ def other_shapes(
     exercise: str, model: Model, failure: CheckFailure | SubmissionFailure
 ) -> CheckFailure | SubmissionFailure:
     """Outputs of another shape, or none at all."""
-    if isinstance(failure, SubmissionFailure) and (
-        failure.outcome != "failed" or failure.cause.fault or not failure.raised
+    if not is_of_the_code(failure) or (
+        isinstance(failure, SubmissionFailure) and failure.cause.fault
     ):
         return failure
-    details = {"where": failure.cause.where, "traceback": failure.cause.traceback}
+    details = at(failure)
     evidence = " ".join(filter(None, (failure.cause.message, failure.cause.evidence)))
     failed = isinstance(failure, SubmissionFailure)
     if failed and any(sign in evidence for sign in OTHER_TYPES):
@@ -449,7 +544,7 @@ def other_shapes(
         digits = model(torch.randn(16, 1, 28, 28))
         if not digits.is_floating_point():
             return known(exercise, "returns-classes", evidence, **details)
-    return _sizes(exercise, evidence, details) or failure
+    return _sizes(exercise, model, evidence, details) or failure
 
 
 def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
@@ -459,7 +554,9 @@ def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
         return None
 
 
-def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFailure | None:
+def _sizes(
+    exercise: str, model: Model, evidence: str, details: dict[str, Any]
+) -> CheckFailure | None:
     """What PyTorch says of a layer that gets another number of inputs than it takes."""
     said = re.search(r"shapes cannot be multiplied \((\d+)x(\d+) and (\d+)x\d+\)", evidence)
     if said is None:
@@ -467,103 +564,15 @@ def _sizes(exercise: str, evidence: str, details: Mapping[str, Any]) -> CheckFai
     _, got, takes = map(int, said.groups())
     if (got, takes) == ((7, 1568) if exercise == "cnn" else (28, 784)):
         return known(exercise, "no-flatten", evidence, **details)
+    layers = [each for each in model.parameters if tuple(each.shape[1:]) == (takes,)]
+    line = places.made(model, layers[0].name) if layers else ""
     return known(
         exercise,
         "sizes-do-not-fit",
         f"It gets {got:,} numbers at a time and takes {takes:,}. {evidence}",
         expected=takes,
         actual=got,
-        **details,
-    )
-
-
-def check_function(exercise: str, model: Model, images: Tensor, outputs: Tensor) -> None:
-    """The same image gets the same output, and neither it nor others are changed by that."""
-    again = model.forward(images, images_after=True)
-    if not layouts.equal(again.logits, outputs):
-        raise known(
-            exercise,
-            "random",
-            "Both times in eval mode, with the same weights. They differ by up to "
-            f"{explain.difference(again.logits, outputs):.3g}.",
-        )
-    if not torch.equal(again.images_after, images):
-        raise known(
-            exercise,
-            "changes-images",
-            "After the call they differ by up to "
-            f"{explain.difference(again.images_after, images):.3g}.",
-        )
-    if others := _in_pairs(model, images, outputs):
-        raise known(exercise, "depends-on-batch", others)
-
-
-def wrong_dtype(exercise: str, model: Model, given: torch.dtype, got: torch.dtype) -> CheckFailure:
-    """Outputs of another type than the images and the weights."""
-    names = [str(dtype).removeprefix("torch.") for dtype in (given, got)]
-    said = f"For {names[0]} images the outputs of {model.name} are {names[1]}."
-    if got == torch.float32:
-        return known(exercise, "float32-only", said)
-    return fail(said, "Its weights were of the images' type too.", "Leave .to(...) out of forward.")
-
-
-def fails_in_float64(
-    exercise: str, model: Model, failure: SubmissionFailure
-) -> CheckFailure | SubmissionFailure:
-    """What works in float32 raises something with float64 weights and images."""
-    if failure.outcome != "failed" or not failure.raised:
-        return failure
-    return known(
-        exercise,
-        "float32-only",
-        f"With float32 weights and images it works; with float64: {failure.cause.message}",
-        where=failure.cause.where,
-        traceback=failure.cause.traceback,
-    )
-
-
-def cannot_be_trained(
-    exercise: str, model: Model, failure: SubmissionFailure
-) -> CheckFailure | SubmissionFailure:
-    """A backward pass raised something."""
-    if "does not require grad" not in failure.cause.message and failure.mistake != "no-gradient":
-        return failure
-    if not any(each.requires_grad for each in model.parameters):
-        return known(exercise, "frozen", "requires_grad is False for all of its parameters.")
-    return known(exercise, "detached", f"No gradient at all arrives. {failure.cause.message}")
-
-
-def learns_too_little(
-    exercise: str,
-    model: Model,
-    first_weights: Mapping[str, Tensor],
-    message: str,
-    evidence: str,
-    **numbers: float,
-) -> CheckFailure:
-    """One batch is not learned although gradients arrive: look at the first weights."""
-    network = reference.NETWORKS[exercise]
-    matched = layouts.match(network, model.parameters)
-    weights = layouts.usual(network, matched, first_weights)
-    equal = [
-        parameter.name
-        for weight, parameter in matched.items()
-        if weights[weight].dim() > 1 and (weights[weight] == weights[weight][:1]).all()
-    ]
-    if equal:
-        values = weights[next(w for w, each in matched.items() if each.name == equal[0])]
-        return known(
-            exercise,
-            "equal-start",
-            f"All units have the same first weights in {', '.join(equal)}: "
-            f"{values.flatten()[0]:.3g} and so on. {message}",
-            **numbers,
-        )
-    return fail(
-        message,
-        evidence,
-        "Look at the first weights: units that start equal stay equal.",
-        **numbers,
+        **(details | ({"where": line} if line else {})),
     )
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Layout",
     "Named",
     "Unmatched",
+    "arranged",
     "compare",
     "draw_weights",
     "equal",
@@ -191,10 +192,15 @@ def usual(
     network: Network, matched: Mapping[str, Named], stored: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The weights by the reference's names, as they are in the usual layout."""
+    return arranged(next(_all_layouts(network, matched)), matched, stored)
+
+
+def arranged(
+    layout: Mapping[str, Layout], matched: Mapping[str, Named], stored: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights, in float64, by the reference's names, of a learner who stores them so."""
     return {
-        weight: possible(network.axes[weight], parameter.shape)[0].to_reference(
-            stored[parameter.name].double()
-        )
+        weight: layout[weight].to_reference(stored[parameter.name].double())
         for weight, parameter in matched.items()
     }
 
@@ -221,10 +227,7 @@ def compare(
     """
     closest: Comparison | None = None
     for tried, layout in enumerate(_all_layouts(network, matched)):
-        weights = {
-            weight: layout[weight].to_reference(stored[parameter.name].double())
-            for weight, parameter in matched.items()
-        }
+        weights = arranged(layout, matched, stored)
         expected = network.forward(weights, images.double())
         distance = difference(outputs, expected)
         if closest is None or distance < closest.difference:

@@ -1,19 +1,19 @@
 """Which mistakes of the bank make a learner's network: found from its end to its beginning.
 
 With the weights of a layer at 0, its biases alone go on, and only what comes after it counts.
-So what is wrong behind the last layer is found before anything else can matter, then what is wrong
-before it, and so on to the images. Each probe shows a part more; what explains it is kept
-and has to explain the next. That makes it cheap to find several mistakes at once, and says where
+So what is wrong behind the last layer shows before anything else can matter, then what is wrong
+before it, and so on to the images. That makes it cheap to find two mistakes at once, and says where
 the network departs from what is asked if nothing in the bank explains it. In the end what was found
 must give the learner's outputs under random weights and images, in some layout.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, permutations, product
+from functools import lru_cache
+from itertools import chain, islice, permutations, product
 
 import torch
 from torch import Tensor
@@ -40,9 +40,6 @@ NAMED = 1e-4
 """Part of the largest output by which a named network may differ from a learner's that works in
 float32 only."""
 
-AT_ONCE = 4
-"""The most mistakes that are looked for in one network."""
-
 EFFORT = 23_500
 """How much is tried before an explanation is given up: what a dense network takes is 1, and all of
 it a second or two."""
@@ -50,14 +47,11 @@ it a second or two."""
 COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
 """Of computing a network from these layers on."""
 
-MORE_PAIRS = 500
-"""How many pairs are tried after one that explains a part, for others that do."""
-
 MOST_VERIFIED = 40
 """The most explanations that are compared in all layouts."""
 
 FEW = 3
-"""The most explanations for which it is worth trying pairs, and what showed nowhere at first."""
+"""The most mistakes that explain a part beside each of which another is looked for."""
 
 KEPT = 64
 """Results of stages that are remembered, for networks that begin alike."""
@@ -107,9 +101,12 @@ def explain(
     observed: Observed,
     run: Run,
     generator: torch.Generator,
+    *,
     share: float = 1.0,
+    at_most: int = 2,
 ) -> Finding:
-    """The fewest mistakes of ``bank`` with which ``network`` does what the learner's does.
+    """The fewest mistakes of ``bank``, one or two, with which ``network`` does what the learner's
+    does.
 
     ``share`` is the part of the effort that it is worth.
     """
@@ -120,40 +117,20 @@ def explain(
         outputs = run(stored, probe.images.to(observed.images.dtype))
         if outputs is not None:
             tried.append(_Tried(probe, network, outputs, effort))
-    departs, off = "", 0.0
-    for each in tried:
-        asked = each.outputs(network)
-        if asked is not None and not each.matches(network):
-            departs, off = each.probe.name, difference(each.seen, asked)
-            break
-    else:
-        departs = "order" if tried else ""
-    return Finding(_explained(network, bank, tried, observed), departs, off)
-
-
-def _explained(
-    network: Network,
-    bank: Sequence[Mistake],
-    tried: Sequence[_Tried],
-    observed: Observed,
-) -> Explanation[Network] | None:
-    """What explains each part by the fewest mistakes; then what only a later part supports; then
-    what two mistakes in one part explain.
-    """
-    ways = [
-        (way, _Unit(fault, change)) for fault in bank for way, change in enumerate(fault.changes)
-    ]
-    units = [unit for _, unit in sorted(ways, key=lambda entry: entry[0])]
-    for thorough, pairs in ((False, False), (True, False), (False, True)):
-        search = _Search(network, units, thorough, pairs)
-        if all(search.narrow(each) for each in tried):
-            explanation = _verified(network, search.states, observed)
-            if explanation is None:
-                search.extend()
-                explanation = _verified(network, search.states, observed)
-            if explanation is not None:
-                return explanation
-    return None
+    ways = [(way, fault, change) for fault in bank for way, change in enumerate(fault.changes)]
+    units = [_Unit(fault, change) for _, fault, change in sorted(ways, key=lambda each: each[0])]
+    departing = next((each for each in tried if not each.matches(network)), None)
+    search = _Search(_State((), network), units, tried, departing, effort)
+    singles, pairs = [search.alone], [search.one_after_another, search.together]
+    for states in singles + (pairs if at_most == 2 else []):
+        explanation = _verified(network, list(islice(states(), MOST_VERIFIED)), observed)
+        if explanation is not None:
+            return Finding(explanation)
+    if departing is None:
+        return Finding(None, "order" if tried else "")
+    asked = departing.outputs(network)
+    off = math.inf if asked is None else difference(departing.seen, asked)
+    return Finding(None, departing.probe.name, off)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,106 +148,82 @@ class _State:
     faults: tuple[Mistake, ...]
     network: Network
 
-    def with_(self, *units: _Unit) -> _State | None:
-        network: Network | None = self.network
-        for unit in units:
-            network = None if network is None else unit.change(network)
-        if network is None:
-            return None
-        return _State((*self.faults, *(unit.fault for unit in units)), network)
+    def with_(self, unit: _Unit) -> _State | None:
+        network = None if unit.fault in self.faults else unit.change(self.network)
+        return None if network is None else _State((*self.faults, unit.fault), network)
 
 
+@dataclass(frozen=True)
 class _Search:
-    """The ``states`` that explain all probes so far.
-
-    If ``thorough``, silent mistakes are supposed from the start, since nothing shows them later,
-    and a state is extended even where another needs no more.
+    """Which mistakes, one or two of the ``units``, give what was seen at all probes ``tried``; it
+    is ``departing`` that shows first that there are any.
     """
 
-    def __init__(
-        self, network: Network, units: Sequence[_Unit], thorough: bool, pairs: bool
-    ) -> None:
-        self._thorough, self._pairing = thorough, pairs
-        self._asked, self._units = _State((), network), units
-        self.states = [self._asked]
-        if thorough:
-            silent = [unit for unit in units if unit.fault.silent]
-            subsets = (combinations(silent, count) for count in range(1, len(silent) + 1))
-            states = (self._asked.with_(*subset) for group in subsets for subset in group)
-            self.states += [state for state in states if state]
-        self._passed: list[_Tried] = []
-        self._open, self._decided, self._filtered = list(units), list[_Unit](), 0
+    asked: _State
+    units: Sequence[_Unit]
+    tried: Sequence[_Tried]
+    departing: _Tried | None
+    effort: _Effort
 
-    def narrow(self, tried: _Tried) -> bool:
-        """Keep or extend what explains one more probe; whether anything does."""
-        found: list[_State] = []
-        wanting: list[_State] = []
-        for state in self.states:
-            (found if tried.matches(state.network) else wanting).append(state)
-        if wanting and (self._thorough or not found):
-            shown = self._shown(tried)
-            found += [each for state in wanting for each in self._singles(state, shown, tried)]
-        if not found:  # A mistake that showed earlier may have been hidden by another one.
-            found = [
-                each
-                for state in wanting[:FEW]
-                for each in self._singles(state, self._decided, tried)
-                if all(known.matches(each.network) for known in self._passed)
-            ]
-        if not found and self._pairing:
-            found = [each for state in wanting[:FEW] for each in self._pairs(state, shown, tried)]
-        self.states = sorted(found, key=lambda state: len(state.faults))
-        self._passed.append(tried)
-        return bool(found)
+    def alone(self) -> Iterator[_State]:
+        """None, or a single one."""
+        yield from self._fitting([self.asked])
+        yield from self._fitting(self._with(self.asked, self.units))
 
-    def extend(self) -> None:
-        """Add a mistake that has made no difference so far to every state."""
-        self.states = [
-            each
-            for state in self.states[:FEW]
-            for each in self._singles(state, self._units, self._passed[-1])
-            if all(known.matches(each.network) for known in self._passed)
-        ][:MOST_VERIFIED]
-
-    def _shown(self, tried: _Tried) -> list[_Unit]:
-        """The mistakes that change what ``tried`` gives and nothing that was tried before."""
-        for known in self._passed[self._filtered :]:
-            self._decided += [unit for unit in self._open if self._changes(unit, known)]
-            self._open = [unit for unit in self._open if not self._changes(unit, known)]
-        self._filtered = len(self._passed)
-        return [unit for unit in self._open if self._changes(unit, tried)]
-
-    def _changes(self, unit: _Unit, tried: _Tried) -> bool:
-        changed = self._asked.with_(unit)
-        return changed is not None and not tried.alike(changed.network, self._asked.network)
-
-    def _singles(self, state: _State, units: Sequence[_Unit], tried: _Tried) -> Iterator[_State]:
-        """``state`` with one more mistake that explains ``tried``."""
-        if len(state.faults) < AT_ONCE and not tried.effort.spent:
-            for unit in units:
-                if (each := state.with_(unit)) and tried.matches(each.network):
-                    yield each
-
-    def _pairs(self, state: _State, units: Sequence[_Unit], tried: _Tried) -> Iterator[_State]:
-        """``state`` with two more mistakes that explain ``tried``."""
-        if len(state.faults) + 2 > AT_ONCE:
+    def one_after_another(self) -> Iterator[_State]:
+        """Two, of which the first alone explains the first part that departs."""
+        if self.departing is None:
             return
+        seen = (*self.before, self.departing)
+        ones = [
+            one
+            for one in self._with(self.asked, self.units)
+            if all(each.matches(one.network) for each in seen)
+        ]
+        ones.sort(key=lambda one: -sum(each.matches(one.network) for each in self.tried))
+        for one in ones[:FEW]:
+            yield from self._fitting(self._with(one, self.units))
+
+    def together(self) -> Iterator[_State]:
+        """Two that are both needed for that part, the commoner ones first."""
+        if self.departing is None:
+            return
+        shown = [unit for unit in self.units if self._shows(unit)]
         # What goes around a layer shows mistakes before it, which do not show here by themselves.
-        hidden = [unit for unit in self._open if unit not in units]
-        around = product((unit for unit in units if unit.fault.bypass), [*hidden, *units])
-        ordered = sorted(permutations(range(len(units)), 2), key=max)
-        both = ((units[first], units[second]) for first, second in ordered)
-        last = None
-        for count, (first, second) in enumerate(chain(around, both)):
-            if first.fault is second.fault:
-                continue
-            tried.effort.take(1)
-            if tried.effort.spent or (last is not None and count - last > MORE_PAIRS):
+        around = product((unit for unit in shown if unit.fault.more.get("bypass")), self.units)
+        ordered = sorted(permutations(range(len(shown)), 2), key=max)
+        for first, second in chain(around, ((shown[a], shown[b]) for a, b in ordered)):
+            self.effort.take(1)
+            one = self.asked.with_(first)
+            yield from self._fitting(self._with(one, [second]) if one else [])
+            if self.effort.spent:
                 return
-            each = state.with_(first, second)
-            if each and tried.matches(each.network):
-                last = count
-                yield each
+
+    def _with(self, state: _State, units: Iterable[_Unit]) -> Iterator[_State]:
+        """``state`` and one more mistake, each in turn."""
+        return (each for unit in units if (each := state.with_(unit)))
+
+    def _fitting(self, states: Iterable[_State]) -> Iterator[_State]:
+        """Those that explain all that was tried."""
+        for state in states:
+            if self.effort.spent:
+                return
+            if all(each.matches(state.network) for each in self.tried):
+                yield state
+
+    def _shows(self, unit: _Unit) -> bool:
+        """Whether it changes the part that departs, and none that does not."""
+        changed = self.asked.with_(unit)
+        if changed is None or self.departing is None:
+            return False
+        return not self.departing.alike(changed.network, self.asked.network) and all(
+            each.matches(changed.network) for each in self.before
+        )
+
+    @property
+    def before(self) -> Sequence[_Tried]:
+        """What was tried before it departs."""
+        return self.tried[: self.tried.index(self.departing) if self.departing else None]
 
 
 class _Effort:
@@ -294,7 +247,7 @@ class _Tried:
         self.probe, self.seen, self.effort = probe, seen, effort
         self._cost = COSTS.get(probe.start, 17 if "conv1" in asked.stages else 3)
         self._known: dict[tuple[str, ...], Tensor | None] = {}
-        self._results: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
+        self._begun = lru_cache(KEPT)(self._tail)
         names = list(asked.stages)
         before = names[: names.index(probe.start)] if probe.start else []
         self._ahead = [asked.stages[name] for name in before]
@@ -326,7 +279,7 @@ class _Tried:
 
     def _computed(self, tail: tuple[str, ...], stages: tuple[str, ...]) -> Tensor | None:
         try:
-            return self._tail(tail)
+            return self._begun(tail)
         except MISFIT:
             pass
         try:
@@ -335,18 +288,9 @@ class _Tried:
             return None
 
     def _tail(self, stages: tuple[str, ...]) -> Tensor:
-        x, done = self._input, 0
-        for length in range(len(stages), 0, -1):
-            if stages[:length] in self._results:
-                x, done = self._results[stages[:length]], length
-                self._results.move_to_end(stages[:length])
-                break
-        for length in range(done + 1, len(stages) + 1):
-            x = through(stages[length - 1 : length], self.probe.weights, x)
-            self._results[stages[:length]] = x
-        while len(self._results) > KEPT:
-            self._results.popitem(last=False)
-        return x
+        if not stages:
+            return self._input
+        return through(stages[-1:], self.probe.weights, self._begun(stages[:-1]))
 
 
 def _probes(

@@ -2,8 +2,9 @@
 what is asked.
 
 Where parameters are not those of the handout's network, they are put into a chain of layers by
-their sizes, with what the handout has between layers. Each such network is a guess that counts
-only if it then gives the learner's outputs.
+their sizes, with what the handout has between layers or a mistake of the bank that changes sizes or
+brings parameters of its own. Each such network is a guess that counts only if it then gives the
+learner's outputs.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, cycle, islice, permutations, product
+from itertools import combinations, islice, permutations, product
+
+import torch
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 from mnist_lab.diagnosis.networks import bank
-from mnist_lab.diagnosis.networks.layouts import Named, possible
-from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network
+from mnist_lab.diagnosis.networks.layouts import MISFIT, Named, possible
+from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network, through
 
 __all__ = ["Structure", "structures"]
 
@@ -35,7 +38,15 @@ MOST_CONVOLUTIONS = 5
 MOST_UNUSED = 2
 """Weights at most that are taken to be without use."""
 
-RELU = "F.relu(x)"
+RELU, POOL = "F.relu(x)", "F.max_pool2d(x, 2)"
+
+RESIZING = [
+    (mistake, change)
+    for mistake in bank.BANK
+    for change in mistake.changes
+    if mistake.more.get("resizes")
+]
+"""What changes the sizes of the maps behind it."""
 
 ACTIVATIONS = [
     text
@@ -50,13 +61,13 @@ ACTIVATIONS = [
 @dataclass(frozen=True)
 class Structure:
     """A network, which of its weights each parameter is, and the ``faults`` of its layers (the part
-    of the ids after the exercise's). ``sizes`` describes the layers; ``unused`` are parameters that
-    have no place in it.
+    of the ids after the exercise's), each with the name of a parameter that shows it. ``sizes``
+    describes the layers; ``unused`` are parameters that have no place in it.
     """
 
     network: Network
-    matched: dict[str, Named]
-    faults: tuple[str, ...]
+    matched: Mapping[str, Named]
+    faults: Mapping[str, str]
     sizes: str
     unused: tuple[Named, ...] = ()
 
@@ -74,8 +85,9 @@ def structures(exercise: str, parameters: Sequence[Named]) -> list[Structure]:
             left = tuple(each for each in matrices if each not in chosen)
             for structure in make(chosen, vectors):
                 unused = (*left, *structure.unused)
-                spare = ("unused-layer",) if unused else ()
-                found.append(replace(structure, faults=(*structure.faults, *spare), unused=unused))
+                spare = {"unused-layer": unused[0].name} if unused else {}
+                faults = {**structure.faults, **spare}
+                found.append(replace(structure, faults=faults, unused=unused))
     return sorted(found, key=lambda structure: len(structure.faults))[:MOST]
 
 
@@ -122,7 +134,7 @@ def _logistic(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Str
     bends = [[RELU], [], *([text] for text in ACTIVATIONS)] if len(layers) > 1 else [[]]
     for bend in bends:
         stages = {**_dense(layers, bend, ["relu"]), "sigmoid": "torch.sigmoid(x)"}
-        faults = ["hidden-layer"] * (len(layers) - 1)
+        faults = {"hidden-layer": layers[0].weight.name} if len(layers) > 1 else {}
         yield from _complete("logistic_regression", stages, layers, vectors, faults)
 
 
@@ -132,124 +144,96 @@ def _fnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structur
         return
     for bends in _bends(len(layers) - 1):
         stages = _dense(layers, bends, ["relu"])
-        faults = _dense_faults(layers, HIDDEN)
-        yield from _complete("fnn", stages, layers, vectors, faults)
+        yield from _complete("fnn", stages, layers, vectors, _dense_faults(layers, HIDDEN))
 
 
 def _cnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
-    kernels: list[Named] = []
+    kernels: list[_Layer] = []
     channels = 1
     for each in chosen:
         shape = tuple(each.shape)
         if len(shape) != 4 or shape[1] != channels or not shape[2] == shape[3] <= LARGEST_KERNEL:
             break
-        kernels.append(each)
+        kernels.append(_Layer(f"conv{len(kernels) + 1}", each, shape))
         channels = shape[0]
     dense = chosen[len(kernels) :]
     if not 0 < len(kernels) <= MOST_CONVOLUTIONS or not dense:
         return
-    routes = _routes(tuple(each.shape[2] for each in kernels))
-    for side in dict.fromkeys((*routes, 1)):
-        layers = _chain(dense, "output", (channels, side, side))
+    own = _convolution_faults(kernels)
+    for stages, slugs, maps in _convolutional(tuple(each.axes for each in kernels)):
+        layers = _chain(dense, "output", maps)
         if layers is None:
             continue
-        for ways in routes.get(side, ()):
-            yield from _convolutional(kernels, ways, "", layers, vectors)
-        if side == 1:
-            larger = [ways for other, each in routes.items() if other > 1 for ways in each]
-            for ways, squash in product(larger, ("x.mean((2, 3))", "x.amax((2, 3))")):
-                yield from _convolutional(kernels, ways, squash, layers, vectors)
+        faults = own | dict.fromkeys(slugs, kernels[-1].weight.name)
+        faults |= _dense_faults(layers, DENSE)
+        for bends in _bends(len(layers) - 1):
+            both = {**stages, **_dense(layers, bends, ["relu3"])}
+            yield from _complete("cnn", both, [*kernels, *layers], vectors, faults)
 
 
-def _convolutional(
-    kernels: Sequence[Named],
-    ways: Sequence[_Way],
-    squash: str,
-    dense: Sequence[_Layer],
-    vectors: Sequence[Named],
-) -> Iterator[Structure]:
-    stages: dict[str, str] = {}
-    faults = []
+def _convolution_faults(kernels: Sequence[_Layer]) -> dict[str, str]:
+    found = {}
     if len(kernels) != 2:
-        faults.append("extra-convolution" if len(kernels) > 2 else "one-convolution")
-    layers = []
-    for number, (kernel, way) in enumerate(zip(kernels, ways, strict=True), start=1):
-        name = f"conv{number}"
-        layers.append(_Layer(name, kernel, tuple(kernel.shape)))
-        stages[name] = way.convolution(name)
-        stages[f"relu{number}" if number < 3 else f"{name} relu"] = RELU
-        if way.pool is not None:
-            stages[f"pool{number}"] = way.pooling
-        if number < 3:
-            faults += way.faults(number, tuple(kernel.shape), bool(squash))
-    if squash:
-        faults.append("global-pool")
-        stages["squash"] = squash
-    for bends in _bends(len(dense) - 1):
-        yield from _complete(
-            "cnn",
-            stages | _dense(dense, bends, ["relu3"]),
-            [*layers, *dense],
-            vectors,
-            faults + _dense_faults(dense, DENSE),
-        )
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How a convolution moves, and the size and stride of the pool behind it."""
-
-    padding: int
-    stride: int
-    pool: tuple[int, int] | None
-
-    def size(self, before: int, kernel: int) -> int:
-        after = (before + 2 * self.padding - kernel) // self.stride + 1
-        return after if self.pool is None else (after - self.pool[0]) // self.pool[1] + 1
-
-    def convolution(self, layer: str) -> str:
-        moves = "" if self.stride == 1 else f", stride={self.stride}"
-        return CONVOLUTION.format(layer).replace("padding=1", f"padding={self.padding}{moves}")
-
-    @property
-    def pooling(self) -> str:
-        assert self.pool is not None
-        size, stride = self.pool
-        return "F.max_pool2d(x, 2)" if self.pool == (2, 2) else f"F.max_pool2d(x, {size}, {stride})"
-
-    def faults(self, number: int, shape: tuple[int, ...], squashed: bool) -> list[str]:
-        departures = {
-            f"conv{number}-kernel-size": shape[2] != 3,
-            f"conv{number}-filters": shape[0] != FILTERS[number - 1],
-            f"conv{number}-padding": self.padding not in (1, shape[2] // 2),
-            f"conv{number}-stride": self.stride != 1,
-            f"pool{number}-size": self.pool not in (None, (2, 2)),
-            f"no-pool{number}": self.pool is None and not squashed,
-        }
-        return [slug for slug, departs in departures.items() if departs]
-
-
-@cache
-def _routes(kernels: tuple[int, ...]) -> dict[int, list[tuple[_Way, ...]]]:
-    """By the side of the maps in the end: how convolutions with kernels of these sizes may move."""
-    found: dict[int, list[tuple[_Way, ...]]] = {}
-    for ways in product(*(_ways(kernel, len(kernels)) for kernel in kernels)):
-        size = SIDE
-        for way, kernel in zip(ways, kernels, strict=True):
-            size = way.size(size, kernel) if size > 0 else 0
-        if size > 0:
-            found.setdefault(size, []).append(ways)
+        slug = "extra-convolution" if len(kernels) > 2 else "one-convolution"
+        found[slug] = kernels[-1].weight.name
+    for kernel, filters in zip(kernels, FILTERS, strict=False):
+        if kernel.axes[2] != 3:
+            found[f"{kernel.name}-kernel-size"] = kernel.weight.name
+        if kernel.axes[0] != filters:
+            found[f"{kernel.name}-filters"] = kernel.weight.name
     return found
 
 
-def _ways(kernel: int, convolutions: int) -> list[_Way]:
-    """How one of some convolutions may move; the more there are, the fewer ways are tried."""
-    if convolutions > 2:
-        usual = dict.fromkeys((kernel // 2, 0))
-        return [_Way(*way) for way in product(usual, (1,), ((2, 2), None))]
-    paddings = dict.fromkeys((kernel // 2, 1, 0, 2, 3))
-    pools = ((2, 2), None, (3, 3), (3, 2), (2, 1), (4, 4))
-    return [_Way(*way) for way in product(paddings, (1, 2), pools)]
+@cache
+def _convolutional(
+    kernels: tuple[tuple[int, ...], ...],
+) -> list[tuple[Mapping[str, str], tuple[str, ...], tuple[int, ...]]]:
+    """The stages of convolutions with kernels of these shapes, with up to two mistakes that change
+    sizes, and the sizes of the maps that they end in.
+
+    Padding keeps the size or is 1; what follows a third convolution is nobody's mistake.
+    """
+    found = []
+    options = []
+    for number, kernel in enumerate(kernels, start=1):
+        paddings, name = dict.fromkeys((1, kernel[2] // 2)), f"conv{number}"
+        ways = [
+            {name: CONVOLUTION.format(name).replace("padding=1", f"padding={padding}")}
+            | {f"relu{number}" if number < 3 else f"{name} relu": RELU}
+            | ({f"pool{number}": POOL} if pools else {})
+            for padding in paddings
+            for pools in ((True, False) if number > 2 else (True,))
+        ]
+        options.append(ways)
+    axes = {f"conv{number}.weight": shape for number, shape in enumerate(kernels, start=1)}
+    most = 2 if len(kernels) < 3 else 1
+    for count, parts in product(range(most + 1), islice(product(*options), MOST)):
+        plain = Network({k: text for part in parts for k, text in part.items()}, axes)
+        for mistakes in combinations(RESIZING, count):
+            network: Network | None = plain
+            for _, change in mistakes:
+                network = network and change(network)
+            maps = _maps(network) if network else ()
+            if network and maps:
+                slugs = tuple(mistake.id.partition(".")[2] for mistake, _ in mistakes)
+                found.append((network.stages, slugs, maps))
+    return found
+
+
+def _maps(network: Network) -> tuple[int, ...]:
+    """The sizes of what comes out for one image, for which one channel is enough; empty where
+    sizes do not fit.
+    """
+    weights = {
+        name.replace("weight", kind): torch.zeros(shape)
+        for name, axes in network.axes.items()
+        for kind, shape in (("weight", (1, 1, *axes[2:])), ("bias", (1,)))
+    }
+    try:
+        ends = through(network.stages.values(), weights, torch.zeros(1, 1, SIDE, SIDE))
+    except MISFIT:
+        return ()
+    return (list(network.axes.values())[-1][0], *ends.shape[2:])
 
 
 # Chains of dense layers
@@ -292,34 +276,13 @@ def _dense(layers: Sequence[_Layer], bends: Sequence[str], names: Sequence[str])
     return stages
 
 
-def _dense_faults(layers: Sequence[_Layer], width: int) -> list[str]:
+def _dense_faults(layers: Sequence[_Layer], width: int) -> dict[str, str]:
     if len(layers) != 2:
-        return ["extra-layer" if len(layers) > 2 else "no-hidden-layer"]
-    return ["other-width"] if layers[0].axes[0] != width else []
+        return {"extra-layer" if len(layers) > 2 else "no-hidden-layer": layers[-2:][0].weight.name}
+    return {"other-width": layers[0].weight.name} if layers[0].axes[0] != width else {}
 
 
 # Biases, normalisation layers and learned slopes
-
-
-RELUS = {
-    "logistic_regression": {},
-    "fnn": {"hidden": ("relu", "")},
-    "cnn": {"conv1": ("relu1", "pool1"), "conv2": ("relu2", "pool2"), "hidden": ("relu3", "")},
-}
-"""The ReLU after each layer, and the pool after that."""
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a ReLU is: its stage, the number of units before it, and the pool behind it.
-
-    ``at`` is what ids of mistakes call it.
-    """
-
-    units: int
-    relu: str
-    pool: str
-    at: str
 
 
 def _complete(
@@ -327,13 +290,13 @@ def _complete(
     stages: Mapping[str, str],
     layers: Sequence[_Layer],
     vectors: Sequence[Named],
-    faults: Sequence[str],
+    faults: Mapping[str, str],
 ) -> Iterator[Structure]:
-    """The vectors as biases of the layers, and what is left of them as norms or slopes."""
-    left, stages, found = list(vectors), dict(stages), list(faults)
-    known, relus = bank.LAYERS[exercise], RELUS[exercise]
+    """The vectors as biases of the layers, and what is left of them as those of other layers."""
+    left, stages, found = list(vectors), dict(stages), dict(faults)
+    known, without = bank.LAYERS[exercise], dict[str, str]()
     if layers[-1].axes[0] != DIGITS:
-        found.append("other-outputs")
+        found["other-outputs"] = layers[-1].weight.name
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
     matched: dict[str, Named] = {f"{layer.name}.weight": layer.weight for layer in layers}
     for layer in layers:
@@ -345,21 +308,46 @@ def _complete(
             continue
         stages[layer.name] = stages[layer.name].replace(f", w['{layer.name}.bias']", "")
         if layer.name in known:
-            found.append(known[layer.name]["no_bias"])
-    plain = Structure(Network(stages, axes), matched, tuple(found), _sizes(layers))
+            without[known[layer.name]["no_bias"]] = layer.weight.name
+    none = len(known) > 1 and len(without) == len(known)
+    found |= {"no-biases": layers[0].weight.name} if none else without
+    plain = Structure(Network(stages, axes), matched, found, _sizes(layers))
     if not left:
         yield plain
         return
-    places = [
-        _Place(layer.axes[0], relu, pool if pool in stages else "", known[layer.name]["at"])
-        for layer in layers
-        if layer.name in relus
-        for relu, pool in [relus[layer.name]]
-        if relu in stages
-    ]
-    for extras in _extras(left, places):
-        yield _with_extras(plain, extras)
+    groups: dict[str, list[Named]] = {}
+    for each in left:
+        groups.setdefault(_owner(each), []).append(each)
+    for kind, way in bank.with_parts(exercise):
+        guess: Structure | None = plain
+        for group in groups.values():
+            guess = guess and _with_layer(guess, group, kind, way)
+        if guess:
+            yield guess
     yield replace(plain, unused=tuple(left))
+
+
+def _with_layer(
+    guess: Structure, group: Sequence[Named], kind: Sequence[bank.Mistake], way: int
+) -> Structure | None:
+    """``guess`` with a layer more, whose parameters are the ``group``: where they fit first."""
+    for mistake in kind:
+        slug, parts = mistake.id.partition(".")[2], mistake.more["parts"]
+        units = guess.network.axes.get(f"{mistake.more['layer']}.weight", (0,))[0]
+        sizes = (math.prod(group[0].shape), *group[0].shape[:1])
+        network = mistake.changes[way](guess.network) if way < len(mistake.changes) else None
+        if network is None or slug in guess.faults or len(parts) != len(group):
+            continue
+        if units in sizes or sizes[0] == 1:
+            own = dict(zip(parts, group, strict=True))
+            axes = {name: tuple(each.shape) for name, each in own.items()}
+            return replace(
+                guess,
+                network=replace(network, axes={**network.axes, **axes}),
+                matched={**guess.matched, **own},
+                faults={**guess.faults, slug: group[0].name},
+            )
+    return None
 
 
 def _sizes(layers: Sequence[_Layer]) -> str:
@@ -379,84 +367,3 @@ def _bias_of(layer: _Layer, vectors: Sequence[Named]) -> Named | None:
         return beside[0]
     named = "." in layer.weight.name and any("." in each.name for each in fitting)
     return fitting[0] if fitting and not named else None
-
-
-@dataclass(frozen=True)
-class _Extra:
-    """A layer that is not asked for: the step that adds it, its parameters, the fault."""
-
-    step: tuple[str, str, str]
-    parameters: Mapping[str, Named]
-    fault: str
-
-
-def _with_extras(structure: Structure, extras: Sequence[_Extra]) -> Structure:
-    parameters = {name: each for extra in extras for name, each in extra.parameters.items()}
-    sizes = {name: tuple(each.shape) for name, each in parameters.items()}
-    changed = bank.Change(tuple(extra.step for extra in extras))(structure.network)
-    assert changed is not None, "extras go where a ReLU is"
-    return replace(
-        structure,
-        network=replace(changed, axes={**changed.axes, **sizes}),
-        matched=structure.matched | parameters,
-        faults=(*structure.faults, *(extra.fault for extra in extras)),
-    )
-
-
-def _extras(vectors: Sequence[Named], places: Sequence[_Place]) -> Iterator[list[_Extra]]:
-    """Normalisation layers around activations, or PReLUs in their place."""
-    groups: dict[str, list[Named]] = {}
-    for each in vectors:
-        groups.setdefault(_owner(each), []).append(each)
-    if all(len(group) == 2 for group in groups.values()):
-        for (kind, text), where in product(NORMS, ("before relu", "after relu", "after pool")):
-            extras = _norms(list(groups.values()), places, kind, text, where)
-            if extras is not None:
-                yield extras
-    if all(len(group) == 1 for group in groups.values()):
-        for count in range(len(places), 0, -1):
-            for chosen in combinations(places, count):
-                yield from _slopes(vectors, chosen)
-
-
-NORMS = (
-    ("batch-norm-layer", "F.batch_norm(x, 0 * {shift}, 0 * {shift} + 1, {scale}, {shift})"),
-    ("layer-norm-layer", "F.group_norm(x, 1, {scale}, {shift})"),
-    ("layer-norm-layer", "F.layer_norm(x, x.shape[1:], {scale}, {shift})"),
-    ("instance-norm-layer", "F.instance_norm(x, weight={scale}, bias={shift})"),
-    *(("group-norm-layer", f"F.group_norm(x, {n}, {{scale}}, {{shift}})") for n in (2, 4, 8)),
-)
-"""In eval mode, before any training: running means are 0 and variances 1."""
-
-
-def _norms(
-    groups: Sequence[Sequence[Named]], places: Sequence[_Place], kind: str, text: str, where: str
-) -> list[_Extra] | None:
-    extras, free = [], list(places)
-    verb, stage = where.split()
-    for scale, shift in groups:
-        units = (scale.shape[0] if len(scale.shape) else 1, math.prod(scale.shape))
-        place = next((each for each in free if each.units in units), None)
-        if place is None or (stage == "pool" and not place.pool):
-            return None
-        free.remove(place)
-        names = {part: f"{place.at} norm.{part}" for part in ("scale", "shift")}
-        code = text.format_map({part: f"w['{name}']" for part, name in names.items()})
-        at = place.pool if stage == "pool" else place.relu
-        parameters = {names["scale"]: scale, names["shift"]: shift}
-        extras.append(_Extra((verb, at, code), parameters, f"{place.at}-{kind}"))
-    return extras
-
-
-def _slopes(slopes: Sequence[Named], places: Sequence[_Place]) -> Iterator[list[_Extra]]:
-    """PReLUs in ``places``, each with a slope of its own or all with one."""
-    if len(slopes) not in (1, len(places)):
-        return
-    extras = []
-    for place, slope in zip(places, cycle(slopes)):
-        if math.prod(slope.shape) not in (1, place.units):
-            return
-        name = f"{slope.name} slope"
-        step = ("replace", place.relu, f"F.prelu(x, w['{name}'].reshape(-1))")
-        extras.append(_Extra(step, {name: slope}, f"{place.at}-prelu"))
-    yield extras

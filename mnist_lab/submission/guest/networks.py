@@ -29,6 +29,7 @@ __all__ = [
     "forward",
     "gradients",
     "on_fake_device",
+    "repeated",
     "set_weights",
     "try_gpu",
     "weights",
@@ -55,7 +56,6 @@ def build(learner: Learner, question: Message) -> Message:
     told = {
         "id": learner.keep(model),
         "parameters": [_described(*named) for named in model.named_parameters()],
-        "buffers": [_described(*named) for named in model.named_buffers()],
         "modules": [type_of(module) for module in model.modules()][:1000],
         "unregistered": list(_unregistered(model))[:100],
     }
@@ -92,15 +92,30 @@ def forward(learner: Learner, question: Message) -> Message:
     with _moved(model, fields["device"]):
         images = question.arrays["images"].to(fields["device"])
         model.train(fields["training"])
-        with torch.set_grad_enabled(fields["grad"]), _counting() as made:
+        with torch.no_grad(), _counting() as made:
             logits = a_tensor(model(images), type(model).__name__)
-    found = {
-        "requires_grad": logits.requires_grad,
-        "training_after": model.training,
-        "made": len(made),
-    }
     after = {"images": images} if fields["images_after"] else {}
-    return Message(found, {"logits": logits, **after})
+    return Message({"made": len(made)}, {"logits": logits, **after})
+
+
+def repeated(learner: Learner, question: Message) -> Message:
+    """Logits of the same images, call after call, after seeding once."""
+    model, fields = _model(learner, question), question.fields
+    name = type(model).__name__
+    seed_all(fields["seed"])
+    model.train(fields["training"])
+    with torch.set_grad_enabled(fields["training"]):
+        logits = [
+            a_tensor(model(question.arrays["images"].clone()), name).detach()
+            for _ in range(fields["calls"])
+        ]
+    shapes = dict.fromkeys(map(shape_of, logits))
+    if len(shapes) > 1:
+        raise ReturnedError(
+            f"{name} gave outputs of different shapes for the same images: {', '.join(shapes)}.",
+            "other-shape",
+        )
+    return Message({}, {"logits": torch.stack(logits)})
 
 
 def gradients(learner: Learner, question: Message) -> Message:

@@ -31,6 +31,8 @@ def serve(channel: socket.socket) -> None:
     Standard output and error are the learner's. ``SIGUSR1`` writes to the latter the line that is
     running, even if that is inside a library.
     """
+    # What torch.compile would compile is run as it is written, in no more time than it takes.
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
     # After a fork PyTorch mends its pool of threads at the first call that needs it. Two threads
     # that are first at once crash ("Invalid thread pool!"), as a backward pass may be.
     torch.set_num_threads(1)
