@@ -195,7 +195,8 @@ def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
 
 def _printed(cause: Cause) -> Iterator[tuple[str, str]]:
     """What takes several lines: a name and a text."""
-    for name, text in (("Printed", cause.output), ("Traceback", cause.traceback)):
+    texts = {"Line": cause.code, "Printed": cause.output, "Traceback": cause.traceback}
+    for name, text in texts.items():
         if text.strip():
             yield name, text
 

@@ -132,8 +132,9 @@ def _block(check: CheckGrade) -> str:
     """A check that did not pass. What was printed stands in HTML, where Markdown has no say."""
     cause = check.cause or Cause(words(check))
     parts = [f"#### {_markdown(check.id)}: {_markdown(check.title)}"]
-    parts += [_markdown(line) for line in explained(cause).splitlines() if line]
-    for name, text in (("Printed", cause.output), ("Traceback", cause.traceback)):
+    parts += [_markdown(line) for line in explained(cause, code=False).splitlines() if line]
+    texts = {"Line": cause.code, "Printed": cause.output, "Traceback": cause.traceback}
+    for name, text in texts.items():
         if shown := clean(text).strip("\n"):
             parts += [
                 f"<details><summary>{name}</summary>",

@@ -59,10 +59,13 @@ def headline(grade: Grade) -> str:
     return f"{sentence} {left_out:g} of them were not tried." if left_out else sentence
 
 
-def explained(cause: Cause, *, printed: bool = False, traceback: bool = False) -> str:
+def explained(
+    cause: Cause, *, code: bool = True, printed: bool = False, traceback: bool = False
+) -> str:
     """``cause`` in a few lines: what the code does, how we know, a hint, where.
 
-    If asked for, what the code printed and its frames follow.
+    The line that is not Python follows, unless not asked for, and if asked for what the code
+    printed and its frames.
     """
     lines = [clean(cause.message)]
     for name, text in (
@@ -73,6 +76,7 @@ def explained(cause: Cause, *, printed: bool = False, traceback: bool = False) -
         if text:
             lines.append(f"{name}: {clean(text)}")
     for name, text, wanted in (
+        ("Line", cause.code, code),
         ("Printed", cause.output, printed),
         ("Traceback", cause.traceback, traceback),
     ):
