@@ -33,7 +33,7 @@ from typing import Any
 
 from mnist_lab.diagnosis.explain import Fault
 
-__all__ = ["Edits", "Entry", "bank", "change", "compiled", "defined", "edited", "entries"]
+__all__ = ["Edits", "Entry", "bank", "change", "compiled", "defined", "edited", "entries", "tables"]
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -43,7 +43,7 @@ MODULES = (
     "loops.bank",
     "loops.measured",
     "measures.bank",
-    "interface",
+    "events",
 )
 """Where the entries become what is searched; each has them as ``BANK``."""
 
@@ -75,15 +75,20 @@ def entries(name: str) -> Mapping[str, Entry]:
 
     Raises ValueError for an id that occurs twice and KeyError for a hint that is not there.
     """
-    file = resources.files("mnist_lab.diagnosis") / "mistakes" / f"{name}.toml"
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
     found: dict[str, Entry] = {}
-    for table in tables["mistake"]:
-        entry = _entry(table, tables.get("hints", {}))
+    for table in tables(name)["mistake"]:
+        entry = _entry(table, tables(name).get("hints", {}))
         if entry.id in found:
             raise ValueError(f"{name}.toml has two mistakes with the id {entry.id}.")
         found[entry.id] = entry
     return found
+
+
+@cache
+def tables(name: str) -> Mapping[str, Any]:
+    """All that ``mistakes/{name}.toml`` has."""
+    file = resources.files("mnist_lab.diagnosis") / "mistakes" / f"{name}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def _entry(table: Mapping[str, Any], hints: Mapping[str, str]) -> Entry:

@@ -375,6 +375,8 @@ class ExerciseHandle:
         mistake = ""
         if history.is_ not in ("list", "tuple"):
             mistake = "no-history"
+        elif not parts:
+            mistake = "empty-history"
         elif len(parts) == 2 and all(_of_numbers(part) and len(part.parts) != 2 for part in parts):
             mistake = "two-lists"
         elif _of_numbers(history) and (history.is_ == "list" or len(parts) != 2):
@@ -413,7 +415,7 @@ class ExerciseHandle:
         if len(known) < len(tables):
             message = f"The {name} loader gave batches that are no numbers."
             raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
-        return tuple(known)
+        return tuple((self._caller.finite(a, what), b) for a, b in known)
 
     def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
         if found.is_ not in ("tuple", "list") or len(found.parts) != 2:

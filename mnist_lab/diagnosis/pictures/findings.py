@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain, product
 from typing import Any
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail
 from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.pictures.bank import ENTRIES, NAMES
 
 __all__ = ["Findings"]
 
 
 class Findings:
-    """Known mistakes by their names in ``bank``, and what else was observed."""
+    """Known mistakes, by their names in the bank, and what else was observed."""
 
-    def __init__(self, bank: Mapping[str, Fault[Any]]) -> None:
-        self._bank = bank
+    def __init__(self) -> None:
         self._known: list[tuple[tuple[Fault[Any], ...], ...]] = []
         self._evidence: list[str] = []
         self._unknown: list[CheckFailure] = []
@@ -29,23 +29,28 @@ class Findings:
         """How much has been found."""
         return len(self._known) + len(self._unknown)
 
-    def has(self, *names: str) -> bool:
-        """Whether one of the mistakes of these names has been found."""
-        found = {fault.id for each in self._known for fault in chain(*each)}
-        return any(self._bank[name].id in found for name in names)
+    def has(self, name: str) -> bool:
+        """Whether the mistake of this name has been found."""
+        return NAMES[name].id in self._ids()
+
+    def does(self, trait: str, what: Any = True) -> bool:
+        """Whether a mistake has been found whose entry says so."""
+        return any(ENTRIES[found].more.get(trait) == what for found in self._ids())
+
+    def _ids(self) -> set[str]:
+        return {fault.id for each in self._known for fault in chain(*each)}
 
     def add(self, name: str, evidence: str, **details: Any) -> None:
         """The mistake called ``name``, and how it is known."""
         if not self.has(name):
-            self.explain(((self._bank[name],),), evidence)
+            self.explain(((NAMES[name],),), evidence)
 
-    def replace(self, names: Sequence[str], name: str, evidence: str) -> None:
-        """The mistake called ``name`` in place of those of other ``names``."""
-        ids = {self._bank[each].id for each in names}
+    def replace(self, trait: str, name: str, evidence: str) -> None:
+        """The mistake called ``name`` in place of those whose entry has the ``trait``."""
         kept = [
             (known, said)
             for known, said in zip(self._known, self._evidence, strict=True)
-            if not ids & {fault.id for fault in chain(*known)}
+            if not any(ENTRIES[fault.id].more.get(trait) for fault in chain(*known))
         ]
         self._known = [known for known, _ in kept]
         self._evidence = [said for _, said in kept]
