@@ -86,7 +86,8 @@ class Seen:
     @property
     def defined(self) -> str:
         """Where what was asked for begins: of a class its ``forward``; empty if nowhere."""
-        node = self.outline.methods(self.name).get("forward", self.outline.top.get(self.name))
+        nodes = self.outline.assigned | self.outline.top | self.outline.methods(self.name)
+        node = nodes.get("forward", nodes.get(self.name))
         return self.at(node) if node else ""
 
     @property
@@ -95,7 +96,7 @@ class Seen:
         line = self.event.where.partition(":")[2]
         return self.outline.loops(int(line)) if line.isdigit() else []
 
-    def at(self, node: Definition) -> str:
+    def at(self, node: Definition | ast.expr) -> str:
         """Where it is defined, as far as that can be told."""
         file = self.exercise.file
         return f"{file}:{node.lineno}" if self.event.caller.is_there else file

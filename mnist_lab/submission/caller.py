@@ -187,12 +187,12 @@ class Caller:
             event = Event("garbage", self, doing, said=str(error))
             raise SubmissionFailure(Cause(message, where=self.file), event=event) from None
 
-    def finite(self, values: Tensor, doing: str) -> Tensor:
-        """``values``, if all of them are numbers and none is infinite."""
+    def finite(self, values: Tensor, doing: str, name: str) -> Tensor:
+        """``values`` that the learner's ``name`` gave, if all are numbers and none is infinite."""
         wrong = int((~torch.isfinite(values)).sum())
         if wrong:
             message = f"{doing} gave {wrong} of {values.numel()} values that are NaN or infinite."
-            event = Event("not-finite", self, doing, said=message)
+            event = Event("not-finite", self, doing, name=name, said=message)
             raise SubmissionFailure(Cause(message, where=self.file), event=event)
         return values
 

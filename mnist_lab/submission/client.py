@@ -333,7 +333,7 @@ class ExerciseHandle:
                     type=answers.described(returned),
                 )
             return Confusion(
-                self._caller.finite(matrix, "confusion_matrix"),
+                self._caller.finite(matrix, "confusion_matrix", "confusion_matrix"),
                 returned.type,
                 self._state(made.left, recipe, "confusion_matrix"),
                 given.facts(made.left),
@@ -415,7 +415,7 @@ class ExerciseHandle:
         if len(known) < len(tables):
             message = f"The {name} loader gave batches that are no numbers."
             raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
-        return tuple((self._caller.finite(a, what), b) for a, b in known)
+        return tuple((self._caller.finite(a, what, "make_loaders"), b) for a, b in known)
 
     def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
         if found.is_ not in ("tuple", "list") or len(found.parts) != 2:

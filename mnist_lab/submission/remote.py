@@ -126,7 +126,7 @@ class Transform(_Remote):
         fields = {"images": len(images), "repeats": repeats, "seed": seed}
         reply = self._ask("apply", doing, fields, arrays)
         with self._caller.reading(doing):
-            result = self._caller.finite(answers.array(reply, "images"), doing)
+            result = self._caller.finite(answers.array(reply, "images"), doing, self.name)
             if result.dim() == 0 or len(result) != len(images) * repeats:
                 raise WireError("the wrong number of images")
             return result, answers.text(reply.fields.get("kind", ""))
@@ -220,7 +220,7 @@ class Model(_Remote):
             if logits.dtype == torch.bool:
                 raise WireError("truth values where scores belong")
             return Output(
-                self._caller.finite(logits, doing),
+                self._caller.finite(logits, doing, self.name),
                 reply.arrays.get("images", images),
                 answers.entry(reply, "requires_grad", bool),
                 answers.entry(reply, "training_after", bool),

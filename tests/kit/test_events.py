@@ -51,6 +51,8 @@ def test_an_event_is_told_before_anything_is_compared(case, tmp_path, server, re
     assert not any(hint in cause.hint for hint in HINTS)
     assert case.says in f"{cause.message} {cause.evidence}"
     assert case.hint in cause.hint
+    if min(KNOWN[event].more["rung"] for event in case.event.split("|")) > 3:
+        assert re.fullmatch(r"\w+\.py:\d+|cell .*, line \d+", placed.where)
     if case.is_notebook:
         assert not re.search(r"\b\w+\.py\b", f"{placed.message} {placed.evidence} {placed.where}")
 

@@ -298,7 +298,7 @@ def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
 def _say_warps(
     name: str, light: Tensor, clouds: Tensor, measured: warps.Warps, found: Findings
 ) -> None:
-    before = found.count
+    before = len(found)
     traces = warps.trace(light)
     straight = (traces.bent[traces.whole] < BENT).double().mean().item()
     if traces.whole.sum() > 100 and straight > 0.85:
@@ -308,7 +308,7 @@ def _say_warps(
         _say_angles(traces, degrees, clouds, measured, moved, found)
         _say_blur(measured, found)
         _say_either(measured, found)
-    if found.count == before:
+    if len(found) == before:
         rotated = measured.rotations.double().mean().item()
         found.observe(
             f"{name} does more to a picture than to rotate and distort it.",
