@@ -76,9 +76,9 @@ def of_table(counts: Tensor, seen: str) -> CheckFailure | None:
     if not rows:
         return degenerate("table-zero", name, seen)
     if len(rows) == 1 < len(columns):
-        return degenerate("table-row", name, seen, at=str(rows[0]), total=total)
+        return degenerate("table-row", name, seen, place=str(rows[0]), total=total)
     if len(columns) == 1 < len(rows):
-        return degenerate("table-column", name, seen, at=str(columns[0]), total=total)
+        return degenerate("table-column", name, seen, place=str(columns[0]), total=total)
     if (counts == counts[0, 0]).all():
         return degenerate("table-same", name, seen, value=f"{counts[0, 0].item():g}")
     return degenerate("table-cell", name, seen, total=total) if len(rows) == 1 else None

@@ -86,7 +86,8 @@ class Seen:
     @property
     def defined(self) -> str:
         """Where what was asked for begins: of a class its ``forward``; empty if nowhere."""
-        nodes = self.outline.assigned | self.outline.top | self.outline.methods(self.name)
+        found = self.outline
+        nodes = found.imported | found.assigned | found.top | found.methods(self.name)
         node = nodes.get("forward", nodes.get(self.name))
         return self.at(node) if node else ""
 
@@ -96,7 +97,7 @@ class Seen:
         line = self.event.where.partition(":")[2]
         return self.outline.loops(int(line)) if line.isdigit() else []
 
-    def at(self, node: Definition | ast.expr) -> str:
+    def at(self, node: ast.stmt | ast.expr) -> str:
         """Where it is defined, as far as that can be told."""
         file = self.exercise.file
         return f"{file}:{node.lineno}" if self.event.caller.is_there else file
@@ -311,9 +312,8 @@ def _calls_itself(seen: Seen, facts: Facts) -> Facts | None:
 
 def _hides_import(seen: Seen, facts: Facts) -> Facts | None:
     """The file also imports something of the name that is asked for."""
-    imports = [node for node in seen.outline.tree.body if isinstance(node, ast.ImportFrom)]
-    hidden = [node.module for node in imports if seen.name in [each.name for each in node.names]]
-    return {"source": hidden[0]} if hidden else None
+    hidden = getattr(seen.outline.imported.get(seen.name), "module", "")
+    return {"source": hidden} if hidden else None
 
 
 def _itself(seen: Seen, facts: Facts) -> Facts | None:

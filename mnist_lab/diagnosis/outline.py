@@ -56,6 +56,16 @@ class Outline:
         }
 
     @cached_property
+    def imported(self) -> dict[str, ast.Import | ast.ImportFrom]:
+        """The lines that import names at the top."""
+        return {
+            each.asname or each.name.partition(".")[0]: node
+            for node in self.tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for each in node.names
+        }
+
+    @cached_property
     def names(self) -> set[str]:
         """All that are used."""
         return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
