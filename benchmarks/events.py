@@ -29,6 +29,7 @@ RUNGS = {
     5: "Can it be called as asked?",
     6: "Does it raise?",
     7: "Does it return the kind of thing that is asked for?",
+    8: "Does the answer say anything?",
 }
 
 

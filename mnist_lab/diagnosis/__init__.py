@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mnist_lab.grade import Cause
@@ -10,11 +11,16 @@ __all__ = ["CheckFailure", "Waiting", "fail"]
 
 
 class CheckFailure(AssertionError):  # noqa: N818 - a verdict on the learner's code, no error of ours
-    """The learner's code does not do what the handout asks for; ``cause`` says in what way."""
+    """The learner's code does not do what the handout asks for; ``cause`` says in what way.
 
-    def __init__(self, cause: Cause) -> None:
+    ``mistake`` is a word for an answer that says nothing (see ``degenerate``), with ``facts``.
+    """
+
+    def __init__(
+        self, cause: Cause, mistake: str = "", facts: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(cause.message)
-        self.cause = cause
+        self.cause, self.mistake, self.facts = cause, mistake, facts or {}
 
 
 class Waiting(Exception):  # noqa: N818 - an outcome

@@ -6,9 +6,10 @@ the kind of thing that is asked for". What is computed is not asked here.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -16,85 +17,41 @@ from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
-from mnist_lab.diagnosis.faults import Entry, entries
-from mnist_lab.diagnosis.outline import Outline, like, outline
+from mnist_lab.diagnosis.explain import Fault
+from mnist_lab.diagnosis.faults import Entry, entries, tables
+from mnist_lab.diagnosis.outline import Definition, Outline, like, outline
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.protocol import Message
 
-__all__ = ["told"]
+__all__ = ["BANK", "told"]
 
 Facts = Mapping[str, Any]
 
-SIGNATURES = {
-    "test_transform": (),
-    "train_transform": (),
-    "downsample": ("dataset", "size", "seed"),
-    "make_loaders": ("train_set", "test_set", "batch_size"),
-    "train_epoch": ("model", "loader", "optimizer", "loss_fn", "device"),
-    "train": ("model", "loader", "epochs", "lr", "device"),
-    "evaluate": ("model", "loader", "device"),
-    "confusion_matrix": ("model", "loader", "device"),
-}
-
-ALSO_CALLED = {
-    "test_transform": ("transform_test", "get_test_transform", "make_test_transform"),
-    "train_transform": ("transform_train", "get_train_transform", "make_train_transform"),
-    "downsample": ("subsample", "sample_dataset", "get_subset", "downsample_dataset"),
-    "make_loaders": ("get_loaders", "create_loaders", "make_dataloaders", "get_dataloaders"),
-    "train_epoch": ("train_one_epoch", "train_loop", "train_step", "epoch_train", "run_epoch"),
-    "train": ("train_model", "fit", "training", "train_network"),
-    "evaluate": ("test", "eval_model", "evaluate_model", "evaluation", "test_loop", "validate"),
-    "confusion_matrix": ("conf_matrix", "compute_confusion_matrix", "get_confusion_matrix", "cm"),
-    "CNN": ("ConvNet", "ConvolutionalNetwork", "ConvolutionalNeuralNetwork"),
-    "FNN": ("FeedForward", "FeedForwardNetwork", "MLP", "FeedforwardNeuralNetwork"),
-    "LogisticRegression": ("LogReg", "Logistic", "LogisticRegressionModel", "LogisticModel"),
-}
-"""What learners call it, from other courses and books."""
+TABLES = tables("events")
+SIGNATURES: Mapping[str, Sequence[str]] = TABLES["signatures"]
 
 PACKAGES = ("numpy", "torch", "torchvision", "PIL", "matplotlib", "sklearn", "scipy", "pandas")
 
-OURS = {
-    "'Model' object": "the model",
-    "'DataLoader' object": "the loader",
-    "'Examples' object": "the loader's dataset",
-    "_Forward": "the model",
-}
-"""The grader's objects, as a learner calls them."""
-
 INITS = r"_*(init|int|inti|ini|intit|initialize|initialise|constructor)_*"
-FORWARDS = r"_*(foward|forwad|forwards?|fordward|forwrad|froward|feedforward|__call)_*"
-
-IMPORTS = {
-    "F": "import torch.nn.functional as F",
-    "nn": "from torch import nn",
-    "np": "import numpy as np",
-    "pd": "import pandas as pd",
-    "plt": "import matplotlib.pyplot as plt",
-    "optim": "from torch import optim",
-    "v2": "from torchvision.transforms import v2",
-    "transforms": "from torchvision import transforms",
-    "T": "from torchvision import transforms as T",
-    "datasets": "from torchvision import datasets",
-    "DataLoader": "from torch.utils.data import DataLoader",
-    "Subset": "from torch.utils.data import Subset",
-    "Dataset": "from torch.utils.data import Dataset",
-    "Tensor": "from torch import Tensor",
-    "Image": "from PIL import Image",
-    "partial": "from functools import partial",
-    "Callable": "from collections.abc import Callable",
-    **{name: f"import {name}" for name in ("torch", "torchvision", "random", "math", "copy", "os")},
-}
+FORWARDS = (
+    r"_*(foward|forwad|forwards?|fordward|forwrad|froward|feed_?forward|forward_?(pass|prop)|"
+    r"call|predict|run|propagate)_*"
+)
 
 
 def told(failure: SubmissionFailure | CheckFailure, caller: Caller) -> Cause:
     """Why a check of the file that ``caller`` asks did not pass: the words of the first question
     that what happened answers, else those of ``failure``.
     """
-    event = failure.event if isinstance(failure, SubmissionFailure) else None
-    if event is None and not isinstance(failure, CheckFailure):
+    if isinstance(failure, CheckFailure):
+        kind, name = "degenerate" if failure.mistake else "check", failure.facts.get("of", "")
+        event = Event(kind, caller, name=name, mistake=failure.mistake, facts=failure.facts)
+    elif failure.event is None:
         return failure.cause
-    seen = Seen(event or Event("check", caller))
+    else:
+        event = failure.event
+    seen = Seen(event)
     for entry in entries("events").values():
         facts = _facts(entry, seen)
         if facts is not None:
@@ -126,6 +83,25 @@ class Seen:
         """What else is in a notebook."""
         return outline(self.event.caller.beside)
 
+    @property
+    def defined(self) -> str:
+        """Where what was asked for begins: of a class its ``forward``; empty if nowhere."""
+        found = self.outline
+        nodes = found.imported | found.assigned | found.top | found.methods(self.name)
+        node = nodes.get("forward", nodes.get(self.name))
+        return self.at(node) if node else ""
+
+    @property
+    def loops(self) -> list[ast.For | ast.While]:
+        """Those that the line is in."""
+        line = self.event.where.partition(":")[2]
+        return self.outline.loops(int(line)) if line.isdigit() else []
+
+    def at(self, node: ast.stmt | ast.expr) -> str:
+        """Where it is defined, as far as that can be told."""
+        file = self.exercise.file
+        return f"{file}:{node.lineno}" if self.event.caller.is_there else file
+
     @cached_property
     def line(self) -> str:
         """The text of the learner's line, as it is."""
@@ -139,7 +115,7 @@ class Seen:
         """What Python or PyTorch said, without the grader's own objects and folders."""
         said = re.sub(r" \(/\S+\)", "", self.event.said)
         if self.exercise.id in ("training", "evaluation"):
-            for ours, theirs in OURS.items():
+            for ours, theirs in TABLES["ours"].items():
                 said = said.replace(ours, theirs)
         return said
 
@@ -153,7 +129,7 @@ class Seen:
             "file": event.caller.file,
             "doing": event.doing or event.caller.file,
             "raised": event.raised,
-            "said": self.said.rstrip("."),
+            "said": self.said.rstrip(".?"),
             "where": event.where or event.caller.file,
             "text": self.line.strip(),
             "bound": event.bound,
@@ -172,20 +148,19 @@ def _facts(entry: Entry, seen: Seen) -> dict[str, Any] | None:
         "raised": event.raised,
         "mistake": event.mistake,
         "bound": event.bound,
+        "type": event.facts.get("type", ""),
         "exercise": seen.exercise.id,
         "asks": seen.name,
     }
-    for key, value in whole.items():
-        if key in more and not re.fullmatch(more[key], value):
-            return None
-    if "inside" in more and more["inside"] != bool(event.where):
+    if any(key in more and not re.fullmatch(more[key], value) for key, value in whole.items()):
         return None
-    for key, value in (("said", seen.said), ("line", seen.line)):
-        if key in more:
-            match = re.search(more[key], value)
-            if match is None:
-                return None
-            found |= {name: part or "" for name, part in match.groupdict().items()}
+    if more.get("inside", bool(event.where)) != bool(event.where):
+        return None
+    for key, value in (("said", seen.said), ("line", seen.line), ("stack", event.stack)):
+        match = re.search(more.get(key, ""), value, re.MULTILINE)
+        if match is None:
+            return None
+        found |= {name: part or "" for name, part in match.groupdict().items()}
     for name in more.get("when", ()):
         facts = QUESTIONS[name](seen, found)
         if facts is None:
@@ -195,16 +170,14 @@ def _facts(entry: Entry, seen: Seen) -> dict[str, Any] | None:
 
 
 KNOWN = "`{text}` raises {raised}: {said}."
-KNOWN_NOWHERE = "Python says: {said}."
+RAISED = ("raised", "syntax", "memory", "exited", "timeout", "status")
 
 
 def _worded(entry: Entry, seen: Seen, cause: Cause, facts: Facts) -> Cause:
     more = entry.more
-    known = more.get("known", KNOWN if facts["text"] else KNOWN_NOWHERE)
-    if seen.event.kind in ("returned", "check", "lacking"):
-        known = more.get("known", "")
-    elif not facts["text"] and "{text}" in known:
-        known = KNOWN_NOWHERE
+    known = more.get("known", KNOWN if seen.event.kind in RAISED else "")
+    if "{text}" in known and not facts["text"]:
+        known = "It {said}." if seen.event.kind == "timeout" else "Python says: {said}."
     slug = more.get("fault", entry.id if "bank" in more else "")
     code = f"{seen.line}\n{' ' * (seen.event.column - 1)}^" if seen.event.column else ""
     return replace(
@@ -213,7 +186,7 @@ def _worded(entry: Entry, seen: Seen, cause: Cause, facts: Facts) -> Cause:
         fault=f"{seen.exercise.id}.{slug}" if slug else None,
         evidence=known.format_map(facts),
         hint=entry.hint.format_map(facts),
-        where=facts.get("at", seen.event.where or cause.where or seen.exercise.file),
+        where=facts.get("at") or seen.event.where or seen.defined or cause.where,
         traceback="" if more.get("quiet") else cause.traceback,
         code=code,
     )
@@ -237,7 +210,7 @@ def _nested(seen: Seen, facts: Facts) -> Facts | None:
     if seen.name in seen.outline.top or inner is None:
         return None
     node, outer = inner
-    return {"outer": outer.name, "at": f"{seen.exercise.file}:{node.lineno}"}
+    return {"outer": outer.name, "at": seen.at(node)}
 
 
 def _plainly(seen: Seen, facts: Facts) -> Facts | None:
@@ -249,7 +222,7 @@ def _plainly(seen: Seen, facts: Facts) -> Facts | None:
         own = {name: node for name, node in place.top.items() if name not in taken}
         if found := _of_that_size(seen, place):
             return {"found": found[0], "what": f", a Module with {found[1]:,} parameters"}
-        if near := like(seen.name, list(own), ALSO_CALLED.get(seen.name, ())):
+        if near := like(seen.name, list(own), TABLES["also-called"].get(seen.name, ())):
             return {"found": place.written(near[0]), "what": ""}
     return None
 
@@ -263,7 +236,7 @@ def _of_that_size(seen: Seen, place: Outline) -> tuple[str, int] | None:
 
 
 def _is_class(node: object) -> bool:
-    return type(node).__name__ == "ClassDef"
+    return isinstance(node, ast.ClassDef)
 
 
 def _size(seen: Seen, name: str) -> int | None:
@@ -283,7 +256,6 @@ def _defines(seen: Seen, facts: Facts) -> Facts:
     """What is there instead."""
     place = seen.outline if seen.outline.top else seen.beside
     words = [_with_size(seen, place, name) for name in [*place.top][:6]]
-    words += [f"{name} (imported)" for name in seen.outline.imported if name == seen.name]
     there = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
     return {"defines": f"It defines {there}." if there else "It defines no class or function."}
 
@@ -300,8 +272,7 @@ def _misspelt(pattern: str, meant: str) -> Callable[[Seen, Facts], Facts | None]
         methods = seen.outline.methods(seen.name)
         for name, node in methods.items() if meant not in methods else ():
             if re.fullmatch(pattern, name.lower()) and name != meant:
-                at = f"{seen.exercise.file}:{node.lineno}"
-                return {"spelt": name, "meant": meant, "at": at}
+                return {"spelt": name, "meant": meant, "at": seen.at(node)}
         return None
 
     return ask
@@ -310,35 +281,73 @@ def _misspelt(pattern: str, meant: str) -> Callable[[Seen, Facts], Facts | None]
 def _outside(seen: Seen, facts: Facts) -> Facts | None:
     """A method stands outside of its class, or inside of another method."""
     methods, whole = seen.outline.methods(seen.name), seen.outline
-    if seen.name not in whole.top or not _is_class(whole.top[seen.name]):
+    if not _is_class(whole.top.get(seen.name)):
         return None
     for name in ("forward", "__init__"):
         if name in methods:
             continue
+        facts = {"method": name, "place": "outside of the class"}
         if "self" in seen.beside.parameters(name):
-            at = seen.exercise.file
-            return {"method": name, "place": "outside of the class", "at": at}
+            return {**facts, "at": seen.exercise.file}
         if "self" in whole.parameters(name):
-            at = f"{seen.exercise.file}:{whole.top[name].lineno}"
-            return {"method": name, "place": "outside of the class", "at": at}
+            return {**facts, "at": seen.at(whole.top[name])}
         if name in whole.inner and whole.inner[name][1].name in methods:
             node, outer = whole.inner[name]
-            at = f"{seen.exercise.file}:{node.lineno}"
-            return {"method": name, "place": f"inside of {outer.name}", "at": at}
+            return {"method": name, "place": f"inside of {outer.name}", "at": seen.at(node)}
     return None
 
 
 def _made_already(seen: Seen, facts: Facts) -> Facts | None:
-    return {} if seen.name in seen.outline.assigned else None
+    made = seen.outline.assigned.get(seen.name)
+    return None if made is None or isinstance(made, ast.Lambda) else {}
+
+
+def _is_a_class(seen: Seen, facts: Facts) -> Facts | None:
+    return {} if _is_class(seen.outline.top.get(seen.name)) else None
 
 
 def _calls_itself(seen: Seen, facts: Facts) -> Facts | None:
     return {} if seen.outline.calls_itself(seen.name) else None
 
 
-def _hides(seen: Seen, facts: Facts) -> Facts | None:
-    source = seen.outline.imported.get(seen.name)
-    return {"source": source} if source and seen.outline.calls_itself(seen.name) else None
+def _hides_import(seen: Seen, facts: Facts) -> Facts | None:
+    """The file also imports something of the name that is asked for."""
+    hidden = getattr(seen.outline.imported.get(seen.name), "module", "")
+    return {"source": hidden} if hidden else None
+
+
+def _itself(seen: Seen, facts: Facts) -> Facts | None:
+    return {} if f"{facts['package']}.py" == seen.exercise.file else None
+
+
+def _decorated(seen: Seen, facts: Facts) -> Facts | None:
+    """The function that is asked for has a decorator of the learner's own."""
+    node = seen.outline.top.get(seen.name)
+    own = [name for name in _decorators(node) if name in seen.outline.top]
+    return {"decorator": own[0], "at": seen.at(node)} if node and own else None
+
+
+def _dataclass(seen: Seen, facts: Facts) -> Facts | None:
+    node = seen.outline.top.get(seen.name)
+    return {"at": seen.at(node)} if node and "dataclass" in _decorators(node) else None
+
+
+def _forward_decorated(seen: Seen, facts: Facts) -> Facts | None:
+    node = seen.outline.methods(seen.name).get("forward")
+    other = {"property", "classmethod", "staticmethod"}.intersection(_decorators(node))
+    return {"decorator": min(other), "at": seen.at(node)} if node and other else None
+
+
+def _decorators(node: Definition | None) -> list[str]:
+    """Their names, without what they are given."""
+    found = [getattr(each, "func", each) for each in node.decorator_list] if node else []
+    return [getattr(each, "id", getattr(each, "attr", "")) for each in found]
+
+
+def _yields(seen: Seen, facts: Facts) -> Facts | None:
+    top = seen.outline.top.get(seen.name)
+    node = seen.outline.methods(seen.name).get("forward", top)
+    return {} if node and any(isinstance(each, ast.Yield) for each in ast.walk(node)) else None
 
 
 def _exchanged(seen: Seen, facts: Facts) -> Facts | None:
@@ -360,41 +369,54 @@ def _other_name(seen: Seen, facts: Facts) -> Facts | None:
     return {"own": own} if own != facts["lacks"] else None
 
 
+def _first_is_self(seen: Seen, facts: Facts) -> Facts | None:
+    is_function = isinstance(seen.outline.top.get(seen.name), ast.FunctionDef)
+    return {} if is_function and seen.outline.parameters(seen.name)[:1] == ["self"] else None
+
+
 def _without_self(seen: Seen, facts: Facts) -> Facts | None:
     method = seen.outline.methods(seen.name).get(facts["method"])
-    if method is None or not ({"staticmethod"} - set(map(_decorator, method.decorator_list))):
+    if method is None or "staticmethod" in _decorators(method):
         return None
     names = [each.arg for each in method.args.args]
-    at = f"{seen.exercise.file}:{method.lineno}"
     rest = ", ".join(["self", *names])
-    return None if names[:1] == ["self"] or method.args.vararg else {"at": at, "rest": rest}
-
-
-def _decorator(node: object) -> str:
-    return getattr(node, "id", "")
+    is_there = names[:1] == ["self"] or method.args.vararg
+    return None if is_there else {"at": seen.at(method), "rest": rest}
 
 
 def _in_a_while(seen: Seen, facts: Facts) -> Facts | None:
-    """The line is one of a while loop."""
-    _, _, line = seen.event.where.partition(":")
-    loops = seen.outline.loops
-    return {} if any(int(line or 0) in each for each in loops) else None
+    return {} if any(isinstance(loop, ast.While) for loop in seen.loops) else None
+
+
+def _in_an_endless_for(seen: Seen, facts: Facts) -> Facts | None:
+    over = [ast.unparse(loop.iter) for loop in seen.loops if isinstance(loop, ast.For)]
+    endless = [each for each in over if re.match(r"[\w.]*\b(cycle|count|repeat)\(", each)]
+    return {"over": endless[0]} if endless else None
+
+
+def _in_nested_loops(seen: Seen, facts: Facts) -> Facts | None:
+    """More of them than batches and examples need."""
+    usual = 1 if seen.exercise.id == "preprocessing" else 2
+    return {"depth": len(seen.loops)} if len(seen.loops) > usual else None
 
 
 def _import_of(seen: Seen, facts: Facts) -> Facts | None:
-    line = IMPORTS.get(facts["missing"])
+    line = TABLES["imports"].get(facts["missing"])
     return {"import": line} if line else None
 
 
 def _of_self(seen: Seen, facts: Facts) -> Facts | None:
-    missing = facts["missing"]
     own = {*seen.outline.attributes(seen.name), *seen.outline.methods(seen.name)}
-    return {} if missing in own else None
+    return {} if facts["missing"] in own else None
 
 
 def _near_name(seen: Seen, facts: Facts) -> Facts | None:
     near = like(facts["missing"], sorted(seen.outline.names - {facts["missing"]}))
     return {"near": near[0]} if near else None
+
+
+def _of_this_class(seen: Seen, facts: Facts) -> Facts | None:
+    return {} if facts["kind_"] == seen.name else None
 
 
 def _near_attribute(seen: Seen, facts: Facts) -> Facts | None:
@@ -403,23 +425,33 @@ def _near_attribute(seen: Seen, facts: Facts) -> Facts | None:
 
 
 QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
-    "calls-itself": _calls_itself,
-    "defines": _defines,
-    "exchanged": _exchanged,
-    "hides-import": _hides,
-    "import-of": _import_of,
-    "in-a-while": _in_a_while,
-    "instead": _instead,
-    "made-already": _made_already,
-    "misspelt-forward": _misspelt(FORWARDS, "forward"),
     "misspelt-init": _misspelt(INITS, "__init__"),
-    "near-attribute": _near_attribute,
-    "near-name": _near_name,
-    "nested": _nested,
-    "of-self": _of_self,
-    "other-name": _other_name,
-    "outside": _outside,
-    "packages": _packages,
-    "plainly": _plainly,
-    "without-self": _without_self,
+    "misspelt-forward": _misspelt(FORWARDS, "forward"),
+    **{
+        question.__name__.strip("_").replace("_", "-"): question
+        for question in (
+            *(_instead, _packages, _nested, _plainly, _defines, _outside, _itself),
+            *(_made_already, _is_a_class, _calls_itself, _hides_import),
+            *(_decorated, _dataclass, _forward_decorated, _yields),
+            *(_exchanged, _other_name, _first_is_self, _without_self),
+            *(_in_a_while, _in_an_endless_for, _in_nested_loops),
+            *(_import_of, _of_self, _near_name, _of_this_class, _near_attribute),
+        )
+    },
 }
+
+
+def _bank() -> Iterator[Fault[Any]]:
+    """The entries that docs/faults.md lists, for the kinds of exercises that have them."""
+    for exercise in kit.load().exercises:
+        kind = "class" if exercise.names[0][0].isupper() else "function"
+        name = exercise.names[0] if kind == "class" else "a function that is asked for"
+        for entry in entries("events").values():
+            if kind in entry.more.get("bank", ()):
+                slug = entry.more.get("fault", entry.id)
+                facts = {"name": name, "file": exercise.file}
+                says = entry.more.get("title", entry.says).format_map(facts)
+                yield Fault(f"{exercise.id}.{slug}", says, entry.hint.format_map(facts), ())
+
+
+BANK = tuple(_bank())

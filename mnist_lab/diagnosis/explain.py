@@ -71,14 +71,16 @@ class Explanation(Generic[Plan]):
     @property
     def message(self) -> str:
         """What the code does, as sentences."""
-        each = [" ".join(fault.says for fault in faults) for faults in self.alternatives]
-        return each[0] if len(each) == 1 else " Or: ".join([f"Either: {each[0]}", *each[1:]])
+        return _either(" ".join(fault.says for fault in faults) for faults in self.alternatives)
 
     @property
     def hint(self) -> str:
-        """The hints of all faults, each once."""
-        hints = [fault.hint for faults in self.alternatives for fault in faults]
-        return " ".join(dict.fromkeys(hints))
+        """That of the first fault of each alternative: those of several would run together."""
+        return _either(
+            "Begin with the first. " * (len({fault.hint for fault in faults}) > 1) + faults[0].hint
+            for faults in self.alternatives
+            if faults
+        )
 
 
 def explain(
@@ -134,6 +136,11 @@ def difference(actual: Tensor, expected: Tensor) -> float:
         return math.inf
     distance = (actual.double() - expected.double()).abs().max().item()
     return math.inf if math.isnan(distance) else distance
+
+
+def _either(each: Iterable[str]) -> str:
+    first, *others = dict.fromkeys(each)
+    return " Or: ".join([f"Either: {first}", *others]) if others else first
 
 
 def _made(asked: Plan, faults: Sequence[Fault[Plan]]) -> Iterator[Plan]:

@@ -59,7 +59,7 @@ MODULES = (
     "loops.bank",
     "loops.measured",
     "measures.bank",
-    "interface",
+    "events",
 )
 """Where the entries become what is searched; each has them as ``BANK``."""
 

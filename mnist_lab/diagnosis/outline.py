@@ -5,28 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 
-__all__ = ["Outline", "like", "outline"]
+from mnist_lab.diagnosis.faults import tables
+
+__all__ = ["Definition", "Outline", "like", "outline"]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-ROLES = {
-    "device": r"device|dev|place",
-    "optimizer": r".*optim.*|opt|updater|trainer|sgd|adam",
-    "loss_fn": r".*(loss|crit|objective|cost).*|ce|fn|error",
-    "model": r".*(model|net|classifier|module|cnn|fnn)|clf|mlp|m",
-    "loader": r".*(loader|data|iter|batches).*|dl|train_dl|test_dl",
-    "epochs": r".*epochs?|.*iterations|n_iter|num_passes",
-    "lr": r"lr|.*learning_?rate|eta|alpha|step_?size|rate",
-    "batch_size": r"bs|.*batch.*|batchsize",
-    "seed": r".*seed|random_state|rng",
-    "size": r".*size|n|k|count|num.*|amount|length|.*samples",
-    "dataset": r"data|.*dataset|ds|data_set|full|items|x",
-}
-"""How learners call what a handout calls by the key."""
 
 LOOPS = frozenset(["tqdm", "enumerate", "iter", "len", "list"])
 OF_A_MODEL = frozenset(["eval", "parameters", "named_parameters", "state_dict", "forward"])
@@ -35,18 +23,61 @@ OF_AN_OPTIMIZER = frozenset(["step", "param_groups"])
 
 @dataclass(frozen=True)
 class Outline:
-    """``top`` are the classes and functions at the top of the file, and ``inner`` those that are
-    inside of another, whose name comes with them. ``assigned`` and ``imported`` are the other names
-    at the top; of the latter it says from where. ``names`` are all that are used, ``loops`` the
-    lines of each while loop.
-    """
+    """``tree`` is the text, parsed."""
 
-    top: dict[str, Definition] = field(default_factory=dict)
-    inner: dict[str, tuple[Definition, Definition]] = field(default_factory=dict)
-    assigned: dict[str, ast.expr] = field(default_factory=dict)
-    imported: dict[str, str] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
-    loops: tuple[range, ...] = ()
+    tree: ast.Module
+
+    @cached_property
+    def top(self) -> dict[str, Definition]:
+        """The classes and functions at the top of the file."""
+        return {node.name: node for node in self.tree.body if isinstance(node, Definition)}
+
+    @cached_property
+    def inner(self) -> dict[str, tuple[Definition, Definition]]:
+        """Those that are inside of another, which comes with them."""
+        return {
+            node.name: (node, outer)
+            for definition in self.top.values()
+            for outer in ast.walk(definition)
+            if isinstance(outer, Definition)
+            for node in outer.body
+            if isinstance(node, Definition)
+        }
+
+    @cached_property
+    def assigned(self) -> dict[str, ast.expr]:
+        """The values that are given to names at the top."""
+        return {
+            target.id: node.value
+            for node in self.tree.body
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        }
+
+    @cached_property
+    def imported(self) -> dict[str, ast.Import | ast.ImportFrom]:
+        """The lines that import names at the top."""
+        return {
+            each.asname or each.name.partition(".")[0]: node
+            for node in self.tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for each in node.names
+        }
+
+    @cached_property
+    def names(self) -> set[str]:
+        """All that are used."""
+        return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+
+    def loops(self, line: int) -> list[ast.For | ast.While]:
+        """The loops that ``line`` is in."""
+        return [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.For | ast.While)
+            and node.lineno <= line <= (node.end_lineno or 0)
+        ]
 
     def methods(self, name: str) -> dict[str, Function]:
         """Those of the class ``name``."""
@@ -65,19 +96,24 @@ class Outline:
 
     def parameters(self, name: str) -> list[str]:
         """Of the function ``name``, in order; of a class those of its ``__init__``."""
-        found = self.top.get(name)
-        if isinstance(found, ast.ClassDef):
-            found = self.methods(name).get("__init__")
-        if not isinstance(found, Function):
-            return []
-        return [each.arg for each in (*found.args.posonlyargs, *found.args.args)]
+        found = self._arguments(name)
+        return [each.arg for each in (*found.posonlyargs, *found.args)] if found else []
 
     def written(self, name: str) -> str:
         """``name(a, b)``, as it is called; the name alone of what takes nothing to tell."""
-        found = self.top.get(name)
-        return (
-            f"{name}({', '.join(self.parameters(name))})" if isinstance(found, Function) else name
-        )
+        found = self._arguments(name)
+        if found is None or isinstance(self.top.get(name), ast.ClassDef):
+            return name
+        star = [f"*{found.vararg.arg}"] if found.vararg else ["*"] * bool(found.kwonlyargs)
+        rest = [each.arg for each in found.kwonlyargs]
+        rest += [f"**{found.kwarg.arg}"] if found.kwarg else []
+        return f"{name}({', '.join([*self.parameters(name), *star, *rest])})"
+
+    def _arguments(self, name: str) -> ast.arguments | None:
+        found = self.top.get(name, self.assigned.get(name))
+        if isinstance(found, ast.ClassDef):
+            found = self.methods(name).get("__init__")
+        return found.args if isinstance(found, Function | ast.Lambda) else None
 
     def calls_itself(self, name: str) -> bool:
         """Whether the function ``name`` calls what has its own name."""
@@ -102,32 +138,9 @@ class Outline:
 def outline(text: str) -> Outline:
     """Of nothing where ``text`` is not Python."""
     try:
-        tree = ast.parse(text)
+        return Outline(ast.parse(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Outline()
-    whole = list(ast.walk(tree))
-    found = Outline(
-        names=frozenset(n.id for n in whole if isinstance(n, ast.Name)),
-        loops=tuple(
-            range(n.lineno, (n.end_lineno or 0) + 1) for n in whole if isinstance(n, ast.While)
-        ),
-    )
-    for node in tree.body:
-        if isinstance(node, Definition):
-            found.top[node.name] = node
-            for outer in ast.walk(node):
-                body = outer.body if isinstance(outer, Definition) else []
-                inside = [each for each in body if isinstance(each, Definition)]
-                found.inner.update({each.name: (each, outer) for each in inside})  # type: ignore[misc]
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [each.id for each in targets if isinstance(each, ast.Name)]
-            found.assigned.update(dict.fromkeys(names, node.value))
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            source = getattr(node, "module", "") or ""
-            for each in node.names:
-                found.imported[each.asname or each.name.partition(".")[0]] = source or each.name
-    return found
+        return Outline(ast.Module([], []))
 
 
 def like(name: str, among: Sequence[str], also: Sequence[str] = ()) -> list[str]:
@@ -144,7 +157,11 @@ def _plain(name: str) -> str:
 def _called(name: str, asked: Sequence[str]) -> Iterator[str]:
     if name in asked:
         yield name
-    yield from (role for role in asked if re.fullmatch(ROLES.get(role, role), name.lower()))
+    yield from (
+        role
+        for role in asked
+        if re.fullmatch(tables("events")["roles"].get(role, role), name.lower())
+    )
 
 
 def _uses(function: Function) -> Iterator[tuple[str, str]]:

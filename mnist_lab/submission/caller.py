@@ -44,6 +44,7 @@ class Event:
     ``timeout``, ``status``, ``garbage`` or ``not-finite``. ``name`` of the learner's was in use for
     ``operation`` and is ``bound`` to something of that type; ``doing`` says so in their terms.
     ``where`` is their ``file:line``. ``mistake`` is a word for what was returned, with ``facts``.
+    ``stack`` is what ran when the time was over, in the words of ``faulthandler``.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class Event:
     column: int = 0
     mistake: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    stack: str = ""
 
 
 class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's code
@@ -185,12 +187,12 @@ class Caller:
             event = Event("garbage", self, doing, said=str(error))
             raise SubmissionFailure(Cause(message, where=self.file), event=event) from None
 
-    def finite(self, values: Tensor, doing: str) -> Tensor:
-        """``values``, if all of them are numbers and none is infinite."""
+    def finite(self, values: Tensor, doing: str, name: str) -> Tensor:
+        """``values`` that the learner's ``name`` gave, if all are numbers and none is infinite."""
         wrong = int((~torch.isfinite(values)).sum())
         if wrong:
             message = f"{doing} gave {wrong} of {values.numel()} values that are NaN or infinite."
-            event = Event("not-finite", self, doing, said=message)
+            event = Event("not-finite", self, doing, name=name, said=message)
             raise SubmissionFailure(Cause(message, where=self.file), event=event)
         return values
 
@@ -284,7 +286,8 @@ class Caller:
         # The first is the line that runs, the last the line of the file that led there.
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
         name = str(request.fields.get("name", ""))
-        event = Event(ended.kind, self, doing, operation, name, said=said, where=where)
+        stack = answers.text(ended.stack)
+        event = Event(ended.kind, self, doing, operation, name, said=said, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
         cause = Cause(f"{doing} {said}.", where=where or self.file, output=output)
         return SubmissionFailure(cause, event=event)

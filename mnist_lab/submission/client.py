@@ -319,7 +319,7 @@ class ExerciseHandle:
                     type=answers.described(returned),
                 )
             return Confusion(
-                self._caller.finite(matrix, "confusion_matrix"),
+                self._caller.finite(matrix, "confusion_matrix", "confusion_matrix"),
                 returned.type,
                 self._state(made.left, recipe, "confusion_matrix"),
                 given.facts(made.left),
@@ -361,6 +361,8 @@ class ExerciseHandle:
         mistake = ""
         if history.is_ not in ("list", "tuple"):
             mistake = "no-history"
+        elif not parts:
+            mistake = "empty-history"
         elif len(parts) == 2 and all(_of_numbers(part) and len(part.parts) != 2 for part in parts):
             mistake = "two-lists"
         elif _of_numbers(history) and (history.is_ == "list" or len(parts) != 2):
@@ -399,7 +401,13 @@ class ExerciseHandle:
         if len(known) < len(tables):
             message = f"The {name} loader gave batches that are no numbers."
             raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
-        return tuple((self._caller.finite(a, what), self._caller.finite(b, what)) for a, b in known)
+        return tuple(
+            (
+                self._caller.finite(images, what, "make_loaders"),
+                self._caller.finite(labels, what, "make_loaders"),
+            )
+            for images, labels in known
+        )
 
     def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
         if found.is_ not in ("tuple", "list") or len(found.parts) != 2:

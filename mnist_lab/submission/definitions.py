@@ -20,7 +20,8 @@ TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
 
 DEFINED = re.compile(
-    r"^(?:(?:async +)?(?:class|def) +|import +(?:[\w.]+ +as +)?|from +[\w.]+ +import +)(\w+)",
+    r"^(?:(?:\d+[.:|)]?|>>>|In \[\d*\]:) +)?"  # copied along
+    r"(?:(?:async +)?(?:class|def) +|import +(?:[\w.]+ +as +)?|from +[\w.]+ +import +)(\w+)",
     re.MULTILINE,
 )
 

@@ -126,7 +126,7 @@ class Transform(_Remote):
         fields = {"images": len(images), "repeats": repeats, "seed": seed}
         reply = self._ask("apply", doing, fields, arrays)
         with self._caller.reading(doing):
-            result = self._caller.finite(answers.array(reply, "images"), doing)
+            result = self._caller.finite(answers.array(reply, "images"), doing, self.name)
             if result.dim() == 0 or len(result) != len(images) * repeats:
                 raise WireError("the wrong number of images")
             return result, answers.text(reply.fields.get("kind", ""))
@@ -223,7 +223,7 @@ class Model(_Remote):
             if logits.dtype == torch.bool:
                 raise WireError("truth values where scores belong")
             return Output(
-                self._caller.finite(logits, doing),
+                self._caller.finite(logits, doing, self.name),
                 reply.arrays.get("images", images),
                 answers.entry(reply, "made", int),
             )
@@ -238,7 +238,7 @@ class Model(_Remote):
         fields = {"calls": calls, "training": training, "seed": seed}
         reply = self._ask("repeated", doing, fields, {"images": images})
         with self._caller.reading(doing):
-            logits = self._caller.finite(answers.array(reply, "logits"), doing)
+            logits = self._caller.finite(answers.array(reply, "logits"), doing, self.name)
             if logits.shape[:1] != (calls,):
                 raise WireError("the wrong number of outputs")
             return logits

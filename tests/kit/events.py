@@ -11,7 +11,7 @@ from corpus import edited
 
 __all__ = ["Case", "load", "materialise"]
 
-FILE = Path(__file__).with_suffix(".toml")
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Case:
     is_notebook: bool
 
 
-def load() -> tuple[Case, ...]:
+def load(file: str = "events.toml") -> tuple[Case, ...]:
     """All of them, and each that can be in a notebook there as well."""
-    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    tables = tomllib.loads((HERE / file).read_text(encoding="utf-8"))
     found = []
     for entry in tables["event"]:
         text = entry.get("code") or tables["base"][entry["of"]]

@@ -14,6 +14,7 @@ from mnist_lab.submission.client import Submission
 
 ROOT = Path(__file__).parents[2]
 CASES = corpus.load()
+MESSAGES = corpus.load("messages.toml")
 KNOWN = entries("events")
 HINTS = {hint for check in kit.load().checks for hint in check.hints}
 
@@ -33,8 +34,21 @@ def test_an_event_is_told_before_anything_is_compared(case, tmp_path, server, re
     assert not any(hint in cause.hint for hint in HINTS)
     assert case.says in f"{cause.message} {cause.evidence}"
     assert case.hint in cause.hint
+    if min(KNOWN[event].more["rung"] for event in case.event.split("|")) > 3:
+        assert re.fullmatch(r"\w+\.py:\d+|cell .*, line \d+", placed.where)
     if case.is_notebook:
         assert not re.search(r"\b\w+\.py\b", f"{placed.message} {placed.evidence} {placed.where}")
+
+
+@pytest.mark.parametrize("case", MESSAGES, ids=lambda case: case.name)
+def test_the_first_message_is_of_what_happened_first(case, tmp_path, server):
+    path = corpus.materialise(case, tmp_path / "submission")
+    with Submission(path, server=server) as submission:
+        cause = marks.first_result(submission, case.exercise).cause
+
+    assert cause.message == case.says
+    assert (cause.fault or "") == case.event
+    assert case.hint in cause.hint
 
 
 def is_hint_of(event, hint):
@@ -47,7 +61,7 @@ def test_they_are_of_every_rung_and_exercise_and_half_of_them_in_notebooks():
     rungs = {KNOWN[event].more["rung"] for case in CASES for event in case.event.split("|")}
 
     assert len({case.text for case in CASES}) >= 150
-    assert rungs >= set(range(1, 8))
+    assert rungs == set(range(1, 9))
     assert {case.exercise for case in CASES} == {exercise.id for exercise in kit.load().exercises}
     assert sum(case.is_notebook for case in CASES) >= 0.4 * len(CASES)
 

@@ -9,9 +9,9 @@ from torchvision.transforms import InterpolationMode, v2
 
 from mnist_lab.diagnosis import CheckFailure, explain, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import augmentation, checks, forms, sizes, values, warps
 from mnist_lab.diagnosis.pictures.bank import BANK, NAMES, REFERENCE, computed, of_step
+from mnist_lab.diagnosis.pictures.findings import Findings
 
 SEEDS = range(3)
 PIXELS = of_step("values", "place")
@@ -73,7 +73,7 @@ def test_changes_of_values_show_on_pictures_of_one_colour():
 def test_nearly_right_numbers_are_not_told_as_two_mistakes():
     pixels = images(0)
     planes = (pixels.double() / 255 - 0.13066) / 0.30811
-    found = Findings(NAMES)
+    found = Findings()
     values.read_pixels(pixels, forms.Look(planes, forms.EXACT, "float32"), found)
     assert [name for name in NAMES if found.has(name)] == ["nearly-mean-and-std"]
 
@@ -126,7 +126,7 @@ def test_clouds_with_a_perspective_are_not_taken_for_turned():
     assert (alike > augmentation.ALIKE).double().mean() < 0.05
 
 
-def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
+def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0, shift=0.0):
     picture = v2.functional.to_pil_image(warps.dots())
     change = v2.Compose(
         [
@@ -137,8 +137,12 @@ def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
         ]
     )
     torch.manual_seed(seed)
-    made = torch.stack([change(picture) for _ in range(augmentation.WARPS)])
-    return warps.measure(made.view(-1, 28, 28) / 255)
+    made = torch.stack([change(picture) for _ in range(augmentation.WARPS)]) / 255
+    moves = (shift * (2 * torch.rand(len(made), 2) - 1)).tolist() if shift else []
+    for number, move in enumerate(moves):
+        bilinear = InterpolationMode.BILINEAR
+        made[number] = v2.functional.affine(made[number], 0, move, 1, [0, 0], bilinear)
+    return warps.measure(made.view(-1, 28, 28))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,7 @@ def measured(seed, *, degrees=10, distortion=0.2, share=0.5, flips=0.0):
         {"share": 0.4},
         {"share": 0.6},
         {"flips": 0.02},
+        {"shift": 0.28},  # 1 % of the side
     ],
     ids=str,
 )
@@ -190,7 +195,7 @@ class Warped:
 )
 def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
     for seed in range(5):
-        found = Findings(NAMES)
+        found = Findings()
         tones = values.Tones(black=0.0, white=1.0)
         sizes.expect_resized(Warped(resize), tones, found, 8, seed)
         assert {name for name in NAMES if found.has(name)} == named
@@ -198,7 +203,7 @@ def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
 
 
 def test_all_that_is_found_is_raised_as_one_failure():
-    found = Findings(NAMES)
+    found = Findings()
     found.add("no-rotation", "No angle.")
     found.add("no-rotation", "Again.")
     found.explain([[NAMES["half-half"]], [NAMES["inverted"]]], "Two fit.")
@@ -213,4 +218,4 @@ def test_all_that_is_found_is_raised_as_one_failure():
 
 
 def test_nothing_found_is_no_failure():
-    Findings(NAMES).expect_none()
+    Findings().expect_none()

@@ -320,6 +320,16 @@ CHILDREN = {
 }
 
 
+@pytest.mark.parametrize("name", ["gradescope", "junit", "annotations", "summary"])
+def test_the_line_that_is_not_python_is_shown_with_its_caret(name):
+    check = CheckGrade("cnn.c", "It reads", "failed", 1.0, 0.0, Cause("No.", code="def f(\n     ^"))
+    grade = Grade("0", "x", "0", "full", 0, "cpu", (ExerciseGrade("cnn", "CNN", (check,)),))
+
+    made = FORMATS[name](grade)
+
+    assert re.search(r"def f\((\n|\\n|%0A) {5}\^", made), made
+
+
 def violations(element):
     required, allowed = ATTRIBUTES[element.tag]
     if missing := required - set(element.keys()):

@@ -565,6 +565,13 @@ def test_printed_the_page_is_black_on_white_without_what_needs_a_pointer(show, w
     assert weak == []
 
 
+def test_feedback_shows_the_line_that_is_not_python_with_its_caret():
+    wrong = Graded(graded(cnn__network=Cause("It is no Python.", code="def f(\n     ^")))
+
+    for text in pages.feedback(Learner("ada", "ada", wrong), attainable=85).values():
+        assert "def f(\n     ^" in text
+
+
 def test_printed_feedback_shows_what_was_printed(show):
     cause = Cause("No ReLU.", output="Epoch 1 of 10")
     tab = show(feedback_page("ada", Graded(graded(cnn__network=cause))), PAPER)

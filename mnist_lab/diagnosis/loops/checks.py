@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
+from mnist_lab.diagnosis.degenerate import of_scores
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Edits
@@ -366,9 +367,10 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         measured_as = _measured(tried, reached.replays) if fewest > 1 else ()
         if measured_as and len(measured_as[0]) < fewest:
             return explain.failure(measured_as, _evidence_of_results(tried))
-        history = [score for each in tried for score in each.call.seen.history]
+        asked = tried[:1] if tried[0].name == "train" else tried
+        history = [score for each in asked for score in each.call.seen.history]
         evidence = _evidence_of_results(tried)
-        if fewest > 1 and (same := comparing.constant(tried[0].name, history, evidence)):
+        if fewest > 1 and (same := of_scores(tried[0].name, history, evidence)):
             return same
         if results is None:
             return _unknown_results(tried)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis import CheckFailure, fail
+from mnist_lab.diagnosis import fail
 from mnist_lab.diagnosis.explain import difference
 from mnist_lab.submission.answers import Batches, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
@@ -73,20 +73,6 @@ def expect_score(what: str, score: Score, loss: float, accuracy: float, batches:
             expected=accuracy,
             actual=score.accuracy,
         )
-
-
-def constant(
-    what: str, scores: Sequence[tuple[float, float]], evidence: str
-) -> CheckFailure | None:
-    """The failure for a loss or an accuracy that is the same in all of several ``scores``."""
-    for name, values in zip(("loss", "accuracy"), zip(*scores, strict=True), strict=False):
-        if len(values) > 1 and len(set(values)) == 1:
-            return fail(
-                f"The {name} that {what} returns is {values[0]:g}, whatever the batches are.",
-                evidence,
-                "Is anything added to it in the loop, and is it this sum that is returned?",
-            )
-    return None
 
 
 def close(actual: float, expected: float, within: float = NUMBER) -> bool:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import explain
-from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import warps
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.values import OwnTones, Tones
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Transform
@@ -95,7 +95,7 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
         return 0.0
     if dark.abs().max() >= BACKGROUND:
         fill = dark.flatten()[dark.abs().argmax()].item()
-        if not (found.has("inverted") and abs(fill - 1) < BACKGROUND):
+        if not (found.does("inverts") and abs(fill - 1) < BACKGROUND):
             _say_corners(fill, tones, found)
         return fill
     if light.min() < -1e-3 or light.max() > 1 + 1e-3:
@@ -138,7 +138,7 @@ def expect_warps(
 
     The dots are on a ground of the brightness ``fill``, so that filled corners do not show.
     """
-    filled = found.has("grey-corners", "bright-corners", "other-corners", "stretched-corners")
+    filled = found.does("fills")
     ground = round(255 * fill) / 255
 
     def warped(picture: Tensor, times: int, seed: int, by: Transform = transform) -> Tensor:
@@ -156,7 +156,7 @@ def expect_warps(
     if not len(light):
         return
     if (light == light[0]).all():
-        if not found.has("reseeds"):
+        if not found.does("seeds"):
             other = warped(warps.dots(), 1, seed + 1, again())
             _say_not_random(light[0], other[0], found)
         return
@@ -171,13 +171,13 @@ def expect_warps(
     except SubmissionFailure:  # There was no time left for more; the dots are known.
         clouds = light
     _say_warps(transform.name, light, clouds, measured, found)
-    if found.has("fixed-angle", "no-rotation"):
+    if found.does("turns-alike"):
         _say_drawn_once(clouds, warped(warps.clouds(), 32, seed + 1, again()), found)
-    if found.has("cropped"):
+    if found.does("crops"):
         framed = warps.trace(warped(warps.framed_dots(), 64, seed))
         if (framed.scale[framed.similar < 0.3] < 1.02).double().mean() > 0.5:
             found.replace(
-                ("cropped",),
+                "crops",
                 "cropped-to-ink",
                 "Five dots on black come out larger than they were, and with a white pixel in each "
                 "corner of the picture as large as before.",
@@ -288,7 +288,7 @@ def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
         return
     if (first.median() - second.median()).abs() > 1:
         found.replace(
-            ("fixed-angle", "no-rotation"),
+            "turns-alike",
             "same-draw",
             f"All pictures were turned by {first.median():.1f} degrees, and by "
             f"{second.median():.1f} after the transform was made once more.",
@@ -298,7 +298,7 @@ def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
 def _say_warps(
     name: str, light: Tensor, clouds: Tensor, measured: warps.Warps, found: Findings
 ) -> None:
-    before = found.count
+    before = len(found)
     traces = warps.trace(light)
     straight = (traces.bent[traces.whole] < BENT).double().mean().item()
     if traces.whole.sum() > 100 and straight > 0.85:
@@ -308,7 +308,7 @@ def _say_warps(
         _say_angles(traces, degrees, clouds, measured, moved, found)
         _say_blur(measured, found)
         _say_either(measured, found)
-    if found.count == before:
+    if len(found) == before:
         rotated = measured.rotations.double().mean().item()
         found.observe(
             f"{name} does more to a picture than to rotate and distort it.",

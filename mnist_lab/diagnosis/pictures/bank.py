@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Edits, compiled, edited, entries
 
-__all__ = ["BANK", "NAMES", "REFERENCE", "computed", "of_step", "which"]
+__all__ = ["BANK", "ENTRIES", "NAMES", "REFERENCE", "computed", "of_step", "untouched"]
 
 REFERENCE = """
 def transform(picture):
@@ -37,9 +37,9 @@ def of_step(*steps: str) -> tuple[Fault[str], ...]:
     return tuple(fault for fault in BANK if ENTRIES[fault.id].more.get("step") in steps)
 
 
-def which(trait: str) -> tuple[str, ...]:
-    """The names of those whose entry has this ``trait``."""
-    return tuple(name for name in NAMES if ENTRIES[NAMES[name].id].more.get(trait))
+def untouched(fault: Fault[str]) -> bool:
+    """Whether it leaves the pixels as they are."""
+    return bool(ENTRIES[fault.id].more.get("untouched"))
 
 
 def _resize(

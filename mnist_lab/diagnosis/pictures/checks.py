@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import draws, explain
+from mnist_lab.diagnosis.degenerate import of_images
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures import augmentation, sizes, values, warps
-from mnist_lab.diagnosis.pictures.bank import NAMES
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.forms import Look, expect_float32, look
 from mnist_lab.diagnosis.pictures.loaders import check_make_loaders
 from mnist_lab.diagnosis.pictures.samples import check_downsample
@@ -29,9 +29,11 @@ __all__ = [
 def check_test_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     """``test_transform`` resizes, scales and normalises, always alike."""
     generator = grader.generator("preprocessing.test_transform")
-    transform, found = exercise.test_transform(), Findings(NAMES)
+    transform, found = exercise.test_transform(), Findings()
     pictures = _pictures(generator)
     results, kind = transform.of_any_kind(list(pictures), seed=1)
+    if same := of_images(transform.name, results):
+        raise same
     again, _ = transform.of_any_kind(list(pictures), seed=2)
     seen = look(results, kind, transform.name, found)
     tones: Tones | None = None
@@ -57,8 +59,10 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     """``train_transform`` rotates and distorts at random besides, within its bounds."""
     generator = grader.generator("preprocessing.train_transform")
     seed = int(torch.randint(2**31, (), generator=generator))
-    transform, found = exercise.train_transform(), Findings(NAMES)
+    transform, found = exercise.train_transform(), Findings()
     results, kind = transform.of_any_kind(list(_pictures(generator)), 2, seed)
+    if same := of_images(transform.name, results):
+        raise same
     seen = look(results, kind, transform.name, found)
     tones: Tones | None = None
     if seen.planes is not None:

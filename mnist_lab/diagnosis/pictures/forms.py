@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.pictures.bank import which
+from mnist_lab.diagnosis.pictures.findings import Findings
 
 __all__ = ["Look", "expect_float32", "look"]
 
@@ -71,6 +70,6 @@ def expect_float32(seen: Look, found: Findings) -> None:
     """Whole numbers are no news of pixels that were left as they are."""
     known = {"float64": "float64", "float16": "float16", "bfloat16": "float16"}
     name = known.get(seen.dtype, "integers")
-    if seen.dtype in ("", "float32") or (name == "integers" and found.has(*which("untouched"))):
+    if seen.dtype in ("", "float32") or (name == "integers" and found.does("untouched")):
         return
     found.add(name, f"It is {seen.dtype}; float32 is asked for.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 
 from mnist_lab.diagnosis import fail
+from mnist_lab.diagnosis.degenerate import degenerate
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.pictures.bank import NAMES
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.client import ExerciseHandle
 
@@ -27,18 +27,18 @@ def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
     seed = int(torch.randint(2**31, (), generator=generator))
     loaders = exercise.make_loaders(sets["train"], sets["test"], batch_size, epochs=3, seed=seed)
     epochs = {"train": loaders.train, "test": loaders.test}
-    found = Findings(NAMES)
+    found = Findings()
     _expect_form(epochs, found)
-    if found.has("one-pass-only"):
+    if found.does("ends"):
         raise found.failure()
     sets = _expect_own_set(sets, epochs, found)
     for name in epochs:
         _expect_batches(name, epochs[name], len(sets[name][1]), batch_size, found)
         _expect_items(name, epochs[name], sets[name], found)
-    train, test = ("test", "train") if found.has("loaders-swapped") else ("train", "test")
+    train, test = ("test", "train") if found.does("exchanges") else ("train", "test")
     _expect_in_order(epochs[test], sets[test], found)
     _expect_shuffled(epochs[train], found)
-    if not found.has("train-batch-size", "loaders-swapped", "sets-swapped", "items-missing"):
+    if not found.does("hides-size"):
         _expect_default_size(exercise, generator, sets["test"], seed, found)
     found.expect_none()
 
@@ -61,8 +61,14 @@ def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
                     f"shape {tuple(labels.shape)}.",
                     "The items have (1, 28, 28) and a batch puts them side by side.",
                 )
-        if not each[0]:
-            raise fail(f"The {name} loader gives no batches.", "In the first of three epochs.")
+        first = [_order((batch,)) for batch in each[0]]
+        seen = f"In the first of {len(each)} epochs."
+        if not any(first):
+            raise degenerate("loader-empty", "make_loaders", seen, loader=name)
+        if len(set(chain(*first))) == 1 < len(first):
+            raise degenerate("loader-images", "make_loaders", seen, loader=name)
+        if all(batch == first[0] for batch in first[1:]) and len(first) > 1:
+            raise degenerate("loader-same", "make_loaders", seen, loader=name)
         if not all(each):
             found.add(
                 "one-pass-only",
@@ -138,7 +144,7 @@ def _expect_items(name: str, epochs: Epochs, dataset: Batch, found: Findings) ->
             found.add("items-twice", evidence)
         elif len(given) < len(order):
             found.add("with-replacement", evidence)
-        elif len(given) < len(own) and not found.has(f"{name}-drops-last"):
+        elif len(given) < len(own) and not found.does("drops", name):
             found.add("items-missing", evidence)
         seen = torch.cat([each for _, each in epoch]).tolist()
         pairs = zip(order, seen, strict=True)

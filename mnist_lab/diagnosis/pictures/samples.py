@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import torch
 
+from mnist_lab.diagnosis.degenerate import degenerate
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.pictures.bank import NAMES
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
@@ -58,9 +58,12 @@ def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
     items = 500 + int(torch.randint(100, (), generator=generator))
     size = items // 3
     seed = 1 + int(torch.randint(1000, (), generator=generator))
-    found = Findings(NAMES)
+    found = Findings()
     draws = Draws(exercise, _items(generator, items), found)
     first = draws.draw(size, seed)
+    if len(set(first)) < 2:
+        said = f"downsample of {items} items, size={size}, seed={seed}."
+        raise degenerate("dataset-one-item" if first else "dataset-empty", "downsample", said)
     at_random = _expect_random(first, items, found)
     again = draws.draw(size, seed)
     if set(again) != set(first):

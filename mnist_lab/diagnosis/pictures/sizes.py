@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.explain import Explanation
-from mnist_lab.diagnosis.findings import Findings
-from mnist_lab.diagnosis.pictures.bank import REFERENCE, computed, of_step, which
+from mnist_lab.diagnosis.pictures.bank import REFERENCE, computed, of_step
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.values import Tones
 from mnist_lab.submission.remote import Transform
 
@@ -41,7 +41,7 @@ def expect_resized(
 ) -> None:
     """Only the shape is looked at where ``tones`` are not known or something else was moved."""
     warped = repeats > 1
-    readable = tones is not None and not found.has(*which("moves"))
+    readable = tones is not None and not found.does("moves")
     shapes: dict[Size, tuple[int, ...]] = {}
     lights: dict[Size, Tensor] = {}
     for size in WARPED_SIZES if warped else SIZES:
@@ -51,7 +51,7 @@ def expect_resized(
         if results[0].numel() == 28 * 28 and readable and tones is not None:
             planes = results.reshape(len(pictures), repeats, 28, 28)
             lights[size] = tones.light(planes.double()).mean(1)
-        if warped or found.has("test-augmented"):
+        if warped or found.does("varies"):
             continue
         again, _ = transform.of_any_kind(pictures, 1, seed + 1)
         if not torch.equal(results, again):
@@ -122,7 +122,7 @@ def _say(
             f"Of pictures of other sizes, a ramp from black to white or a block, {name} makes ones "
             f"that are up to {off:.2f} off on average, on the scale from 0 to 1."
         )
-    elif found.has("other-size") or (found and len(set(shapes.values())) == 1):
+    elif found.does("resizes") or (found and len(set(shapes.values())) == 1):
         return  # that is told of pictures of 28x28 pixels already
     if explanation is not None:
         found.explain(explanation.alternatives, evidence)

@@ -12,14 +12,13 @@ from torch.nn import functional as F
 
 from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.explain import Explanation
-from mnist_lab.diagnosis.findings import Findings
 from mnist_lab.diagnosis.pictures.bank import (
-    NAMES,
     REFERENCE,
     computed,
     of_step,
-    which,
+    untouched,
 )
+from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.forms import EXACT, Look, look
 from mnist_lab.diagnosis.reference import MEAN, STD
 from mnist_lab.submission.remote import Transform
@@ -76,7 +75,7 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     """
     repeats = 6
     results, kind = transform.of_any_kind(list(LEVELS), repeats, seed)
-    planes = look(results, kind, transform.name, Findings(NAMES)).planes
+    planes = look(results, kind, transform.name, Findings()).planes
     if planes is None:
         return None
     planes = planes.view(len(LEVELS), repeats, *planes.shape[1:])
@@ -143,9 +142,9 @@ def _read(
 
 
 def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> None:
-    known = {NAMES[name] for name in which("untouched") if found.has("not-a-tensor")}
     alternatives = [
-        [fault for fault in faults if fault not in known] for faults in explanation.alternatives
+        [fault for fault in faults if not (found.does("no-tensor") and untouched(fault))]
+        for faults in explanation.alternatives
     ]
     if not any(alternatives):
         return

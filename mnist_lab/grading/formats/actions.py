@@ -133,7 +133,7 @@ def _block(check: CheckGrade) -> str:
     """A check that did not pass. What was printed stands in HTML, where Markdown has no say."""
     cause = check.cause or Cause(words(check))
     parts = [f"#### {_markdown(check.id)}: {_markdown(check.title)}"]
-    parts += [_markdown(line) for line in explained(cause).splitlines() if line]
+    parts += [_markdown(line) for line in explained(cause, code=False).splitlines() if line]
     for name, text in blocks(cause):
         parts += [
             f"<details><summary>{name}</summary>",

@@ -48,7 +48,7 @@ def _test(grade: Grade, check: CheckGrade) -> dict[str, Any]:
 
 
 def _message(check: CheckGrade) -> str:
-    text = explained(check.cause) if check.cause else "."
+    text = explained(check.cause, code=False) if check.cause else "."
     return _inert(f"{words(check).capitalize()}: {text}")
 
 

@@ -47,7 +47,7 @@ def clean(text: str, longest: int = LONGEST) -> str:
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """``clean`` text with every run of white space as one blank."""
+    """``clean`` text with every run of white space as one space."""
     return cut(" ".join(clean(text).split()), longest)
 
 
@@ -69,15 +69,17 @@ def headline(grade: Grade) -> str:
     return f"{sentence} {left_out:g} of them were not tried." if left_out else sentence
 
 
-def explained(cause: Cause, *, printed: bool = False, traceback: bool = False) -> str:
+def explained(
+    cause: Cause, *, code: bool = True, printed: bool = False, traceback: bool = False
+) -> str:
     """``cause`` in a few lines: what the code does, how we know, a hint, where.
 
-    If asked for, what the code printed and its frames follow.
+    The line that is not Python follows, unless not asked for, and if asked for what the code
+    printed and its frames.
     """
     lines = [clean(cause.message), *(f"{name}: {clean(text)}" for name, text in facts(cause))]
-    for name, text in blocks(cause):
-        if printed if name == "Printed" else traceback:
-            lines.append(f"{name}:\n{text}")
+    wanted = {"Line": code, "Printed": printed, "Traceback": traceback}
+    lines += [f"{name}:\n{text}" for name, text in blocks(cause) if wanted[name]]
     return "\n".join(lines)
 
 
@@ -89,7 +91,7 @@ def facts(cause: Cause) -> list[tuple[str, str]]:
 
 def blocks(cause: Cause) -> list[tuple[str, str]]:
     """What takes several lines, clean: a name and a text."""
-    named = [("Printed", cause.output), ("Traceback", cause.traceback)]
+    named = [("Line", cause.code), ("Printed", cause.output), ("Traceback", cause.traceback)]
     return [(name, shown) for name, text in named if (shown := clean(text).strip("\n"))]
 
 
