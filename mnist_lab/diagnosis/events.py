@@ -56,8 +56,7 @@ PACKAGES = ("numpy", "torch", "torchvision", "PIL", "matplotlib", "sklearn", "sc
 
 OURS = {
     "'Model' object": "the model",
-    "'DataLoader' object": "the loader",
-    "'Examples' object": "the loader's dataset",
+    "'Loader' object": "the loader",
     "_Forward": "the model",
 }
 """The grader's objects, as a learner calls them."""
