@@ -274,15 +274,17 @@ class Model:
         return [self.weights]
 
 
-MU = tuple(0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2))
-"""NAdam's first momenta."""
+MU, NEXT_MU = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2))
+KEPT_MU = torch.tensor(MU, dtype=torch.float32).item()
+NADAM = (1 - MU) / (1 - KEPT_MU) + 0.1 * NEXT_MU / (1 - KEPT_MU * NEXT_MU)
+"""How much longer NAdam's first step is than Adam's; PyTorch keeps the momentum in float32."""
 
 FIRST_STEPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Adadelta": lambda g, w: g * 1e-3 / (0.1 * g**2 + 1e-6).sqrt(),
     "Adagrad": lambda g, w: g / (g.abs() + 1e-10),
     "Adamax": lambda g, w: g / (g.abs() + 1e-8),
     "AdamW": lambda g, w: g / (g.abs() + 1e-8) + 0.01 * w,
-    "NAdam": lambda g, w: g / (g.abs() + 1e-8) * (1 + 0.1 * MU[1] / (1 - MU[0] * MU[1])),
+    "NAdam": lambda g, w: NADAM * g / (g.abs() + 1e-8),
     "RAdam": lambda g, w: g,
     "RMSprop": lambda g, w: g / (0.1 * g.abs() + 1e-8),
     "Rprop": lambda g, w: g.sign(),
