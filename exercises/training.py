@@ -1,9 +1,10 @@
 """Exercise 5: training. ``pytest -k training`` grades it.
 
 Write the loop that every neural network learns by. ``train_epoch`` goes through the data once;
-``train`` does so for several epochs. They work for any model that turns a batch of images into
-scores (B, 10), and for any loader: something that can be iterated once an epoch and gives batches
-``(images, labels)``, the labels int64 (B,).
+``train`` does so for several epochs. They work for any model that turns a batch of images, as the
+loader gives it, into scores (B, 10). A loader is anything that gives batches ``(images, labels)``,
+the labels int64 (B,), each time that it is gone through, and has a length, how many batches it
+gives: a list of batches is one, a ``DataLoader`` another.
 
 ``train_epoch(model, loader, optimizer, loss_fn, device="cpu")`` puts the model in train mode and
 for each batch, the short last one too,
@@ -60,8 +61,11 @@ What the checks ask
     What is said above, by comparing with the weights, losses and accuracies of the same few steps
     done from the same weights on the same batches: for ``train_epoch`` with several models,
     optimizers and losses, a model with batch normalisation that arrives in eval mode among them;
-    for ``train`` over several epochs. Neither function sets seeds, default types or PyTorch's
-    gradient mode for the rest of the program, or leaves parameters that cannot be trained.
+    for ``train`` over several epochs, also where the loss rises again or there is nothing left to
+    learn. The model gets the images as the loader gives them, neither flattened nor changed. The
+    loader in the checks has its batches and its length and nothing else. Neither function sets
+    seeds (of PyTorch, NumPy or ``random``), default types or PyTorch's gradient mode for the rest
+    of the program, or leaves parameters that cannot be trained.
 
 Stuck? ``mnist-lab hint training`` gives a nudge, and ``--more`` nearly the answer.
 """

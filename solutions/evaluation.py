@@ -1,8 +1,10 @@
 """Exercise 6: evaluation. ``pytest -k evaluation`` grades it.
 
-Measure how good a trained model is. Both functions work for any model that turns a batch of images
-into scores (B, 10), and for any loader that gives batches ``(images, labels)``, the labels int64
-(B,) from 0 to 9. The digit that a model reads is the one with the highest score.
+Measure how good a trained model is. Both functions work for any model that turns a batch of images,
+as the loader gives it, into scores (B, 10). A loader is anything that gives batches ``(images,
+labels)``, the labels int64 (B,) from 0 to 9, each time that it is gone through, and has a length,
+how many batches it gives: a list of batches is one, a ``DataLoader`` another. The digit that a
+model reads is the one with the highest score.
 
 ``evaluate(model, loader, device="cpu")`` returns ``(loss, accuracy)``: the mean cross-entropy over
 all examples, and the fraction of them that were read correctly, both as plain Python numbers.
@@ -52,9 +54,10 @@ Worked example
 What the checks ask
     What is said above, on models with known answers, batches of unequal sizes and a digit that does
     not occur; that the model is in eval mode while it works and afterwards, that no gradients are
-    recorded, and that weights and buffers are what they were. Neither function sets seeds or
-    default types, and afterwards PyTorch records gradients again and the model can still be
-    trained.
+    recorded, and that weights and buffers are what they were. The model gets the images as the
+    loader gives them, and the loader has its batches and its length and nothing else. Neither
+    function sets seeds (of PyTorch, NumPy or ``random``) or default types, and afterwards PyTorch
+    records gradients again and the model can still be trained.
 
 Stuck? ``mnist-lab hint evaluation`` gives a nudge, and ``--more`` nearly the answer.
 """

@@ -57,7 +57,6 @@ MODULES = (
     "pictures.bank",
     "networks.bank",
     "loops.bank",
-    "loops.measured",
     "measures.bank",
     "events",
 )
@@ -193,9 +192,14 @@ def change(edits: Edits) -> Callable[[str], str | None]:
 
 
 def defined(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The names that ``text`` defines, where those that are ``given`` are there."""
+    """The names that ``text`` defines, where those that are ``given`` are there.
+
+    Its parts, between which two lines are empty, are compiled apart and remembered: an edit leaves
+    most of them as they were.
+    """
     names = dict(given)
-    exec(_code(text), names)
+    for part in text.split("\n\n\n"):
+        exec(_code(part), names)
     return names
 
 
@@ -205,6 +209,6 @@ def compiled(text: str, name: str, given: Mapping[str, Any]) -> Callable[..., An
     return function
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _code(text: str) -> CodeType:
     return compile(text, "<reference>", "exec", flags=__future__.annotations.compiler_flag)

@@ -17,11 +17,13 @@ from torch.nn import functional as F
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, MEAN, SIDE, STD
 
 __all__ = [
+    "ACCURACY",
     "CONVOLUTION",
     "LINEAR",
+    "LOSS",
+    "MATRIX",
     "MEAN",
     "NETWORKS",
-    "RETURNED",
     "SGD",
     "STD",
     "TRAINING",
@@ -288,20 +290,43 @@ def train(model, loader, epochs, lr):
     return history
 """
 """The steps of both functions, as a text in which mistakes are made; ``record`` keeps of each what
-``RETURNED`` needs."""
+the numbers that are returned need."""
 
-RETURNED = """\
-def returned(epochs):
-    history = []
-    for steps in epochs:
-        total, correct, examples = 0.0, 0, 0
-        for step in steps:
-            total += step.loss * len(step.labels)
-            correct += (step.scores.argmax(1) == step.labels).sum().item()
-            examples += len(step.labels)
-        loss, accuracy = total / examples, correct / examples
-        history.append((loss, accuracy))
-    return history
+MEAN_OVER_EXAMPLES = """
+
+def mean(batches):
+    total, count = 0.0, 0
+    for scores, labels in batches:
+        total += value(scores, labels) * len(labels)
+        count += len(labels)
+    result = total / count
+    return result
+
+
+def history(epochs):
+    return map(mean, epochs)
 """
-"""What both functions return for each epoch: the mean loss and the fraction of right answers, of
-scores and losses that were computed before each step."""
+
+LOSS = f"""
+def loss(scores, labels):
+    return loss_fn(scores, labels)
+{MEAN_OVER_EXAMPLES}"""
+"""The mean over all examples of the loss of a batch, which is a mean over its own. ``history`` has
+one for each epoch or call."""
+
+ACCURACY = f"""
+def accuracy(scores, labels):
+    predictions = scores.argmax(1)
+    return (predictions == labels).double().sum() / len(scores)
+{MEAN_OVER_EXAMPLES}"""
+"""The mean over all examples of the share of a batch that is right."""
+
+MATRIX = """
+def confusion_matrix(batches):
+    matrix = torch.zeros(10, 10, dtype=torch.float64)
+    for scores, labels in batches:
+        predictions = scores.argmax(1)
+        matrix += counts(labels, predictions)
+    return matrix
+"""
+"""Rows are labels, columns predictions."""

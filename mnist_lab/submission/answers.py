@@ -168,8 +168,7 @@ class Facts:
     before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
     parameters, at each step. ``passes`` counts how often the loader was gone through.
-    ``optimizers``: those that made a step, by their numbers. ``reseeded``: torch's global seed is
-    another than before.
+    ``optimizers``: those that made a step, by their numbers.
     """
 
     events: list[str] = field(default_factory=list)
@@ -188,7 +187,6 @@ class Facts:
     requires_grad_after: bool = True
     grad_after: bool = True
     default_dtype_after: str = "torch.float32"
-    reseeded: bool = False
 
 
 @dataclass(frozen=True)

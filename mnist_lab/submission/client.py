@@ -6,7 +6,7 @@ with a sentence about the learner's code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import LOSSES, Given
 from mnist_lab.submission.process import EndedError, StartError, start
 from mnist_lab.submission.protocol import Message, WireError
-from mnist_lab.submission.remote import Called, Model, Transform, called
+from mnist_lab.submission.remote import Called, Model, Transform, called, reseeded
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
@@ -263,6 +263,12 @@ class ExerciseHandle:
             if len(found) != 2 or len(passes) != epochs:
                 raise WireError("the wrong number of epochs")
             return Loaders(*found)
+
+    def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
+        """Which of ``torch``, ``numpy`` and ``random`` the call ``do`` seeds anew, when what it is
+        given is how they are seeded before.
+        """
+        return reseeded(self._caller, do)
 
     def train_epoch(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Trained:
         """``train_epoch`` with the recipe's model, SGD and loss, on ``batches``; as often as the

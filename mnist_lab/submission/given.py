@@ -61,7 +61,7 @@ def _normed(w: Weights, modes: Modes, images: Tensor) -> Tensor:
 
 def _scripted(w: Weights, modes: Modes, images: Tensor) -> Tensor:
     """Answers image i, whose first pixel is i, with row i of a table, plus an offset."""
-    return w["table"][images[:, 0, 0, 0].round().long()] + w["offset"]
+    return w["table"][images.flatten(1)[:, 0].round().long()] + w["offset"]
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,6 @@ class Given:
             requires_grad_after=answers.entry(left, "requires_grad_after", bool),
             grad_after=answers.entry(left, "grad_after", bool),
             default_dtype_after=answers.entry(left, "default_dtype_after", str),
-            reseeded=answers.entry(left, "reseeded", bool),
         )
 
     def gradients(self) -> tuple[dict[str, Tensor], ...]:

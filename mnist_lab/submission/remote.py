@@ -16,7 +16,7 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["Called", "Model", "Transform", "called"]
+__all__ = ["Called", "Model", "Transform", "called", "reseeded"]
 
 
 @dataclass(frozen=True)
@@ -136,24 +136,30 @@ class Transform(_Remote):
 
         Those whose global state is the same after calls that began with different ones.
         """
-        return self._same_after(lambda seed: self.of_any_kind([image], seed=seed))
+        return reseeded(self._caller, lambda seed: self.of_any_kind([image], seed=seed))
 
     def reseeds_when_made(self) -> tuple[str, ...]:
         """As ``reseeds``, of the call that makes the transform."""
         doing = f"{self.name}()"
-        return self._same_after(lambda seed: called(self._caller, self.name, doing, seed=seed))
-
-    def _same_after(self, do: Callable[[int], Any]) -> tuple[str, ...]:
-        states = []
-        for seed in (1, 2):
-            do(seed)
-            states.append(self._ask("random_states", f"{self.name}()").arrays)
-        first, second = states
-        return tuple(
-            name
-            for name in ("torch", "numpy", "random")
-            if name in first and name in second and torch.equal(first[name], second[name])
+        return reseeded(
+            self._caller, lambda seed: called(self._caller, self.name, doing, seed=seed)
         )
+
+
+def reseeded(caller: Caller, do: Callable[[int], Any]) -> tuple[str, ...]:
+    """Which of ``torch``, ``numpy`` and ``random`` are in the same state after ``do`` whatever
+    they were seeded with before it.
+    """
+    states = []
+    for seed in (1, 2):
+        do(seed)
+        states.append(caller.ask("random_states", Message({}), "Looking for seeds").arrays)
+    first, second = states
+    return tuple(
+        name
+        for name in ("torch", "numpy", "random")
+        if name in first and name in second and torch.equal(first[name], second[name])
+    )
 
 
 class Model(_Remote):

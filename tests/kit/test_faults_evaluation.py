@@ -2,7 +2,7 @@
 like another."""
 
 import math
-from itertools import combinations
+from itertools import combinations, zip_longest
 
 import pytest
 import torch
@@ -12,7 +12,8 @@ from mnist_lab.diagnosis import explain, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.measures import bank, checks
 from mnist_lab.diagnosis.measures.bank import BANK
-from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, MATRIX, Matrices, Scores
+from mnist_lab.diagnosis.measures.numbers import Column, Matrices
+from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
 
 SEEDS = range(5)
 
@@ -31,7 +32,7 @@ def far(one, other):
     """Whether two lists of numbers are told apart; a number that is missing is like no other."""
     return any(
         math.isnan(a) or math.isnan(b) or abs(a - b) > 1.01 * checks.IN_FLOAT32 * max(1, abs(b))
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip_longest(one, other, fillvalue=math.nan)
     )
 
 
@@ -44,7 +45,7 @@ def tables_far(one, other):
 def test_every_entry_has_an_id_of_its_own_a_sentence_and_a_hint():
     assert len({fault.id for fault in BANK}) == len(BANK)
     for fault in BANK:
-        assert fault.id.startswith("evaluation.")
+        assert fault.id.startswith(("evaluation.", "training."))
         assert fault.says.endswith(".")
         assert fault.hint.endswith(".")
 
@@ -55,29 +56,31 @@ NUMBERS = [(LOSS, "loss"), (ACCURACY, "accuracy")]
 @pytest.mark.parametrize(("asked", "number"), NUMBERS)
 def test_every_mistake_in_a_number_can_be_made_and_computed(asked, number):
     in_tens = [quiz.scored for quizzes in checks._in_tens() for quiz in quizzes]
-    scores = Scores(in_tens)  # (10, 10) == (10,) is no error
+    calls = [[call] for call in in_tens]
+    scores = Column(asked, calls, [F.cross_entropy] * len(calls))  # (10, 10) == (10,) is no error
 
-    for name, text in made(asked, bank.in_number(number)):
+    for name, text in made(asked, bank.in_number(number, "evaluate")):
         assert text is not None, name
-        assert not all(map(math.isnan, scores.of(text))), name
+        numbers = [next(scores.of(text, call)) for call in range(len(calls))]
+        assert not all(map(math.isnan, numbers)), name
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_mistake_in_a_number_fails_the_check(seed):
     quizzes = checks._quizzes(Grader(seed).generator("evaluation.evaluate"))
-    scores = Scores([quiz.scored for quiz in quizzes])
-
     for asked, number in NUMBERS:
+        scores = Column(asked, [[quiz.scored for quiz in quizzes]])
         right = [quiz.asked[number == "accuracy"] for quiz in quizzes]
-        for name, text in made(asked, bank.in_number(number)):
+        for name, text in made(asked, bank.in_number(number, "evaluate")):
             assert not all(map(checks.comparing.close, scores.of(text), right)), name
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("asked", "number"), NUMBERS)
 def test_no_mistake_in_a_number_looks_like_another(seed, asked, number):
-    scores = Scores(calls(seed))
-    told = [(name, list(scores.of(text))) for name, text in made(asked, bank.in_number(number))]
+    scores = Column(asked, [calls(seed)])
+    faults = bank.in_number(number, "evaluate")
+    told = [(name, list(scores.of(text))) for name, text in made(asked, faults)]
 
     for (name, one), (other_name, other) in combinations(told, 2):
         assert name == other_name or far(one, other), (name, other_name)
@@ -108,8 +111,8 @@ def test_the_same_mistake_in_loss_and_accuracy_is_one():
 def test_the_texts_without_a_mistake_compute_what_the_reference_does():
     for call, loss, accuracy, matrix in zip(
         (data := calls(0)),
-        Scores(data).of(LOSS),
-        Scores(data).of(ACCURACY),
+        Column(LOSS, [data]).of(LOSS),
+        Column(ACCURACY, [data]).of(ACCURACY),
         Matrices(data).of(MATRIX),
         strict=True,
     ):
@@ -121,7 +124,7 @@ def test_the_texts_without_a_mistake_compute_what_the_reference_does():
 
 def test_a_loss_is_the_one_that_is_given():
     logits, labels = torch.eye(10, dtype=torch.float64), torch.arange(10)
-    (told,) = Scores([[(logits, labels)]], F.multi_margin_loss).of(LOSS)
+    (told,) = Column(LOSS, [[[(logits, labels)]]], [F.multi_margin_loss]).of(LOSS)
 
     assert told == pytest.approx(F.multi_margin_loss(logits, labels).item())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -18,12 +18,14 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.faults import Edits, edited
+from mnist_lab.diagnosis.faults import Edits, edited, entries
 from mnist_lab.diagnosis.loops import bank as faults
-from mnist_lab.diagnosis.loops import checks, measured, replay, trainings
+from mnist_lab.diagnosis.loops import checks, replay, trainings
 from mnist_lab.diagnosis.loops.replay import Call, Run, Step
 from mnist_lab.diagnosis.loops.solved import GIVEN
-from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, Scores
+from mnist_lab.diagnosis.measures import bank as measures
+from mnist_lab.diagnosis.measures.numbers import Column
+from mnist_lab.diagnosis.reference import ACCURACY, LOSS
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
 CHECKS = ("check_steps", "check_results", "check_train")
@@ -118,11 +120,14 @@ class Shown(replay.Optimizer):
 
 @dataclass(frozen=True)
 class Replaying:
-    """An exercise whose functions are the reference's with a mistake, or one of them is."""
+    """An exercise whose functions are the reference's with a mistake, or one of them is; ``loss``
+    and ``accuracy`` are the texts of what they return.
+    """
 
     way: Edits = ()
     only: str = ""
-    counted: Edits = ()
+    loss: str = LOSS
+    accuracy: str = ACCURACY
 
     def train_epoch(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Trained:
         smoothing = 0.1 if recipe.loss == "smoothed" else 0.0
@@ -177,6 +182,7 @@ class Replaying:
             Facts(
                 events=list(after.events),
                 modes=[True],
+                grad_enabled=[True],
                 states=[call.split(weights) for weights in seen["weights"][:40]],
                 inputs=seen["images"][:24],
                 slopes=seen["slope"][:24],
@@ -187,33 +193,15 @@ class Replaying:
             ),
         )
 
-    def history(
-        self, call: Call, epochs: Sequence[Sequence[Step]]
-    ) -> Sequence[tuple[float, float]]:
-        told = [[replace(step, labels=step.told) for step in steps] for steps in epochs]
-        text = edited(reference.RETURNED, self.counted if self.only in ("", call.function) else ())
-        return trainings.returned(told, text or reference.RETURNED)
-
-
-@dataclass(frozen=True)
-class Measuring(Replaying):
-    """Steps as asked, and numbers that are computed as ``evaluate`` may compute them."""
-
-    loss: str = LOSS
-    accuracy: str = ACCURACY
-
-    def history(
-        self, call: Call, epochs: Sequence[Sequence[Step]]
-    ) -> Sequence[tuple[float, float]]:
-        scores = Scores(
-            [[(step.scores, step.labels) for step in steps] for steps in epochs], call.loss
-        )
-        return list(zip(scores.of(self.loss), scores.of(self.accuracy), strict=True))
+    def history(self, call: Call, epochs: Sequence[Sequence[Step]]) -> list[tuple[float, float]]:
+        scored = [trainings.Epoch.of(steps, told=True) for steps in epochs]
+        own = self.only in ("", call.function)
+        loss = Column(self.loss if own else LOSS, [scored], [call.loss])
+        accuracy = Column(self.accuracy if own else ACCURACY, [scored])
+        return list(zip(loss.of(loss.asked), accuracy.of(accuracy.asked), strict=True))
 
 
 def with_mistake(fault: faults.LoopFault, way: Edits) -> Replaying:
-    if fault.of == "numbers":
-        return Replaying((), fault.function, way)
     kebab = fault.id.removeprefix("training.")
     if kebab in MADE_IN_ONE:
         in_epoch = kebab == "ignores-optimizer"
@@ -249,10 +237,21 @@ def test_every_mistake_is_seen_and_told_from_all_others(fault: faults.LoopFault)
 
 @pytest.mark.parametrize("fault", MAKEABLE, ids=lambda fault: fault.id)
 def test_every_way_to_make_a_mistake_is_an_edit_of_the_reference(fault: faults.LoopFault) -> None:
-    text = reference.RETURNED if fault.of == "numbers" else reference.TRAINING
-
     for way in fault.ways:
-        compile(edited(text, way) or "it does not fit", fault.id, "exec")
+        compile(edited(reference.TRAINING, way) or "it does not fit", fault.id, "exec")
+
+
+@pytest.mark.parametrize("kind", replay.FIRST_STEPS)
+def test_two_steps_of_an_optimizer_are_pytorchs(kind: str) -> None:
+    start, *gradients = torch.randn(3, 20, generator=torch.Generator().manual_seed(1)).double()
+    ours, theirs = (start.clone().requires_grad_() for _ in range(2))
+    own = replay.Optimizer(None, kind, [ours], lr=0.03)  # type: ignore[arg-type]
+    pytorchs = getattr(torch.optim, kind)([theirs], lr=0.03)
+    for gradient in gradients:
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        own.take_step()
+        pytorchs.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
 def test_a_number_that_was_found_is_told() -> None:
@@ -277,32 +276,49 @@ def test_a_sentence_whose_numbers_were_not_found_is_not_told() -> None:
     assert "whatever lr is given" in (faults.entry("learning-rate").sentence({"rate": 0.1}) or "")
 
 
-@pytest.mark.parametrize("fault", measured.BANK, ids=lambda fault: fault.id)
-def test_a_mistake_of_evaluate_is_named_in_train_epoch(fault) -> None:
-    in_loss = "training.loss-" in fault.id
-    which, asked = ("loss", LOSS) if in_loss else ("accuracy", ACCURACY)
-    plans = [plan for change in fault.changes if (plan := change(asked)) is not None]
+NUMBERS = [
+    (number, text, fault)
+    for number, text in (("loss", LOSS), ("accuracy", ACCURACY))
+    for fault in measures.in_number(number, "train")
+]
+ALIKE = {"accuracy-all-or-nothing", "accuracy-whole-percent"}
+"""What is the same for the batches of all epochs, and told as that."""
 
-    assert any(fault.id in said_of(**{which: plan}).split("|") for plan in plans)
+
+@pytest.mark.parametrize(
+    ("number", "text", "fault"), NUMBERS, ids=lambda value: getattr(value, "id", None)
+)
+def test_a_mistake_in_a_number_is_named_in_training(number, text, fault):
+    known = {each.id for each in measures.in_number(number, "train_epoch")}
+    in_history = entries("training").get(fault.id) and fault.id not in known
+    texts = {"loss": LOSS, "accuracy": ACCURACY}
+    found = set()
+    for edits in fault.changes[:3]:
+        wrong = {each: edits(asked) or asked for each, asked in texts.items()}
+        chosen = wrong if in_history else {number: wrong[number]}
+        caught = failure(Replaying((), "train" if in_history else "", **chosen))
+        found |= set((caught.cause.fault or "").split("|")) if caught else {""}
+
+    name = fault.id.removeprefix("training.")
+    assert fault.id in found or name in ALIKE, found
 
 
-def said_of(**wrong: str) -> str:
-    """The name of the failure, if there is one that has a name."""
-    try:
-        checks.check_results(Measuring(**wrong), Grader(0))
-    except CheckFailure as failure:
-        return failure.cause.fault or ""
-    return ""
+def test_the_same_mistake_in_loss_and_accuracy_is_one() -> None:
+    (edits,) = measures.in_number("loss", "train_epoch")[0].changes
+    caught = failure(Replaying(loss=edits(LOSS) or "", accuracy=edits(ACCURACY) or ""))
+
+    assert caught is not None
+    assert caught.cause.fault == "training.mean-of-batch-means"
+
+
+def test_exchanged_numbers_are_told_as_that() -> None:
+    caught = failure(Replaying(loss=ACCURACY, accuracy=LOSS))
+
+    assert caught is not None
+    assert caught.cause.fault == "training.swapped"
 
 
 def test_each_mistake_of_training_has_one_name() -> None:
-    names = [fault.id for fault in (*faults.BANK, *measured.BANK)]
+    names = [fault.id for fault in (*faults.BANK, *measures.BANK)]
 
     assert len(names) == len(set(names))
-
-
-def test_what_training_knows_keeps_its_name() -> None:
-    told = {fault.id for fault in measured.in_number("accuracy", "train")}
-
-    assert "training.top-k" in told
-    assert not {"training.accuracy-top-k", "training.loss-by-batches"} & told

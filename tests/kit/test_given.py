@@ -3,7 +3,9 @@
 What a loop finds is returned as numbers, and compared with the same loop on a real model here.
 """
 
+import runpy
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ IMAGES = torch.randn(12, 1, 28, 28, generator=GENERATOR, dtype=torch.float64)
 LABELS = torch.arange(12) % 10
 BATCHES = Batches(IMAGES, LABELS, 5)
 UNITS = 6
+ROOT = Path(__file__).parents[2]
 
 
 def losses(trained) -> torch.Tensor:
@@ -192,18 +195,16 @@ WORK = {
         return 0.0
     """,
     "what a loader is": """
-        again = DataLoader(loader.dataset, batch_size=4)
-        first, label = loader.dataset[-1]
-        sizes = [len(loader), loader.batch_size, len(loader.dataset), len(again), int(label)]
-        sums = [images.sum() for images, _ in again] + [first.sum()]
-        return torch.cat([torch.tensor(sizes), torch.stack(sums)])
+        again = [labels for _ in range(2) for _, labels in loader]
+        sums = [images.sum() for images, _ in loader]
+        return torch.cat([torch.tensor([len(loader)]), *again, torch.stack(sums)])
     """,
     "batches in another order": """
         batches = list(loader)
         return torch.cat([model(images) for images, _ in reversed(batches)]).detach()
     """,
     "types": """
-        kinds = [type(loader) is DataLoader, isinstance(model, nn.Module), len([*model.children()])]
+        kinds = [isinstance(model, nn.Module), len([*model.children()])]
         leaves = [p.is_leaf and p.requires_grad for p in model.parameters()]
         return torch.tensor([float(each) for each in [*kinds, *leaves, model.training]])
     """,
@@ -237,13 +238,40 @@ def test_a_given_model_is_as_good_as_a_real_one(on_both, name):
             "with torch.no_grad():\n    loss = model(next(iter(loader))[0]).sum()\nloss.backward()",
             "does not require grad",
         ),
-        ("loader.dataset[12]", "out of range"),
     ],
 )
 def test_what_goes_wrong_with_a_real_model_goes_wrong_with_a_given_one(on_both, body, said):
     with pytest.raises(SubmissionFailure) as caught:
         on_both(body)
     assert said in caught.value.cause.message
+
+
+@pytest.mark.parametrize("asks", ["loader.dataset", "loader.batch_size", "loader[0]"])
+def test_a_given_loader_has_its_batches_and_its_length_and_nothing_else(server, tmp_path, asks):
+    text = f"def train(model, loader, epochs=10, lr=1e-3, device='cpu'):\n    return {asks}\n"
+    (tmp_path / "training.py").write_text(text)
+    with (
+        Submission(tmp_path, server=server) as submission,
+        pytest.raises(SubmissionFailure, match="Loader"),
+    ):
+        submission.exercise("training").train(Recipe("normed", WEIGHTS), BATCHES)
+
+
+def test_the_solutions_take_a_loader_and_a_list_of_batches_alike():
+    files = (ROOT / "solutions" / f"{name}.py" for name in ("evaluation", "training"))
+    evaluation, training = map(runpy.run_path, map(str, files))
+    loader = DataLoader(TensorDataset(IMAGES, LABELS), batch_size=5)
+    results = []
+    for batches in (loader, list(loader)):
+        model = Real()
+        results.append(
+            (
+                training["train"](model, batches, epochs=2),
+                evaluation["evaluate"](model, batches),
+                evaluation["confusion_matrix"](model, batches).tolist(),
+            )
+        )
+    assert results[0] == results[1]
 
 
 def test_who_says_eval_mode_gets_its_numbers(server, tmp_path):

@@ -219,10 +219,13 @@ def steps_of_pytorch(model: nn.Module, optimizer: torch.optim.Optimizer, epochs:
             optimizer.step()
 
 
+def call(function: str, lr: float, epochs: int = 1, momentum: float = 0.0) -> Call:
+    loss, batches = F.cross_entropy, tuple(small_data())
+    return Call(function, small_weights(), batches, loss, lr, epochs, momentum=momentum)
+
+
 def replayed(function: str, lr: float, epochs: int = 1, momentum: float = 0.0) -> Replayed:
-    batches = tuple(small_data())
-    call = Call(function, small_weights(), batches, F.cross_entropy, lr, epochs, momentum=momentum)
-    return trainings.free(call)[0]
+    return trainings.free(call(function, lr, epochs, momentum))[0]
 
 
 def assert_same_vector(model: nn.Module, weights: Tensor) -> None:
@@ -240,7 +243,7 @@ def test_three_epochs_of_training_are_pytorchs() -> None:
     model = small_model(small_weights())
     steps_of_pytorch(model, torch.optim.Adam(model.parameters(), lr=0.01), epochs=3)
     trained = replayed("train", 0.01, epochs=3)
-    assert len(trainings.returned(trained.epochs)) == 3
+    assert len(trained.epochs) == 3
     assert_same_vector(model, trained.weights)
 
 
@@ -263,7 +266,8 @@ def test_adam_is_pytorchs_with_other_settings(settings: dict) -> None:
 
 
 def test_the_numbers_of_an_epoch_are_means_over_examples_before_each_step() -> None:
-    ((loss, accuracy),) = trainings.returned(replayed("train_epoch", 0.0).epochs)
+    epoch = call("train_epoch", 0.0)
+    ((loss, accuracy),) = trainings.history(epoch, trainings.free(epoch)[0])
     images, labels = (torch.cat(parts) for parts in zip(*small_data(), strict=True))
     logits = reference.fnn(small_weights(), images)
     assert loss == pytest.approx(reference.cross_entropy(logits, labels).item(), abs=1e-12)

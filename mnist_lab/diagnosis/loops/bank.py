@@ -1,4 +1,4 @@
-"""The mistakes of a training, as ``mistakes/training.toml`` has them."""
+"""The mistakes in the steps of a training, as ``mistakes/training.toml`` has them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ __all__ = ["BANK", "LoopFault", "entry"]
 
 @dataclass(frozen=True)
 class LoopFault(Fault[Any]):
-    """A mistake in a training, made in one of several ``ways``; the file says what the rest is."""
+    """A mistake in a training, made in one of several ``ways``, or of those that are ``paired``
+    beside another mistake; the file says what the rest is.
+    """
 
     ways: tuple[Edits, ...] = ()
+    paired: tuple[Edits, ...] = ()
     told: Sequence[str] = ()
-    of: str = "steps"
     function: str = ""
     open: bool = False
     follows: Sequence[str] = ()
@@ -37,14 +39,11 @@ class LoopFault(Fault[Any]):
 
 
 def _fault(known: Entry) -> LoopFault:
-    more: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in known.more.items()
-    }
-    return LoopFault(known.id, known.says, known.hint, (), known.ways, **more)
+    more: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in known.more.items()}
+    return LoopFault(known.id, known.says, known.hint, (), known.ways, known.paired, **more)
 
 
-BANK = tuple(map(_fault, entries("training").values()))
+BANK = tuple(_fault(known) for known in entries("training").values() if "of" not in known.more)
 
 _BY_ID = {fault.id: fault for fault in BANK}
 

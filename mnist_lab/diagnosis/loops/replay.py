@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -251,16 +251,6 @@ class Step:
     given: float
     weights: Tensor
 
-    @cached_property
-    def after(self) -> Step:
-        """The same batch, measured after its step."""
-        return self.at(self)
-
-    def at(self, other: Step) -> Step:
-        """The same batch, measured with the weights after ``other``."""
-        scores = self.call.forward(other.weights, self.images).scores
-        return replace(self, scores=scores, loss=self.call.loss(scores, self.labels).item())
-
 
 @dataclass(frozen=True)
 class Replayed:
@@ -284,22 +274,33 @@ class Model:
         return [self.weights]
 
 
+MU, NEXT_MU = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2))
+KEPT_MU = torch.tensor(MU, dtype=torch.float32).item()
+NADAM = (1 - MU) / (1 - KEPT_MU) + 0.1 * NEXT_MU / (1 - KEPT_MU * NEXT_MU)
+"""How much longer NAdam's first step is than Adam's; PyTorch keeps the momentum in float32."""
+
+FIRST_STEPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Adadelta": lambda g, w: g * 1e-3 / (0.1 * g**2 + 1e-6).sqrt(),
+    "Adagrad": lambda g, w: g / (g.abs() + 1e-10),
+    "Adamax": lambda g, w: g / (g.abs() + 1e-8),
+    "AdamW": lambda g, w: g / (g.abs() + 1e-8) + 0.01 * w,
+    "NAdam": lambda g, w: NADAM * g / (g.abs() + 1e-8),
+    "RAdam": lambda g, w: g,
+    "RMSprop": lambda g, w: g / (0.1 * g.abs() + 1e-8),
+    "Rprop": lambda g, w: g.sign(),
+}
+"""The first step of PyTorch's optimizers as they are, for a learning rate of 1: importing them
+takes a second, and hardly any code that does not show its optimizer gets further with them."""
+
+
 class Optimizer:
     """What a text is given for an optimizer; ``settings`` as PyTorch calls them."""
 
     def __init__(self, run: Run, kind: str, parameters: Sequence[Tensor], **settings: Any) -> None:
         self.run, self.kind, self.settings, self.parameters = run, kind, settings, parameters
-        ours = kind == "Adam" or (kind == "SGD" and settings.keys() <= {"lr", "momentum"})
-        self._makes = getattr(reference if ours else torch.optim, kind)(parameters, **settings)
-
-    @property
-    def lr(self) -> float:
-        rate: float = self._makes.param_groups[0]["lr"]
-        return rate
-
-    @lr.setter
-    def lr(self, rate: float) -> None:
-        self._makes.param_groups[0]["lr"] = rate
+        self.lr: float = settings.get("lr", 1e-3)
+        self._makes: Any = None
+        self._first: tuple[Tensor, Tensor] | None = None
 
     def anew(self) -> Optimizer:
         """One like it that has made no step yet."""
@@ -310,6 +311,23 @@ class Optimizer:
 
     def take_step(self) -> None:
         """One that nobody sees."""
+        (w,) = self.parameters
+        known = self.kind in FIRST_STEPS and self.settings.keys() <= {"lr"}
+        if known and self._makes is None and self._first is None and w.grad is not None:
+            self._first = w.detach().clone(), w.grad.clone()
+            w.data.sub_(self.lr * FIRST_STEPS[self.kind](w.grad, w.detach()))
+            return
+        if self._makes is None:
+            plain = self.settings.keys() <= {"lr", "momentum"}
+            ours = self.kind == "Adam" or (self.kind == "SGD" and plain)
+            made_by = getattr(reference if ours else torch.optim, self.kind)
+            self._makes = made_by(self.parameters, **{**self.settings, "lr": self.lr})
+            if self._first is not None:
+                now, grad = w.detach().clone(), w.grad
+                w.data, w.grad = self._first
+                self._makes.step()
+                w.data, w.grad = now, grad
+        self._makes.param_groups[0]["lr"] = self.lr
         self._makes.step()
 
     def step(self, only: Tensor | None = None) -> None:

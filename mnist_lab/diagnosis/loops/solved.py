@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults import compiled
 from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
 from mnist_lab.diagnosis.reference import Batch, Loss
 
@@ -207,7 +205,7 @@ def rescaled_images(run: Run, images: Tensor) -> Tensor:
         seen = seen_images(run, images)
         scale = neat(fitted(seen - seen.mean(), images - images.mean()))
         run.found["scale"] = scale
-        run.found["shift"] = (seen.mean() - scale * images.mean()).item()
+        run.found["shift"] = round((seen.mean() - scale * images.mean()).item(), 12) + 0.0
     scale, shift = run.found["scale"], run.found["shift"]
     if math.isclose(scale, 1, rel_tol=1e-6) and abs(shift) < 1e-6:
         raise Impossible
@@ -546,19 +544,15 @@ def copied(run: Run, model: Model) -> Model:
 
 def measured(run: Run, steps: Sequence[Step]) -> tuple[float, float]:
     """The loss and the accuracy of an epoch."""
-    found: tuple[float, float] = compiled(reference.RETURNED, "returned", {})([steps])[0]
-    return found
+    examples = sum(len(step.labels) for step in steps)
+    loss = sum(step.loss * len(step.labels) for step in steps)
+    right = sum(int((step.scores.argmax(1) == step.labels).sum()) for step in steps)
+    return loss / examples, right / examples
 
 
 GIVEN: Mapping[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (
-        *(scaled, smoothed, class_weighted, penalised, one_hot, focal),
-        *(seen_labels, one_label, seen_images, rescaled_images, smaller, merged, batches_a_step),
-        *(clip_norm, clip_each_norm, clip_value, normalise_gradients, scale_gradients),
-        *(what_moved, settings, unseen, setting, usual, own_optimizer, by_hand),
-        *(one_rate, times_rate, each_rate, seen_rate, hidden_rate),
-        *(same_epochs, fewer_epochs, start_anew, start_again, load, copied, measured),
-    )
+    name: function
+    for name, function in list(globals().items())
+    if inspect.isfunction(function) and next(iter(inspect.signature(function).parameters)) == "run"
 }
 """By the names that the edits use."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, permutations, product
@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.explain import difference
-from mnist_lab.diagnosis.faults import Edits, compiled, edited
+from mnist_lab.diagnosis.faults import Edits, edited
 from mnist_lab.diagnosis.loops.bank import BANK, LoopFault
 from mnist_lab.diagnosis.loops.replay import (
     Call,
@@ -35,25 +34,22 @@ from mnist_lab.diagnosis.loops.replay import (
     distance,
 )
 from mnist_lab.diagnosis.loops.solved import GIVEN, UNSEEN
+from mnist_lab.diagnosis.measures.comparing import NUMBER
+from mnist_lab.diagnosis.measures.numbers import Column, Explained, explain_numbers
+from mnist_lab.diagnosis.reference import Batch, Loss
 
 __all__ = [
     "Attempt",
     "Candidate",
     "as_asked",
-    "close",
-    "close_histories",
     "counted",
     "departure",
     "explain_results",
     "explain_steps",
-    "returned",
+    "history",
 ]
 
-NUMBER = 1e-5
-"""Losses of size 1 that are summed in float32 agree to 1e-6; a known mistake changes 1e-3."""
-
-STEPS = tuple(fault for fault in BANK if fault.ways and fault.of == "steps")
-NUMBERS = tuple(fault for fault in BANK if fault.ways and fault.of == "numbers")
+STEPS = tuple(fault for fault in BANK if fault.ways)
 
 NOT_SO = (
     *(Impossible, ArithmeticError, LookupError, RuntimeError, ValueError),
@@ -124,11 +120,11 @@ def attempt(text: str, calls: Sequence[Call], watched: Point | None = None) -> A
 
 
 def explain_steps(
-    calls: Sequence[Call], ways: Sequence[Edits] = (), pairs: bool | None = True
+    calls: Sequence[Call], ways: Sequence[Edits] = (), pairs: bool = True
 ) -> tuple[list[Candidate], Attempt] | None:
     """The mistakes beside the edits ``ways`` with which the steps are those that were seen: all
     that explain them, singles before pairs, those whose passes and steps were seen in the same
-    order before others. ``pairs`` is None where no mistake at all may be beside.
+    order before others.
 
     One candidate without mistakes where there is none; None if there is no explanation.
     """
@@ -139,7 +135,7 @@ def explain_steps(
     first = attempt(asked, calls)
     if first.fits:
         return [Candidate((), tuple(ways), asked)], first
-    if pairs is None or first.departs is None:
+    if first.departs is None:
         return None
     origin = attempt(asked, calls, first.departs)
     singles = [*_singles(asked, calls[0].function), *_shown(calls, asked)]
@@ -195,149 +191,106 @@ def _trusted(asked: str, call: Call) -> Call:
 
 # The numbers that are returned
 
-Given = tuple[tuple[Call, Sequence[Sequence[Step]]], ...]
-"""Calls, and what there is to count for the epochs of each."""
 
-ALL_EXAMPLES: Edits = (("examples += len(step.labels)", "examples = step.call.examples"),)
+class Epoch(tuple[Batch, ...]):
+    """The scores before each of its ``steps`` and the labels: those that the loss was ``told``, or
+    the right ones.
+    """
+
+    steps: Sequence[Step]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step], told: bool) -> Epoch:
+        epoch = cls((step.scores, step.told if told else step.labels) for step in steps)
+        epoch.steps = steps
+        return epoch
+
+    @cached_property
+    def after_step(self) -> tuple[Batch, ...]:
+        return self._measured([step.weights for step in self.steps])
+
+    @cached_property
+    def after_epoch(self) -> tuple[Batch, ...]:
+        return self._measured([self.steps[-1].weights] * len(self))
+
+    @property
+    def examples(self) -> int:
+        """How many the loader has."""
+        return self.steps[0].call.examples
+
+    def _measured(self, weights: Sequence[Tensor]) -> tuple[Batch, ...]:
+        return tuple(
+            (step.call.forward(w, step.images).scores, labels)
+            for step, w, (_, labels) in zip(self.steps, weights, self, strict=True)
+        )
 
 
-def returned(epochs: Sequence[Sequence[Step]], text: str = reference.RETURNED) -> Sequence[Score]:
-    """The history of what was replayed."""
-    history: Sequence[Score] = compiled(text, "returned", {})(epochs)
-    return history
+@dataclass(frozen=True)
+class Noted:
+    """The losses that were noted of some scores and labels; of others what ``loss_fn`` gives."""
+
+    loss_fn: Loss
+    values: Mapping[tuple[int, int], float]
+
+    def __call__(self, scores: Tensor, labels: Tensor) -> Tensor:
+        known = self.values.get((id(scores), id(labels)))
+        return self.loss_fn(scores, labels) if known is None else scores.new_tensor(known)
 
 
 def explain_results(
-    calls: Sequence[Call], replays: Sequence[Replayed], ways: Sequence[Edits] = ()
-) -> list[tuple[Faults, tuple[Edits, ...]]] | None:
-    """The mistakes in the numbers that are returned for ``replays``, beside the edits ``ways`` of
-    the reference, with all edits.
+    calls: Sequence[Call],
+    replays: Sequence[Replayed],
+    asked: tuple[str, str] = (reference.LOSS, reference.ACCURACY),
+    pairs: bool = True,
+) -> Explained:
+    """Why the numbers that are returned for ``replays`` are what they are, where a loss and an
+    accuracy are computed as these texts.
 
-    One entry without mistakes if there is none; None if there is no explanation.
+    Mistakes in the steps leave open which loss is meant, which labels count as right, and how many
+    examples there are: none of that is another mistake.
     """
-    if not all(math.isfinite(n) for call in calls for score in call.seen.history for n in score):
-        return None
-    variants = list(_variants(calls, replays, ways))
-    for given, base in variants:
-        if all(_right(_text(base), given)):
-            return [((), base)]
-    found: dict[tuple[str, ...], tuple[Faults, tuple[Edits, ...]]] = {}
-    for given, base in variants:
-        function = calls[0].function
-        singles = list(_singles(_text(base), function, NUMBERS))
-        explained = [one for one in singles if all(_right(one.text, given))]
-        for one in explained or _pairs_of_numbers(_text(base), singles, given):
-            key = tuple(sorted(fault.id for fault in one.faults))
-            found.setdefault(key, (one.faults, (*base, *one.ways)))
-    fewest = min(map(len, found), default=0)
-    return [each for key, each in found.items() if len(key) == fewest] or None
+
+    def columns(text: str, kinds: Sequence[tuple[str, bool]]) -> list[Column]:
+        found: dict[tuple[float, ...], Column] = {}
+        for base in filter(None, (text, edited(text, ALL_EXAMPLES))):
+            for noted, told in kinds:
+                epochs = [[Epoch.of(steps, told) for steps in each.epochs] for each in replays]
+                losses = [_noting(noted, *each) for each in zip(calls, replays, strict=True)]
+                column = Column(base, epochs, losses)
+                numbers = [round(x, 9) for call in range(len(calls)) for x in column.of(base, call)]
+                found.setdefault(tuple(numbers), column)
+        return list(found.values())
+
+    function, returned = calls[0].function, [call.seen.history for call in calls]
+    if not all(math.isfinite(n) for history in returned for score in history for n in score):
+        return Explained(function, None, None, swapped=False)
+    losses = columns(asked[0], [("", False), ("", True), ("loss", True), ("given", True)])
+    accuracies = columns(asked[1], [("", False), ("", True)])
+    return explain_numbers(function, losses, accuracies, returned, NUMBER, pairs)
 
 
-def _text(ways: Sequence[Edits]) -> str:
-    return edited(reference.RETURNED, *ways) or reference.RETURNED
+ALL_EXAMPLES: Edits = ((" / count", " / batches.examples"),)
 
 
-def _variants(
-    calls: Sequence[Call], replays: Sequence[Replayed], ways: Sequence[Edits]
-) -> Iterator[tuple[Given, tuple[Edits, ...]]]:
-    """What mistakes in the steps leave open: which loss is told, which labels count as right, and
-    how many examples there are. None of that is another mistake.
-    """
-    losses: tuple[Callable[[Step], float], ...] = (
-        lambda step: step.loss,
-        lambda step: step.given,
-        lambda step: step.call.loss(step.scores, step.told).item(),
-        lambda step: step.call.loss(step.scores, step.labels).item(),
-    )
-    labels: tuple[Callable[[Step], Tensor], ...] = (
-        lambda step: step.told,
-        lambda step: step.labels,
-    )
-    known: list[list[Sequence[Score]]] = []
-    for base in ((*ways,), (*ways, ALL_EXAMPLES)):
-        for loss, right in product(losses, labels):
-            try:
-                given = tuple(
-                    (call, [[_counted(step, loss, right) for step in steps] for steps in epochs])
-                    for call, epochs in zip(calls, (each.epochs for each in replays), strict=True)
-                )
-                each = [returned(epochs, _text(base)) for _, epochs in given]
-            except NOT_SO:
-                continue
-            if not any(all(map(close_histories, each, other)) for other in known):
-                known.append(each)
-                yield given, base
+def _noting(noted: str, call: Call, replayed: Replayed) -> Loss:
+    """The call's loss, or what the field ``noted`` of the steps has."""
+    steps = [step for epoch in replayed.epochs for step in epoch] if noted else []
+    return Noted(call.loss, {(id(s.scores), id(s.told)): getattr(s, noted) for s in steps})
 
 
-def _counted(step: Step, loss: Callable[[Step], float], right: Callable[[Step], Tensor]) -> Step:
-    return replace(step, loss=loss(step), labels=right(step))
-
-
-def _right(text: str, given: Given) -> tuple[bool, bool]:
-    """Whether the losses and whether the accuracies are those that were seen."""
-    right = (True, True)
-    try:
-        counts = compiled(text, "returned", {})
-        for call, epochs in given:
-            same = _same_columns(call.seen.history, counts(epochs))
-            right = (right[0] and same[0], right[1] and same[1])
-            if not any(right):
-                break
-    except NOT_SO:
-        return False, False
-    return right
-
-
-def _pairs_of_numbers(base: str, singles: Sequence[Candidate], given: Given) -> Iterator[Candidate]:
-    """Two mistakes: a column that one of them changes alone must be right with it alone, and one
-    that neither changes must be right already.
-    """
-    rights = [_right(each.text, given) for each in singles]
-    epochs = given[0][1]
-    changes = [_changes(each.text, base, epochs) for each in singles]
-    already = _right(base, given)
-    for (i, first), (j, second) in combinations(enumerate(singles), 2):
-        columns = zip(already, rights[i], changes[i], rights[j], changes[j], strict=True)
-        if first.faults != second.faults and all(
-            (a_right if a else b_right if b else right) or (a and b)
-            for right, a_right, a, b_right, b in columns
-        ):
-            for each in _together(base, first, second):
-                if all(_right(each.text, given)):
-                    yield each
-
-
-def _changes(text: str, base: str, epochs: Sequence[Sequence[Step]]) -> tuple[bool, bool]:
-    try:
-        losses, accuracies = _same_columns(returned(epochs, text), returned(epochs, base))
-    except NOT_SO:
-        return True, True
-    return not losses, not accuracies
-
-
-def _same_columns(actual: Sequence[Score], expected: Sequence[Score]) -> tuple[bool, bool]:
-    if len(actual) != len(expected):
-        return False, False
-    pairs = list(zip(actual, expected, strict=True))
-    losses, accuracies = (all(close(a[i], b[i]) for a, b in pairs) for i in (0, 1))
-    return losses, accuracies
-
-
-def close(actual: float, expected: float) -> bool:
-    """Whether two numbers are the same but for what summing in float32 loses."""
-    return abs(actual - expected) < NUMBER * max(1.0, abs(expected))
-
-
-def close_histories(actual: Sequence[Score], expected: Sequence[Score]) -> bool:
-    """As ``close``, for the numbers of as many epochs."""
-    return all(_same_columns(actual, expected))
+def history(call: Call, replayed: Replayed) -> tuple[Score, ...]:
+    """What is to be returned for what was replayed."""
+    epochs = [Epoch.of(steps, told=False) for steps in replayed.epochs]
+    loss = Column(reference.LOSS, [epochs], [call.loss])
+    accuracy = Column(reference.ACCURACY, [epochs])
+    return tuple(zip(loss.of(loss.asked), accuracy.of(accuracy.asked), strict=True))
 
 
 # Candidates
 
 
-def _singles(asked: str, function: str, bank: Sequence[LoopFault] = STEPS) -> Iterator[Candidate]:
-    for fault in bank:
+def _singles(asked: str, function: str) -> Iterator[Candidate]:
+    for fault in STEPS:
         for way in fault.ways:
             text = edited(asked, way) if fault.function in ("", function) else None
             if text is not None:
@@ -393,6 +346,8 @@ def _pairs(
     shows: list[Candidate] = []
     later: list[Candidate] = []
     for candidate, tried in reached:
+        if not all(map(_may_be_paired, candidate.faults, candidate.ways)):
+            continue
         if tried.maybe:
             shows.append(candidate)
         elif tried.failed or value is None:
@@ -407,6 +362,10 @@ def _pairs(
         if first.ids.isdisjoint(second.ids):
             for candidate in _together(asked, first, second):
                 yield candidate, attempt(candidate.text, calls)
+
+
+def _may_be_paired(fault: LoopFault, way: Edits) -> bool:
+    return way in fault.paired
 
 
 def _later(point: Point | None, other: Point) -> bool:
@@ -462,6 +421,18 @@ def _rank(call: Call, replayed: Replayed) -> int:
 
 # What no mistake explains
 
+SAID = {
+    "still": "{name} does not change the weights of the model that it is given.",
+    "fewer": "{name} makes fewer steps than one for every batch.",
+    "before": "{name} changes the weights of the model before the first step.",
+    "end": "The first steps of {name} are as asked for, and the weights in the end are not.",
+    "weights": "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
+    "gradients": "In {name} step {step} finds other gradients than those of the loss of its batch.",
+    "images": "In {name} the model does not get the images of the loader at forward pass {step}.",
+    "slope": "In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
+    "gradient with respect to the scores of batch {step} is another.",
+}
+
 
 def departure(calls: Sequence[Call]) -> tuple[str, str]:
     """Where the steps that were seen depart from those asked for: a sentence, and numbers.
@@ -472,102 +443,43 @@ def departure(calls: Sequence[Call]) -> tuple[str, str]:
     calls = [_trusted(asked, call) for call in calls]
     point = attempt(asked, calls).departs
     assert point is not None, "a training that departs from what is asked"
-    call = calls[point.call]
-    replayed, marks = free(call)
-    value = marks[point.kind, point.number]
-    name, seen = call.function, call.seen
+    call, kind, number = calls[point.call], point.kind, point.number
+    seen = {**call.seen.at, "images": call.seen.inputs, "slope": call.seen.slopes}
+    _, marks = free(call)
+
+    def compared(kind: str) -> tuple[float, float]:
+        """How far apart both are there, and how far they may be."""
+        if number >= len(seen[kind]) or (kind, number) not in marks:
+            return 0.0, math.inf
+        return distance(call, kind, seen[kind][number], marks[kind, number])
+
+    if kind == "gradients":  # it may be clear from what they are computed of
+        earlier = (each for each in ("images", "slope") if compared(each)[0] > compared(each)[1])
+        kind = next(earlier, kind)
+    told, step = kind, number + (kind != "weights")
+    if kind != "end" and number >= len(seen[kind]):
+        told = "fewer"
+    if (kind, number) == ("weights", 0):
+        told = "before"
     if not call.moved:
-        return (
-            f"{name} does not change the weights of the model that it is given.",
-            counted(seen.events),
-        )
-    if point.kind == "end":
-        epoch = next(
-            (
-                number
-                for number, (own, score) in enumerate(
-                    zip(returned(replayed.epochs), seen.history, strict=False), start=1
-                )
-                if not close_histories([score], [own])
-            ),
-            None,
-        )
-        far = difference(seen.weights, value)
-        return (
-            f"The first steps of {name} are as asked for, and the weights in the end are not.",
-            f"They are off by up to {far:.3g}. "
-            + (
-                f"The numbers of epoch {epoch} are the first that differ."
-                if epoch
-                else counted(seen.events)
-            ),
-        )
-    if point.kind == "images":
-        return (
-            f"In {name} the model does not get the images of the loader's first batch.",
-            f"They are off by up to {difference(seen.inputs[0].flatten(), value.flatten()):.3g}.",
-        )
-    if point.kind == "slope":
-        return (
-            f"In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
-            "gradient with respect to the scores of batch 1 is another.",
-            f"That gradient is off by up to {difference(seen.slopes[0], value):.3g}.",
-        )
-    if point.kind != "end" and point.number >= len(seen.at[point.kind]):
-        return (
-            f"{name} makes fewer steps than one for every batch.",
-            counted(seen.events),
-        )
-    if point.kind == "weights" and point.number == 0:
-        return (
-            f"{name} changes the weights of the model before the first step.",
-            "At the first forward pass they are off by up to "
-            f"{difference(seen.states[0], value):.3g}.",
-        )
-    steps = point.number if point.kind == "gradients" else point.number - 1
-    so_far = f"The first {steps} steps are as asked for. " if steps > 1 else ""
-    so_far = "The first step is as asked for. " if steps == 1 else so_far
-    which = f"step {steps + 1}"
-    if point.kind == "weights":
-        far = difference(seen.states[point.number], value)
-        right = "finds the right gradients and " if seen.gradients else ""
-        return (
-            f"In {name} {which} {right}leaves other weights than the optimizer asked for.",
-            f"{so_far}After {which} weights are off by up to {far:.3g}.",
-        )
-    seen_gradient = seen.gradients[point.number].double()
-    size = seen_gradient.norm().item() / max(value.norm().item(), 1e-300)
-    alike = torch.nn.functional.cosine_similarity(seen_gradient, value, dim=0).item()
-    numbers = (
-        f"They are off by up to {difference(seen_gradient, value):.3g}: {size:.3g} times as long "
-        f"as those of the mean loss of this batch, and the cosine of the angle between both is "
-        f"{alike:.3g}."
+        told = "still"
+    right = "finds the right gradients and " if call.seen.gradients else ""
+    says = SAID[told].format(name=call.function, step=step, right=right)
+    if told in ("still", "fewer"):
+        return says, counted(call.seen.events)
+    before = {0: "", 1: "The first step is as asked for. "}
+    so_far = before.get(step - 1, f"The first {step - 1} steps are as asked for. ")
+    so_far = "" if told in ("before", "end") else so_far
+    off = f"{so_far}They are off by up to {compared(kind)[0]:.3g}."
+    if kind != "gradients":
+        return says, off
+    found, own = seen[kind][number].double(), marks[kind, number]
+    size = found.norm().item() / max(own.norm().item(), 1e-300)
+    alike = torch.nn.functional.cosine_similarity(found, own, dim=0).item()
+    return says, (
+        f"{off[:-1]}: {size:.3g} times as long as those of the mean loss of this batch, and the "
+        f"cosine of the angle between both is {alike:.3g}."
     )
-    images, by_scores = marks["images", steps], marks["slope", steps]
-    if steps < len(seen.inputs) and not _alike(seen.inputs[steps], images):
-        return (
-            f"In {name} the model does not get the images of the loader at forward pass "
-            f"{steps + 1}.",
-            f"{so_far}They are off by up to {difference(seen.inputs[steps], images):.3g}. "
-            f"{numbers}",
-        )
-    if steps < len(seen.slopes) and not _alike(seen.slopes[steps], by_scores):
-        far = difference(seen.slopes[steps], by_scores)
-        return (
-            f"In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
-            f"gradient with respect to the scores of batch {steps + 1} is another.",
-            f"{so_far}That gradient is off by up to {far:.3g}.",
-        )
-    return (
-        f"In {name} {which} finds other gradients than those of the loss of its batch.",
-        f"{so_far}{numbers}",
-    )
-
-
-def _alike(actual: Tensor, expected: Tensor) -> bool:
-    size = max(1.0, expected.abs().max().item())
-    same = 1e-9 if actual.dtype == torch.float64 else 1e-4
-    return difference(actual.reshape(-1), expected.reshape(-1)) < same * size
 
 
 def counted(events: str) -> str:

@@ -1,9 +1,10 @@
-"""The known mistakes of ``mistakes/measures.toml``, whichever function makes them."""
+"""The known mistakes in what ``evaluate``, ``confusion_matrix``, ``train_epoch`` and ``train``
+return and leave behind: ``mistakes/measures.toml``, and what only a training can do wrong.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -13,6 +14,13 @@ from mnist_lab.diagnosis.faults import Entry, change, entries
 
 __all__ = ["BANK", "gives_fractions", "in_matrix", "in_number", "merged", "observed"]
 
+EXERCISE = {
+    "evaluate": "evaluation",
+    "confusion_matrix": "evaluation",
+    "train_epoch": "training",
+    "train": "training",
+}
+
 SUBJECTS = {
     "": "Loss and accuracy, as {function} returns them, are each",
     "loss-": "The loss that {function} returns is",
@@ -21,26 +29,28 @@ SUBJECTS = {
 
 
 @cache
-def in_number(
-    number: str, function: str = "evaluate", exercise: str = "evaluation", paired: bool = False
-) -> tuple[Fault[str], ...]:
+def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[str], ...]:
     """Mistakes in the "loss" or the "accuracy" that ``function`` returns; in the ways to try
     beside another mistake if ``paired``.
     """
-    found = []
-    for entry in entries("measures").values():
-        if entry.more["of"] == "number":
-            says = f"{SUBJECTS[f'{number}-']} {entry.says}"
-            found.append(_fault(entry, f"{number}-{entry.id}", says, paired))
-        elif entry.more["of"] == "reading" and number == "accuracy":
-            says = f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
-            found.append(_fault(entry, f"accuracy-{entry.id}", says, paired))
-        elif entry.more["of"] == number:
-            found.append(_fault(entry, entry.id, entry.says, paired))
-    return tuple(
-        replace(each, id=f"{exercise}.{each.id}", says=each.says.format(function=function))
-        for each in found
-    )
+    return tuple(_in_number(number, function, paired))
+
+
+def _in_number(number: str, function: str, paired: bool) -> Iterator[Fault[str]]:
+    for entry in _entries(function):
+        match entry.more["of"]:
+            case "number":
+                says = f"{SUBJECTS[f'{number}-']} {entry.says}"
+                yield _fault(entry, function, f"{number}-{_slug(entry)}", says, paired)
+            case "reading" if number == "accuracy":
+                says = (
+                    f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
+                )
+                yield _fault(entry, function, f"accuracy-{entry.id}", says, paired)
+            case "history":
+                yield _fault(entry, function, paired=paired)
+            case of if of == number:
+                yield _fault(entry, function, paired=paired)
 
 
 @cache
@@ -53,9 +63,9 @@ def _in_matrix(paired: bool) -> Iterator[Fault[str]]:
     for entry in entries("measures").values():
         if entry.more["of"] == "reading":
             says = f"confusion_matrix takes {entry.says} for the digit that was read."
-            yield _fault(entry, f"evaluation.matrix-{entry.id}", says, paired)
+            yield _fault(entry, "confusion_matrix", f"matrix-{entry.id}", says, paired)
         elif entry.more["of"] == "matrix":
-            yield _fault(entry, f"evaluation.{entry.id}", entry.says, paired)
+            yield _fault(entry, "confusion_matrix", paired=paired)
 
 
 def gives_fractions(faults: Iterable[Fault[str]]) -> bool:
@@ -66,46 +76,70 @@ def gives_fractions(faults: Iterable[Fault[str]]) -> bool:
 
 
 @cache
-def observed(name: str) -> Fault[Any]:
-    """A mistake of ``evaluate`` that shows in what it does, not in its numbers."""
-    return _fault(entries("measures")[name], f"evaluation.{name}")
+def observed(name: str, function: str = "evaluate") -> Fault[Any]:
+    """A mistake that shows in what ``function`` does, not in its numbers."""
+    return _fault(entries("measures")[name], function)
 
 
-@cache
-def _in_both() -> dict[str, Fault[str]]:
-    """Mistakes of ``evaluate`` in both numbers, by their names."""
-    return {
-        entry.id: _fault(
-            entry,
-            f"evaluation.{entry.id}",
-            f"{SUBJECTS['']} {entry.says}".format(function="evaluate"),
-        )
-        for entry in entries("measures").values()
-        if entry.more["of"] == "number"
-    }
-
-
-def merged(faults: Iterable[Fault[Any]]) -> tuple[Fault[Any], ...]:
-    """``faults`` of loss and accuracy, those that both have as one."""
+def merged(faults: Iterable[Fault[Any]], function: str = "evaluate") -> tuple[Fault[Any], ...]:
+    """``faults`` of loss and accuracy, each once, and those that both have as one."""
     left = {fault.id: fault for fault in faults}
-    for name, both in _in_both().items():
-        of_each = [f"evaluation.{number}-{name}" for number in ("loss", "accuracy")]
+    for both in _in_both(function):
+        exercise, _, name = both.id.partition(".")
+        of_each = [f"{exercise}.{number}-{name}" for number in ("loss", "accuracy")]
         if set(of_each) <= set(left):
             left = {both.id: both} | {each: left[each] for each in left if each not in of_each}
     return tuple(left.values())
 
 
-def _fault(entry: Entry, name: str, says: str = "", paired: bool = False) -> Fault[str]:
-    ways: Sequence[Any] = entry.paired if paired else entry.ways
-    return Fault(name, says or entry.says, entry.hint, tuple(map(change, ways)))
+@cache
+def _in_both(function: str) -> tuple[Fault[str], ...]:
+    """Mistakes in both numbers."""
+    return tuple(
+        _fault(entry, function, says=f"{SUBJECTS['']} {entry.says}")
+        for entry in _entries(function)
+        if entry.more["of"] == "number"
+    )
+
+
+def _entries(function: str) -> list[Entry]:
+    """Those that can be made in ``function``, if they are mistakes of a number."""
+    known = [*entries("measures").values()]
+    if EXERCISE[function] == "training":
+        of_numbers = ("number", "loss", "accuracy", "history")
+        known += [e for e in entries("training").values() if e.more.get("of") in of_numbers]
+    return [each for each in known if each.more.get("function", function) == function]
+
+
+def _fault(
+    entry: Entry, function: str, name: str = "", says: str = "", paired: bool = False
+) -> Fault[str]:
+    exercise = EXERCISE[function]
+    told = (says or entry.says).format(function=function)
+    ways = entry.paired if paired else entry.ways
+    return Fault(
+        f"{exercise}.{name or _slug(entry)}",
+        told,
+        entry.hint,
+        tuple(map(change, ways)),
+    )
+
+
+def _slug(entry: Entry) -> str:
+    return entry.id.removeprefix("training.")
+
+
+def _bank(function: str) -> Iterator[Fault[Any]]:
+    kinds = {"evaluation": ("call", "evaluate"), "training": ("call",)}[EXERCISE[function]]
+    yield from _in_both(function)
+    yield from in_number("loss", function)
+    yield from in_number("accuracy", function)
+    yield from in_matrix() if function == "evaluate" else ()
+    for name, entry in entries("measures").items():
+        if entry.more["of"] in kinds:
+            yield observed(name, function)
 
 
 BANK: tuple[Fault[Any], ...] = tuple(
-    chain(
-        _in_both().values(),
-        in_number("loss"),
-        in_number("accuracy"),
-        in_matrix(),
-        (observed(e.id) for e in entries("measures").values() if e.more["of"] == "evaluate"),
-    )
+    {fault.id: fault for fault in chain(*map(_bank, ("train", "evaluate")))}.values()
 )

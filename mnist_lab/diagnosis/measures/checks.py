@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, product
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
-from mnist_lab.diagnosis.degenerate import of_scores, of_table
+from mnist_lab.diagnosis.degenerate import of_table
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Explanation, Fault
-from mnist_lab.diagnosis.loops import comparing
-from mnist_lab.diagnosis.measures import bank
+from mnist_lab.diagnosis.measures import bank, comparing
 from mnist_lab.diagnosis.measures.bank import observed
-from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, explain_numbers
-from mnist_lab.diagnosis.measures.replays import ACCURACY, LOSS, MATRIX, Matrices, Scores
-from mnist_lab.grade import Cause
+from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, Column, Matrices, explain_numbers
+from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
 from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
@@ -37,10 +34,11 @@ class Quiz:
     said: str
 
     @property
-    def scored(self) -> list[reference.Batch]:
+    def scored(self) -> tuple[reference.Batch, ...]:
         """The model's logits and the labels, batch by batch."""
         logits = self.recipe.weights["table"].split(self.batches.batch_size)
-        return list(zip(logits, self.batches.labels.split(self.batches.batch_size), strict=True))
+        labels = self.batches.labels.split(self.batches.batch_size)
+        return tuple(zip(logits, labels, strict=True))
 
     @property
     def asked(self) -> tuple[float, float]:
@@ -85,7 +83,11 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     right = {name: _as_scored(each, logits, labels) for name, each in answers.items()}
     for name, each in answers.items():
         _expect_run(name, each.facts, right[name])
-    _expect_state(recipe, answers)
+    seeds = {
+        name: [*comparing.reseeds(exercise, getattr(exercise, name), recipe, batches)]
+        for name in ANSWERS
+    }
+    _expect_state({name: [*_state(recipe, answers[name]), *seeds[name]] for name in ANSWERS})
     for name in (name for name in ANSWERS if not right[name]):
         if not _as_scored(_answer(exercise, name, plain, batches), same_in_any_mode, labels):
             raise Waiting(f"evaluation.{name}")
@@ -142,12 +144,13 @@ def _quizzes(generator: torch.Generator) -> tuple[Quiz, Quiz]:
 
 
 def _show_every_mistake(quizzes: Sequence[Quiz]) -> bool:
-    calls = Scores([quiz.scored for quiz in quizzes])
+    scored = [[quiz.scored for quiz in quizzes]]
     losses, accuracies = zip(*(quiz.asked for quiz in quizzes), strict=True)
     return not any(
-        wrong and all(map(partial(comparing.close, within=CLEAR), calls.of(wrong), asked))
+        wrong and column.differs(wrong, [asked], CLEAR) < CLEAR
         for name, text, asked in (("loss", LOSS, losses), ("accuracy", ACCURACY, accuracies))
-        for fault in bank.in_number(name)
+        for column in (Column(text, scored),)
+        for fault in bank.in_number(name, "evaluate")
         for wrong in (change(text) for change in fault.changes)
     )
 
@@ -269,8 +272,7 @@ def _expect_scores(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: st
 
 
 def _is_right(score: Score, quiz: Quiz) -> bool:
-    loss, accuracy = quiz.asked
-    return comparing.close(score.loss, loss) and comparing.close(score.accuracy, accuracy)
+    return all(map(comparing.close, (score.loss, score.accuracy), quiz.asked))
 
 
 def _tensors(score: Score) -> tuple[Fault[Any], ...]:
@@ -279,102 +281,28 @@ def _tensors(score: Score) -> tuple[Fault[Any], ...]:
     return () if plain else (observed("returns-tensors"),)
 
 
+def _told(returned: Sequence[Score]) -> list[tuple[float, float]]:
+    return [(score.loss, score.accuracy) for score in returned]
+
+
 def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure | None:
     """The failure that names what is wrong with the scores, if that is known."""
-    calls = Scores([quiz.scored for quiz in quizzes[: len(returned)]])
-    losses = [score.loss for score in returned]
-    accuracies = [score.accuracy for score in returned]
-    loss, accuracy = _explained_loss(calls, losses), _explained_accuracy(calls, accuracies)
-    tensors = _tensors(returned[0])
-    if loss is None or accuracy is None:
-        other_loss = _explained_loss(calls, accuracies)
-        other_accuracy = _explained_accuracy(calls, losses) if other_loss else None
-        if other_loss and other_accuracy:
-            loss, accuracy = other_loss, other_accuracy
-            tensors = (observed("swapped"), *tensors)
-    known = [each for each in (loss, accuracy) if each and each.fault]
-    if not known and tensors[:1] != (observed("swapped"),):
+    quizzes = quizzes[: len(returned)]
+    scored = [[quiz.scored for quiz in quizzes]]
+    told, asked = _told(returned), [quiz.asked for quiz in quizzes]
+    found = explain_numbers("evaluate", [Column(LOSS, scored)], [Column(ACCURACY, scored)], [told])
+    if not any(found.alternatives):
         return None
-    alternatives = tuple(
-        bank.merged([*chain(*chosen), *tensors])
-        for chosen in product(*(each.alternatives for each in known))
+    at = comparing.first_wrong(told, asked)
+    return explain.failure(
+        [(*faults, *_tensors(returned[0])) for faults in found.alternatives],
+        found.evidence(quizzes[at].said, told[at], asked[at], len(told)),
     )
-    at = next(at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each)
-    return explain.named(
-        Explanation(alternatives, max((each.difference for each in known), default=0.0), None),
-        _score_evidence(quizzes[at], returned[at], len(returned), loss, accuracy),
-    )
-
-
-def _explained_loss(calls: Scores, returned: Sequence[float]) -> Explanation[str] | None:
-    paired = bank.in_number("loss", paired=True)
-    return explain_numbers(calls, LOSS, bank.in_number("loss"), paired, returned)
-
-
-def _explained_accuracy(calls: Scores, returned: Sequence[float]) -> Explanation[str] | None:
-    paired = bank.in_number("accuracy", paired=True)
-    return explain_numbers(calls, ACCURACY, bank.in_number("accuracy"), paired, returned)
-
-
-def _score_evidence(
-    quiz: Quiz,
-    returned: Score,
-    calls: int,
-    loss: Explanation[str] | None,
-    accuracy: Explanation[str] | None,
-) -> str:
-    """The numbers that were returned, what was asked for, and how well the mistakes fit."""
-    said = [
-        f"{quiz.said} It returns {returned.loss:.6g} and {returned.accuracy:.6g}; a loss of "
-        f"{quiz.asked[0]:.6g} and an accuracy of {quiz.asked[1]:.6g} are asked for."
-    ]
-    for name, number in (("loss", loss), ("accuracy", accuracy)):
-        if number is None:
-            said.append(f"How the {name} comes about is not known.")
-        elif number.fault:
-            same = f"{number.difference:.0e}" if number.difference else "the last digit"
-            said.append(f"So computed, the {name} is the same to {same} in {calls} calls.")
-    return " ".join(said)
 
 
 def _unknown_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure:
-    scores = [(score.loss, score.accuracy) for score in returned]
-    evidence = " ".join(
-        f"{quiz.said} A loss of {quiz.asked[0]:.4f} and an accuracy of {quiz.asked[1]:.4f} are "
-        "asked for."
-        for quiz in quizzes
-    )
-    if same := of_scores("evaluate", scores, evidence):
-        return same
-    quiz, score = next(
-        (quiz, answer)
-        for quiz, answer in zip(quizzes, returned, strict=False)
-        if not _is_right(answer, quiz)
-    )
-    loss, accuracy = quiz.asked
-    losses = (
-        f"The loss that evaluate returns is {score.loss:.4f}; the mean over the examples is "
-        f"{loss:.4f}."
-    )
-    accuracies = (
-        f"The accuracy that evaluate returns is {score.accuracy:.4f}; {accuracy:.4f} of the "
-        "examples are right."
-    )
-    wrong = [
-        said
-        for said, right in (
-            (losses, comparing.close(score.loss, loss)),
-            (accuracies, comparing.close(score.accuracy, accuracy)),
-        )
-        if not right
-    ]
-    as_asked = "" if len(wrong) == 2 else " The other of the two numbers is as asked."
-    return fail(
-        wrong[0],
-        " ".join([quiz.said, *wrong[1:]]) + as_asked,
-        expected=[loss, accuracy],
-        actual=[score.loss, score.accuracy],
-    )
+    said = [quiz.said for quiz in quizzes]
+    return comparing.unknown("evaluate", _told(returned), [quiz.asked for quiz in quizzes], said)
 
 
 # What confusion_matrix returns
@@ -518,19 +446,28 @@ def _on_even_batches(
         known = None if refused else wrong(quizzes, answers)
         if known:
             evidence = f"{failure.cause.message} {known.cause.evidence}"
-            cause = replace(failure.cause, **{**_told(known.cause), "evidence": evidence})
-            return CheckFailure(cause)
+            told = known.cause
+            return CheckFailure(
+                replace(
+                    failure.cause,
+                    message=told.message,
+                    fault=told.fault,
+                    hint=told.hint,
+                    evidence=evidence,
+                )
+            )
     return failure
-
-
-def _told(cause: Cause) -> dict[str, Any]:
-    return {"message": cause.message, "fault": cause.fault, "hint": cause.hint}
 
 
 def _note_changes(
     changes: dict[str, list[str]], what: str, quiz: Quiz, answer: Evaluated | Confusion
 ) -> None:
-    """Note what the call changed of the model: then its later answers are not those asked for."""
+    """Note what the call changed of the model: then its later answers are not those asked for.
+
+    Raises ``CheckFailure`` where the model got other images than the loader's.
+    """
+    for name, evidence in comparing.odd_images(answer.facts, quiz.batches):
+        raise explain.failure([[observed(name)]], f"{what}: {evidence} {quiz.said}")
     for name, evidence in _state(quiz.recipe, answer):
         if name in ("trains", "weights-changed", "buffers-changed"):
             changes.setdefault(name, []).append(f"{what}: {evidence} {quiz.said}")
@@ -555,11 +492,11 @@ def _expect_run(what: str, facts: Facts, right: bool) -> None:
         )
 
 
-def _expect_state(recipe: Recipe, answers: Mapping[str, Evaluated | Confusion]) -> None:
-    """Everything that is wrong with the state, of each what the functions do that do it."""
+def _expect_state(wrong: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Everything that is wrong with the state after each of both functions."""
     seen: dict[str, list[tuple[str, str]]] = {}
-    for what, answer in answers.items():
-        for name, said in _state(recipe, answer):
+    for what, each in wrong.items():
+        for name, said in each:
             seen.setdefault(name, []).append((what, said))
     if seen:
         evidence = " ".join(f"{what}: {said}" for each in seen.values() for what, said in each)
@@ -599,11 +536,4 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
         yield "weights-changed", f"{', '.join(weights)} are others after the call."
     if buffers and not any(facts.modes):
         yield "buffers-changed", f"{', '.join(buffers)} are others after the call."
-    if not facts.grad_after:
-        yield "gradients-left-off", "torch.is_grad_enabled() is False after the call."
-    if not facts.requires_grad_after:
-        yield "parameters-frozen", "their requires_grad is False after the call."
-    if facts.default_dtype_after != "torch.float32":
-        yield "default-dtype-changed", f"it is {facts.default_dtype_after} after the call."
-    if facts.reseeded:
-        yield "reseeds", "torch.initial_seed() is another after the call than before."
+    yield from comparing.left_behind(facts)

@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Subset
 
 from mnist_lab.submission.protocol import Message
 
@@ -143,21 +143,22 @@ class _Forward(torch.autograd.Function):
         return (None, *(g if g is None else g.to(images.device) for g in found), *of_buffers)
 
 
-class Examples(Dataset[tuple[Tensor, Tensor]]):
-    """Images and labels that the grader hands out when they are asked for."""
+class Loader:
+    """Batches of images and labels that the grader hands out when they are asked for. Like a list
+    of batches it can be gone through again and has a length, and nothing more.
+    """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, batch_size: int) -> None:
+        self._starts, self._indices = range(0, size, batch_size), list(range(size))
 
     def __len__(self) -> int:
-        return self.size
+        return len(self._starts)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.__getitems__([range(self.size)[index]])[0]
-
-    def __getitems__(self, indices: list[int]) -> list[tuple[Tensor, Tensor]]:
-        arrays = _ask("examples", {"indices": indices}).arrays
-        return list(zip(arrays["images"], arrays["labels"], strict=True))
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in self._starts:
+            chosen = self._indices[start : start + self._starts.step]
+            arrays = _ask("examples", {"indices": chosen}).arrays
+            yield arrays["images"], arrays["labels"]
 
 
 LOSSES = {"CrossEntropyLoss": nn.CrossEntropyLoss}
@@ -171,7 +172,6 @@ class Lent:
         self._arrays = question.arrays
         self._model: Model | None = None
         self._told: set[int] = set()
-        self._seed = torch.initial_seed()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
 
     def _made(self, said: Any) -> Any:
@@ -189,7 +189,7 @@ class Lent:
             self._model = Model(fields["layers"], weights).to(fields["device"])
             return self._model.train(fields["training"])
         if kind == "loader":
-            return DataLoader(Examples(fields["size"]), batch_size=fields["batch_size"])
+            return Loader(**fields)
         if kind == "optimizer":
             assert self._model is not None
             return OPTIMIZERS[fields["name"]](self._model.parameters(), **fields["options"])
@@ -205,7 +205,6 @@ class Lent:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Tell the grader of every optimizer's step inside."""
-        self._seed = torch.initial_seed()
         with ExitStack() as hooks:
             if self._model is not None:
                 for register, told in (
@@ -244,7 +243,6 @@ class Lent:
         found = {
             "grad_after": torch.is_grad_enabled(),
             "default_dtype_after": str(torch.get_default_dtype()),
-            "reseeded": torch.initial_seed() != self._seed,
         }
         if self._model is None:
             return Message(found)

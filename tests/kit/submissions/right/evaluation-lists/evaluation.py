@@ -5,12 +5,12 @@ from torch import nn
 def evaluate(model, loader, device="cpu"):
     model.eval()
     criterion = nn.CrossEntropyLoss(reduction="sum")
-    size = len(loader.dataset)
-    test_loss, correct = 0, 0
+    size, test_loss, correct = 0, 0, 0
     with torch.no_grad():
         for X, y in loader:
             X, y = X.to(device), y.to(device)
             pred = model(X)
+            size += len(y)
             test_loss += criterion(pred, y).item()
             correct += (pred.argmax(1) == y).type(torch.float).sum().item()
     return test_loss / size, correct / size

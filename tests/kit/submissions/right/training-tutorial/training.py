@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 def train_epoch(model, loader, optimizer, loss_fn, device="cpu"):
     model.train()
-    epoch_loss, hits = 0, 0
+    epoch_loss, hits, n = 0, 0, 0
     for X, y in loader:
         X = X.to(device)
         y = y.to(device)
@@ -15,9 +15,9 @@ def train_epoch(model, loader, optimizer, loss_fn, device="cpu"):
         loss.backward()
         optimizer.step()
 
+        n += len(X)
         epoch_loss += loss.item() * len(X)
         hits += (pred.argmax(1) == y).type(torch.float).sum().item()
-    n = len(loader.dataset)
     return epoch_loss / n, hits / n
 
 

@@ -1,0 +1,147 @@
+"""What the checks of training and of evaluation share: comparing weights and numbers, and what a
+call leaves behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import CheckFailure, fail
+from mnist_lab.diagnosis.degenerate import of_scores
+from mnist_lab.diagnosis.explain import difference
+from mnist_lab.submission.answers import Batches, Facts, Recipe
+from mnist_lab.submission.caller import SubmissionFailure
+from mnist_lab.submission.client import ExerciseHandle
+
+Answer = TypeVar("Answer")
+
+NUMBER = 1e-5
+"""Losses of size 1 that are summed in float32 agree to 1e-6; a known mistake changes 1e-3."""
+
+NUMBERS = ("int", "float", "float16", "float32", "float64", "int32", "int64")
+"""Types of plain numbers, NumPy's among them."""
+
+
+def in_float64(
+    call: Callable[..., Answer], recipe: Recipe, batches: Batches, **given: float
+) -> Answer:
+    """``call`` on a float64 recipe; in float32 where the learner's code does not work otherwise."""
+    try:
+        return call(recipe, batches, **given)
+    except SubmissionFailure as failure:
+        if failure.outcome != "failed" or not failure.raised:
+            raise
+        weights = {name: value.float() for name, value in recipe.weights.items()}
+        single = replace(recipe, weights=weights)
+        return call(single, replace(batches, images=batches.images.float()), **given)
+
+
+def furthest(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The largest difference of a weight, as far as the dtype of ``actual`` can tell.
+
+    Weights that ``expected`` does not name are left out.
+    """
+    return max(
+        difference(actual[name], value.to(actual[name].dtype)) if name in actual else math.inf
+        for name, value in expected.items()
+    )
+
+
+def same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether the weights agree as closely as their dtype lets them."""
+    exact = all(value.dtype != torch.float32 for value in actual.values())
+    return furthest(actual, expected) < (1e-8 if exact else 5e-4)
+
+
+def close(actual: float, expected: float, within: float = NUMBER) -> bool:
+    """Whether two numbers agree as closely as sums in float32 do."""
+    return abs(actual - expected) < within * max(1.0, abs(expected))
+
+
+def first_wrong(told: Sequence[tuple[float, float]], asked: Sequence[tuple[float, float]]) -> int:
+    """The place of the first loss or accuracy that is not what is asked for."""
+    return next(at for at, pair in enumerate(told) if not all(map(close, pair, asked[at])))
+
+
+def unknown(
+    what: str,
+    told: Sequence[tuple[float, float]],
+    asked: Sequence[tuple[float, float]],
+    evidence: Sequence[str],
+) -> CheckFailure:
+    """The failure for losses and accuracies ``told`` of which one is not what is ``asked`` and
+    nothing known explains it; the ``evidence`` of each says what they were computed of.
+    """
+    first = first_wrong(told, asked)
+    if same := of_scores(what, told, evidence[first]):
+        return same
+    sentences = (
+        "The loss that {what} returns is {told:.4f}; the mean over the examples is {asked:.4f}.",
+        "The accuracy that {what} returns is {told:.4f}; {asked:.4f} of the examples are right.",
+    )
+    wrong = []
+    for number, says in enumerate(sentences):
+        if not close(told[first][number], asked[first][number]):
+            wrong += [says.format(what=what, told=told[first][number], asked=asked[first][number])]
+    other = "" if len(wrong) == 2 else "The other of the two numbers is as asked."
+    return fail(
+        wrong[0],
+        " ".join(filter(None, [evidence[first], *wrong[1:], other])),
+        expected=list(asked[first]),
+        actual=list(told[first]),
+    )
+
+
+def left_behind(facts: Facts) -> Iterator[tuple[str, str]]:
+    """The names of the mistakes that show after a call, with their evidence."""
+    if not facts.grad_after:
+        yield "gradients-left-off", "torch.is_grad_enabled() is False after the call."
+    if not facts.requires_grad_after:
+        yield "parameters-frozen", "requires_grad of parameters is False after the call."
+    if facts.default_dtype_after != "torch.float32":
+        dtype = facts.default_dtype_after
+        yield "default-dtype-changed", f"torch.get_default_dtype() is {dtype} after the call."
+
+
+def reseeds(
+    exercise: ExerciseHandle,
+    call: Callable[..., object],
+    recipe: Recipe,
+    batches: Batches,
+    **given: float,
+) -> Iterator[tuple[str, str]]:
+    """The same for seeds: calls that begin with different random numbers must not end alike."""
+    again = exercise.reseeds(
+        lambda seed: in_float64(call, replace(recipe, seed=seed), batches, **given)
+    )
+    if again:
+        names = {"torch": "PyTorch", "numpy": "NumPy", "random": "the module random"}
+        of = " and ".join(names[each] for each in again)
+        yield "reseeds", f"The next random numbers of {of} are the same after every call."
+
+
+def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:
+    """The same for images that the model got and that are not those of the loader."""
+    shape = batches.images.shape[1:]
+    for images in facts.inputs:
+        given = batches.images.to(images.dtype)
+        if images.shape[1:] != shape:
+            yield (
+                "images-reshaped",
+                f"The model got a batch of the shape {tuple(images.shape)}; the loader gives "
+                f"(N, {', '.join(map(str, shape))}).",
+            )
+            return
+        if not set(map(_bytes, images)) <= set(map(_bytes, given)):
+            yield "images-changed", "The model got pixels that are not the loader's."
+            return
+
+
+def _bytes(image: Tensor) -> bytes:
+    return image.contiguous().numpy().tobytes()
