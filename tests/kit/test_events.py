@@ -85,6 +85,6 @@ def test_a_device_that_is_not_there_is_told_alike_however_the_process_starts(
     with Submission(path, server=server, isolation=isolation) as submission:
         cause = marks.first_result(submission, case.exercise).cause
 
-    assert cause.message == "training.py:9 wants a device that is not there."
+    assert cause.message == "training.py:9 asks for a device that this machine does not have."
     assert "subprocess" not in str(cause)
     assert "compiled" not in str(cause)
