@@ -232,7 +232,7 @@ def test_two_processes_give_the_grade_of_one(solved, tmp_path):
     run = run_pytest(solved.folder, "-n", "2", "--grade-json", file)
 
     assert outcomes(alone) == outcomes(grade.read(file))
-    assert alone.score == 65
+    assert alone.score == 73
     assert run.returncode == 1
     assert "Score" in run.stdout
 

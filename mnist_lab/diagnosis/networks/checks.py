@@ -319,8 +319,9 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
     """
     size, steps, reached = OVERFIT[exercise]
     images, labels = draws.digits(generator, size)
-    first_weights = model.weights()
+    first_weights, first_outputs = model.weights(), model(images)
     proven = _known_gradients(exercise, model, generator)
+    _expect_outputs_of(first_weights, proven, model.name, images, first_outputs)
     weights = {each.name: first_weights[each.name].float() for each in proven.matched.values()}
 
     def loss_of(logits: Tensor) -> Tensor:
@@ -361,6 +362,21 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
             "weights of ours every parameter gets a gradient.",
             "Look at the first weights: units that start equal stay equal.",
             **numbers,
+        )
+
+
+def _expect_outputs_of(
+    weights: Mapping[str, Tensor], proven: Proven, name: str, images: Tensor, outputs: Tensor
+) -> None:
+    """The first ``outputs`` are those of the first ``weights``, which are the guest's word."""
+    network = reference.NETWORKS[proven.exercise]
+    asked = network.forward(proven.to_reference(weights), images)
+    if not layouts.equal(outputs, asked):
+        raise fail(
+            f"Before any training {name} computes something else than with other weights.",
+            f"Its first outputs for {len(images)} digits are up to "
+            f"{explain.difference(outputs, asked):.3g} from those of its first weights.",
+            "forward should use the layers and their weights alone, from the first call on.",
         )
 
 
