@@ -158,9 +158,9 @@ class Reader:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
+        line, started = b"", time.monotonic()
         timer = threading.Timer(SECONDS, process.kill)
         timer.start()
-        line, started = b"", time.monotonic()
         try:
             request = {"parts": {name: str(path) for name, path in parts.items()}}
             with contextlib.suppress(OSError):  # It has died.
