@@ -150,7 +150,7 @@ class Server:
     def _start(self) -> None:
         self._owner, self._ready = os.getpid(), False
         self._baits, self._folder = Baits(), Path(scratch.new())
-        own, below = self._folder / "kit", self._folder / "scratch"
+        own, below = self._folder / "kit", self._folder / "in"
         own.mkdir(mode=0o700)
         below.mkdir()
         enclosure.copy_kit(own)
@@ -490,7 +490,7 @@ class _Workers:
     ) -> int:
         """A new worker, which runs a learner's code, or ``run`` with the channel."""
         reading, writing = os.pipe()
-        folder = tempfile.mkdtemp()
+        folder = tempfile.mkdtemp(prefix="")
         pid = os.fork()
         if not pid:
             self._be_a_worker(channel, output, writing, folder, run or _serve, gpu=gpu)

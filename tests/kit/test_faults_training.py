@@ -197,7 +197,7 @@ class Replaying:
         scored = [trainings.Epoch.of(steps, told=True) for steps in epochs]
         own = self.only in ("", call.function)
         loss = Column(self.loss if own else LOSS, [scored], [call.loss])
-        accuracy = Column(self.accuracy if own else ACCURACY, [scored])
+        accuracy = Column(self.accuracy if own else ACCURACY, [scored], [call.loss])
         return list(zip(loss.of(loss.asked), accuracy.of(accuracy.asked), strict=True))
 
 

@@ -188,7 +188,7 @@ def test_a_hostile_submission_gains_nothing(target, honest_part, name, tmp_path,
     if entry.get("hangs"):
         request.getfixturevalue("soon")
     target.server.wait()
-    scratch = target.server._folder / "scratch"
+    scratch = target.server._folder / "in"
     before, files = descendants(target.server._process.pid), set(scratch.iterdir())
 
     found = grade(target, tmp_path, exercise)

@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import functools
 import glob
+import itertools
 import os
 import stat
 import subprocess
@@ -31,8 +32,16 @@ def folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def new() -> str:
-    """A folder that only this user can enter; whoever asks for it removes it."""
-    return tempfile.mkdtemp(dir=_own())
+    """A folder that only this user can enter; whoever asks for it removes it.
+
+    Its name is short: sockets of a learner's processes lie below it, and a socket's path has at
+    most 103 characters on macOS.
+    """
+    numbers = itertools.count()
+    while True:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path := f"{_own()}/{next(numbers)}", 0o700)
+            return path
 
 
 def claim(path: str) -> int:
