@@ -293,7 +293,7 @@ def _outside(seen: Seen, facts: Facts) -> Facts | None:
             return {**facts, "at": seen.at(whole.top[name])}
         if name in whole.inner and whole.inner[name][1].name in methods:
             node, outer = whole.inner[name]
-            return {"method": name, "place": f"inside of {outer.name}", "at": seen.at(node)}
+            return {"method": name, "place": f"inside {outer.name}", "at": seen.at(node)}
     return None
 
 
