@@ -379,7 +379,7 @@ def grade_command(
 @click.option(
     "--late",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A CSV of how late who was, for --late-rule.",
+    help="A CSV that says how late each learner was, for --late-rule.",
 )
 @click.option(
     "--deadline",
@@ -580,7 +580,7 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
     except source.SourceError as error:
         return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
     sentence = (
-        f"The grader ended with status {status} and without a grade. This is no mistake of the "
+        f"The grader ended with status {status} and without a grade. This is not a mistake of the "
         "learner's: show it to those who run the course."
     )
     return formats.ungraded(sentence, "error", **given, full=full, seed=seed)

@@ -6,14 +6,15 @@ How they are told is in ``mistakes/events.toml``, by the words that are used her
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure
 from mnist_lab.grade import Cause
 
-__all__ = ["degenerate", "of_images", "of_outputs", "of_scores", "of_table"]
+__all__ = ["degenerate", "of_images", "of_outputs", "of_scores", "of_table", "of_weights"]
 
 
 def degenerate(mistake: str, name: str, seen: str, **facts: str) -> CheckFailure:
@@ -34,6 +35,23 @@ def of_scores(name: str, scores: Sequence[tuple[float, float]], seen: str) -> Ch
     return None
 
 
+def of_weights(
+    name: str, before: Sequence[Mapping[str, Tensor]], last: Mapping[str, Tensor]
+) -> CheckFailure | None:
+    """Of the weights ``before`` each step that was seen and the ``last`` ones; None where all are
+    finite.
+    """
+    finite = [all(map(_is_finite, weights.values())) for weights in (*before, last)]
+    if all(finite):
+        return None
+    seen = "" if all(finite[:-1]) else f"They are so from step {finite.index(False)} on."
+    return degenerate("weights-not-finite", name, seen)
+
+
+def _is_finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
+
+
 def of_outputs(name: str, outputs: Tensor, fewer: Tensor) -> CheckFailure | None:
     """Of a network's (N, 10) for random images, and those of a few of these asked on their own;
     None where images and digits are told apart.
@@ -43,9 +61,10 @@ def of_outputs(name: str, outputs: Tensor, fewer: Tensor) -> CheckFailure | None
     first = outputs[0]
     same_images = bool((outputs == first).all()) and bool((fewer == first).all())
     same_digits = bool((outputs == outputs[:, :1]).all())
-    shown = ", ".join(f"{each:.4g}" for each in first.tolist())
-    seen = f"For the first of {len(outputs)} random images, with random weights: {shown}."
-    facts = {"value": f"{first[0].item() + 0.0:.4g}"}  # no -0
+    shown = [f"{each + 0.0:.4g}" for each in first.tolist()]  # no -0
+    seen = f"For the first of {len(outputs)} random images, with random weights: "
+    seen += f"{', '.join(shown)}."
+    facts = {"value": shown[0]}
     if same_images and same_digits:
         return degenerate("outputs-one", name, seen, **facts)
     if same_images:

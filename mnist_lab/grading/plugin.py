@@ -363,7 +363,7 @@ class Grading:
                 return Result("not_run", 0.0, Cause(f"It {raised.msg}."))
         cause = Cause(
             f"The kit could not judge this: {type(raised).__name__}: {raised}",
-            hint="This is no mistake of the learner's: show it to those who run the course.",
+            hint="This is not a mistake of the learner's: show it to those who run the course.",
             traceback=str(item.repr_failure(call.excinfo)) if call.excinfo else "",
         )
         return Result("error", call.duration, cause)

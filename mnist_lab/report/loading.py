@@ -81,7 +81,7 @@ def _results(folder: Path) -> dict[str, Any]:
         said = json.loads((folder / RESULTS).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ReportError(
-            f"{folder.resolve()} is no report: it has no {RESULTS} that can be read."
+            f"{folder.resolve()} is not a report: it has no {RESULTS} that can be read."
         ) from error
     if not isinstance(said, dict) or "models" not in said:
         raise ReportError(f"{RESULTS} in {folder.resolve()} is not that of a report.")

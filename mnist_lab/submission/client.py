@@ -319,7 +319,7 @@ class ExerciseHandle:
             matrix = None if returned.is_ == "dict" else answers.table(returned)
             if matrix is None:
                 raise self._caller.refusal(
-                    f"confusion_matrix gave a {returned.type} that is no table of numbers.",
+                    f"confusion_matrix gave a {returned.type} that is not a table of numbers.",
                     "no-table",
                     "confusion_matrix",
                     type=answers.described(returned),

@@ -561,7 +561,7 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is no rule"),
+        (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is not a rule"),
         (["--late-rule", "10%/day"], "either --late or --deadline"),
         (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
         (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),

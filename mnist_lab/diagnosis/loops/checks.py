@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
+from mnist_lab.diagnosis.degenerate import of_weights
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Edits
@@ -403,6 +404,10 @@ def _sizes(batches: Batches) -> str:
 
 def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -> CheckFailure:
     """Names the mistakes of the steps, of the numbers and of what was left behind."""
+    for each in tried:
+        trained = each.trained
+        if nothing := of_weights(each.name, trained.facts.states, trained.weights):
+            return nothing
     calls = [each.call for each in tried]
     right = all(each.has_right_weights for each in tried)
     steps = trainings.as_asked(calls) if right else trainings.explain_steps(calls)

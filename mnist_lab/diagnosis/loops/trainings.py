@@ -423,9 +423,9 @@ def _rank(call: Call, replayed: Replayed) -> int:
 
 SAID = {
     "still": "{name} does not change the weights of the model that it is given.",
-    "fewer": "{name} makes fewer steps than one for every batch.",
+    "fewer": "{name} takes fewer steps than one for every batch.",
     "before": "{name} changes the weights of the model before the first step.",
-    "end": "The first steps of {name} are as asked for, and the weights in the end are not.",
+    "end": "The first steps of {name} are as asked for, but the weights at the end are not.",
     "weights": "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
     "gradients": "In {name} step {step} finds other gradients than those of the loss of its batch.",
     "images": "In {name} the model does not get the images of the loader at forward pass {step}.",

@@ -138,4 +138,4 @@ def _outcome(future: Future[str], address: str) -> Outcome:
             )
         return from_json(data)
     except (GradeError, ValueError, TypeError) as error:
-        return NotGraded(one_line(f"The answer of the cluster is no grade: {error}"))
+        return NotGraded(one_line(f"The answer of the cluster is not a grade: {error}"))

@@ -45,7 +45,7 @@ class Rule:
     def parse(cls, text: str) -> Rule:
         """The rule that is written as ``10%/day`` or ``2/hour up to 20``."""
         if not (found := RULE.fullmatch(text.strip())):
-            raise ClassError(f"{text!r} is no rule: write it as 10%/day or 2/hour up to 20.")
+            raise ClassError(f"{text!r} is not a rule: write it as 10%/day or 2/hour up to 20.")
         amount, percent, period, most, of_all = found.groups()
         return cls(float(amount), bool(percent), period, float(most or "inf"), bool(of_all))
 
@@ -116,4 +116,4 @@ def _time(cell: str, unit: str) -> timedelta:
         return float(found[1]) * PERIODS[period]
     if not cell:
         return timedelta()
-    raise ClassError(f"{cell!r} says not how late: write it as 26:10:00, 2 days or 3 h.")
+    raise ClassError(f"{cell!r} does not say how late: write it as 26:10:00, 2 days or 3 h.")

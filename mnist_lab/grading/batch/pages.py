@@ -35,7 +35,7 @@ WORDS = {
     "failed": "not passed",
     "todo": "not written yet",
     "blocked": "not tried",
-    "error": "could not be judged; this is no mistake of yours",
+    "error": "could not be judged; this is not a mistake of yours",
 }
 
 
