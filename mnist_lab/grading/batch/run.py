@@ -202,7 +202,10 @@ def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float)
     deduction = late.rule.deduction(by, outcome.grade.score, attainable)
     if deduction:
         mark = outcome.grade.score - deduction
-        said = f"Handed in {by} late: {deduction:g} points are deducted, which leaves {mark:g}."
+        how_late = str(by).removesuffix(", 0:00:00")
+        said = (
+            f"Handed in {how_late} late: {deduction:g} points are deducted, which leaves {mark:g}."
+        )
         outcome = _noted(outcome, [said])
     return replace(learner, outcome=outcome, late=by, deduction=deduction)
 
@@ -336,5 +339,5 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
     except OSError as error:
         raise ClassError(
             f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "
-            "its journal: free the place and run the same command again."
+            "its journal: free some space and run the same command again."
         ) from error
