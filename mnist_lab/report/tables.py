@@ -68,7 +68,7 @@ def of_models(comparison: Comparison) -> Table:
         )
         for result in (*comparison.results, *comparison.beside)
     ]
-    columns = ("Model", "Parameters", "Test accuracy", "95% interval", "Test loss", "Training time")
+    columns = ("Model", "Parameters", "Test accuracy", "95% interval", "Test loss", "Training")
     return Table(columns, rows, range(1, 6), comparison.missing)
 
 

@@ -49,6 +49,13 @@ def test_compare_prints_plain_lines_that_fit_eighty_columns(report):
     assert run.stderr == ""
 
 
+def test_a_row_of_the_table_of_results_is_one_line_of_eighty_columns(report):
+    _, run = report
+    heading, *rows = run.stdout.rpartition("\n\nReport")[0].splitlines()[-4:]
+    assert heading.split()[0] == "Model"
+    assert all(re.fullmatch(r"\w.* to .* s", row) for row in rows)
+
+
 def test_the_printed_accuracies_are_those_of_the_results(report):
     out, run = report
 
