@@ -384,7 +384,8 @@ def grade_command(
 @click.option(
     "--deadline",
     type=click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]),
-    help="Instead of --late: what is newer, by the times of the files, is late.",
+    metavar="TIME",
+    help="Instead of --late, as 2026-01-31T18:00: by their times, newer files are late.",
 )
 @click.option(
     "--similar/--no-similar",
