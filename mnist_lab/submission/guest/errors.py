@@ -65,7 +65,7 @@ def _kind(
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except Exception:  # A learner's own class may fail at that too.
         return ""
 
 
