@@ -145,8 +145,8 @@ def _modules(folder: Path) -> dict[str, bytes]:
                 path = Path(entry.path)
                 if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
                     found.append(path)
-                elif depth < DEPTH and entry.is_dir(follow_symlinks=False):
-                    waiting += [(path, depth + 1)] if _is_file(path / "__init__.py") else []
+                elif depth < DEPTH and entry.name.isidentifier() and _is_package(path):
+                    waiting.append((path, depth + 1))
         except OSError:
             continue
     read, left = dict[str, bytes](), BYTES
@@ -460,6 +460,11 @@ def _digest(files: Mapping[str, bytes]) -> str:
         content = hashlib.sha256(files[name]).hexdigest()
         whole.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
+
+
+def _is_package(path: Path) -> bool:
+    """Whether ``path`` is a folder that can be imported, and no link to one."""
+    return not path.is_symlink() and _is_file(path / "__init__.py")
 
 
 def _is_file(path: Path) -> bool:

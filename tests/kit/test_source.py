@@ -228,3 +228,14 @@ def test_more_files_than_anybody_writes_are_refused_and_cost_a_lone_exercise_not
     (tmp_path / "cnn.py").write_bytes(bytes((4 << 20) + 1))
     with pytest.raises(SourceError, match=r"more than 4 MB of them, in cnn\.py"):
         read(tmp_path / "cnn.py")
+
+
+def test_a_folder_with_the_name_of_an_exercise_does_not_get_in_its_way(tmp_path):
+    made(tmp_path, {"lab/cnn (1).py": DONE, "lab/cnn.py/__init__.py": "x = 1"})
+
+    found = read(tmp_path / "lab")
+    (tmp_path / "copy").mkdir()
+    found.write(tmp_path / "copy")
+
+    assert list(found.originals) == ["cnn"]
+    assert read(tmp_path / "copy").sha256 == found.sha256
