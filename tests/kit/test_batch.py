@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from mnist_lab import grade, kit
 from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
-from mnist_lab.grading.batch import journal, pages, run
+from mnist_lab.grading.batch import analysis, journal, pages, run
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal, JournalError
 from mnist_lab.grading.batch.reading import ReaderPool
@@ -875,6 +875,15 @@ def test_the_hardest_check_comes_first():
 
     assert found.checks[0].id == "fnn.network"
     assert found.checks[0].share == 0.5
+
+
+def test_the_median_of_a_class_is_computed_once_however_many_learners_and_checks(monkeypatch):
+    computed = []
+    monkeypatch.setattr(analysis, "median", lambda values: computed.append(values) or 50.0)
+    learners = [Learner(f"ada{n}", f"ada{n}", graded(failed("fnn.network"))) for n in range(4)]
+
+    assert Analysis(learners, 85, {}).checks
+    assert len(computed) == 1
 
 
 def test_marks_fall_into_bars_and_full_marks_into_their_own():

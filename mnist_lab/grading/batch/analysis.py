@@ -124,11 +124,11 @@ class Analysis:
         """Names and grades."""
         return [(each.name, each.grade) for each in self.learners if each.grade]
 
-    @property
+    @cached_property
     def scores(self) -> list[float]:
         return [grade.score for _, grade in self.grades]
 
-    @property
+    @cached_property
     def median(self) -> float:
         return median(self.scores) if self.scores else 0.0
 
@@ -159,8 +159,10 @@ class Analysis:
         """The checks that ran for somebody, the hardest first."""
         found = []
         for at, check in enumerate(kit.load().checks):
-            ends = [(grade.score, grade.checks[at].outcome) for _, grade in self.grades]
-            ends = [(score, outcome) for score, outcome in ends if outcome != "not_run"]
+            outcomes = (grade.checks[at].outcome for _, grade in self.grades)
+            ends = [
+                each for each in zip(self.scores, outcomes, strict=True) if each[1] != "not_run"
+            ]
             if ends:
                 passed = [(score, outcome == "passed") for score, outcome in ends]
                 above = [each for score, each in passed if score > self.median]
