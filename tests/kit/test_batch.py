@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +54,8 @@ def failed(check, message="It is wrong.", **details):
 
 @pytest.fixture(autouse=True)
 def _one_kit(monkeypatch):
-    """The kit's own digest changes whenever one of its files is saved; its bank takes seconds."""
+    """The kit's own digest changes whenever one of its files is saved."""
     monkeypatch.setattr(run, "fingerprint", lambda: KIT)
-    monkeypatch.setattr(run, "_sentences", lambda: nullcontext(dict))
 
 
 @pytest.fixture
@@ -854,14 +852,13 @@ def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once_in_an_e
         Learner("bob", "bob", graded(failed("fnn.network", "Only b.", fault="fnn.b"))),
         Learner("cleo", "cleo", graded(failed("fnn.network", "Unknown.", fault="fnn.new"))),
     ]
-    says = {"cnn.a": "A.", "fnn.b": "B."}
 
-    found = Analysis(class_of_three, 85, says).mistakes
+    found = Analysis(class_of_three, 85).mistakes
 
     assert [(each.exercise, *each.ids, each.says, each.learners) for each in found] == [
-        ("fnn", "fnn.b", "B.", ("ada", "bob")),
-        ("cnn", "cnn.a", "A.", ("ada",)),
-        ("fnn", "cnn.a", "A.", ("ada",)),
+        ("fnn", "fnn.b", "Only b.", ("ada", "bob")),
+        ("cnn", "cnn.a", "It is wrong.", ("ada",)),
+        ("fnn", "cnn.a", "Both.", ("ada",)),
         ("fnn", "fnn.new", "Unknown.", ("cleo",)),
     ]
 
@@ -870,7 +867,6 @@ def test_the_hardest_check_comes_first():
     found = Analysis(
         [Learner("ada", "ada", graded(failed("fnn.network"))), Learner("bob", "bob", graded())],
         85,
-        {}.get,
     )
 
     assert found.checks[0].id == "fnn.network"
@@ -882,12 +878,12 @@ def test_the_median_of_a_class_is_computed_once_however_many_learners_and_checks
     monkeypatch.setattr(analysis, "median", lambda values: computed.append(values) or 50.0)
     learners = [Learner(f"ada{n}", f"ada{n}", graded(failed("fnn.network"))) for n in range(4)]
 
-    assert Analysis(learners, 85, {}).checks
+    assert Analysis(learners, 85).checks
     assert len(computed) == 1
 
 
 def test_marks_fall_into_bars_and_full_marks_into_their_own():
-    found = Analysis([Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85, {})
+    found = Analysis([Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85)
 
     assert [count for _, count in found.bars] == [1, *[0] * 9, 1]
 
@@ -901,7 +897,6 @@ def test_the_accuracy_of_the_class_has_those_who_missed_it_too():
             Learner("bob", "bob", graded(low, tier="full")),
         ],
         100,
-        {}.get,
     )
 
     cnn = found.accuracy[-1]

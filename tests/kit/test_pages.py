@@ -67,7 +67,7 @@ def class_page(*names):
     outcome = Graded(grades, digits="mnist", accuracy=reached)
     learners = [Learner(name, "ada", outcome) for name in names]
     learners.append(Learner("bob", "bob", NotGraded(HOSTILE)))
-    found = Analysis(learners, 100, dict.fromkeys(["cnn.<b>"], HOSTILE))
+    found = Analysis(learners, 100)
     passage = Passage("cnn", 0.9, (HOSTILE, "cnn.py:1-2"), (f"{HOSTILE * 20}\n{HOSTILE}", "x"))
     pairs = [Pair((names[0], "bob"), (passage,))]
     return pages.class_page(found, [("Seed", "3")], [HOSTILE], pairs)
@@ -229,7 +229,7 @@ def test_the_learners_of_a_class_are_searched_filtered_and_sorted(show):
     outcomes = {"ada": wrong, "bob 10": graded(), "bob 9": graded(fnn__network=Cause("No bias."))}
     learners = [Learner(name, name, Graded(each)) for name, each in outcomes.items()]
     learners.append(Learner("zoe", "zoe", NotGraded("It is empty.")))
-    tab = show(pages.class_page(Analysis(learners, 85, {}), [], []))
+    tab = show(pages.class_page(Analysis(learners, 85), [], []))
 
     def names():
         return tab.locator("#learners tbody tr:visible th").all_inner_texts()

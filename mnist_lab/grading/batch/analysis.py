@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -107,13 +107,10 @@ class Reached:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A class in numbers. ``attainable`` are the points of the tier, ``sentences`` those of the
-    known mistakes by id.
-    """
+    """A class in numbers. ``attainable`` are the points of the tier."""
 
     learners: tuple[Learner, ...]
     attainable: float
-    sentences: Mapping[str, str]
 
     def of_state(self, *states: str) -> list[Learner]:
         """The learners with one of these states."""
@@ -181,18 +178,22 @@ class Analysis:
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
-        """The most frequent first; a learner counts once for each in an exercise."""
-        makers: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
+        """The most frequent first; a learner counts once for each in an exercise. What is said of
+        one is what somebody was told who made it alone, if anybody did.
+        """
+        told: dict[tuple[str, tuple[str, ...]], list[tuple[bool, str, str]]] = {}
         for name, grade in self.grades:
             for exercise in grade.exercises:
                 for check in exercise.checks:
                     for ids in check.faults:
                         message = check.cause.message if check.cause else ""
-                        makers.setdefault((exercise.id, ids), {}).setdefault(name, message)
-        found = [
-            Mistake(exercise, ids, self._says(ids) or next(iter(names.values())), tuple(names))
-            for (exercise, ids), names in makers.items()
-        ]
+                        together = len(check.faults) > 1
+                        told.setdefault((exercise.id, ids), []).append((together, message, name))
+        found = []
+        for (exercise_id, ids), causes in told.items():
+            _, message, _ = min(causes, key=lambda cause: cause[0])
+            names = dict.fromkeys(name for _, _, name in causes)
+            found.append(Mistake(exercise_id, ids, message, tuple(names)))
         return sorted(found, key=lambda each: (-len(each.learners), each.exercise, each.ids))
 
     @property
@@ -231,11 +232,3 @@ class Analysis:
             for learners in found.values()
             if len({each.owner for each in learners}) > 1
         ]
-
-    def _says(self, ids: Sequence[str]) -> str:
-        """What the code with these alternatives does; empty if one of them is not known."""
-        ways = [[self.sentences.get(each, "") for each in way.split("+")] for way in ids]
-        if not all(all(way) for way in ways):
-            return ""
-        said = [" ".join(way) for way in ways]
-        return said[0] if len(said) == 1 else f"Either: {' Or: '.join(said)}"

@@ -4,13 +4,9 @@ results.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -44,7 +40,6 @@ from mnist_lab.grading.batch.submissions import (
 )
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
-from mnist_lab.submission.server import environment
 
 __all__ = ["ClassError", "grade_class", "look"]
 
@@ -85,7 +80,7 @@ def grade_class(
     lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
     try:
-        with Journal(out) as journal, scratch.folder() as folder, _sentences() as says:
+        with Journal(out) as journal, scratch.folder() as folder:
             if seed is None:
                 seed = single.fresh_seed() if journal.seed is None else journal.seed
             options = Options(tier, seed, fingerprint(), strict)
@@ -99,7 +94,7 @@ def grade_class(
             pairs = _pairs(learners, counted) if alike else []
             learners += _missing(listing, listed)
             told = tuple(_told(each, attainable, options, out) for each in learners)
-            found = Analysis(told, attainable, says())
+            found = Analysis(told, attainable)
     except JournalError as error:
         raise ClassError(str(error)) from error
     aliases = _aliases(found, seed) if anonymous else {}
@@ -278,26 +273,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-SENTENCES = """
-import json
-from mnist_lab.diagnosis.faults import bank
-print(json.dumps({fault.id: fault.says for fault in bank().values()}))
-"""
-
-
-@contextmanager
-def _sentences() -> Iterator[Callable[[], dict[str, str]]]:
-    """Gives the sentences of the known mistakes by id. A process of its own looks them up
-    meanwhile, since the bank brings PyTorch and hundreds of MB.
-    """
-    command = [sys.executable, "-P", "-c", SENTENCES]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
-        try:
-            yield lambda: dict(json.loads(process.communicate()[0] or b"{}"))
-        finally:
-            process.kill()
 
 
 def _told(learner: Learner, attainable: float, options: Options, out: Path) -> Learner:
