@@ -181,8 +181,9 @@ def test_on_windows_it_says_what_to_do(lab):
 
 
 SERVING = """
-import sys
+import signal, sys
 from mnist_lab.submission.server import Server
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup it is ignored.
 server = Server()
 server.wait() if sys.argv[1] == "waited" else None
 print("ready", flush=True)
