@@ -6,6 +6,7 @@ into one ``Grade``. Tests without the mark are left to pytest.
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -217,6 +218,8 @@ class Grading:
         self.alone = _asks_for_grading_alone(config)
         if self.alone:
             config.option.verbose = -2  # pytest's own lines give way to the grade
+            gc.disable()  # until PyTorch is imported, which takes a quarter longer otherwise
+            config.add_cleanup(gc.enable)
             # Hypothesis's plugin imports all of it at the end, a second for nothing to be said.
             config.pluginmanager.unregister(name="hypothesispytest")
         if getattr(config.option, "dist", "no") == "load":
@@ -276,6 +279,7 @@ class Grading:
         items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        gc.enable()
         # It starts now, where it has not yet, and there is something else to import meanwhile.
         if any(check_of(item) for item in session.items) and not self.config.option.collectonly:
             self.submission()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import importlib
 import json
 import math
@@ -28,7 +27,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from mnist_lab import kit, workspace
-from mnist_lab.submission.server import Branch, Server, ServerError, command, environment
+from mnist_lab.submission.server import Branch, Server, ServerError, command, environment, for_good
 
 if TYPE_CHECKING:
     import pytest
@@ -222,6 +221,7 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
         )
 
 
+@for_good()
 def _preload(seed: int) -> None:
     """Import what runs need, and have it remember what is the same in all with this ``seed``."""
     import torch
@@ -236,9 +236,6 @@ def _preload(seed: int) -> None:
     kit.load()
     with contextlib.suppress(Exception):  # If they are broken, the runs say so.
         _preload_tests(seed)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000)  # A run makes much that it keeps until its end.
 
 
 def _preload_tests(seed: int) -> None:

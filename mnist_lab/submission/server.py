@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ __all__ = [
     "default_isolation",
     "end_group",
     "environment",
+    "for_good",
     "unsupported",
 ]
 
@@ -346,6 +347,20 @@ def main() -> None:
     os._exit(0)  # What Python does at its end takes most of a second.
 
 
+@contextlib.contextmanager
+def for_good() -> Iterator[None]:
+    """What is imported meanwhile stays in memory: Python's collector does not look at it, which
+    takes a quarter of the imports' time, and forks share its pages. It comes rarely from then on.
+    """
+    gc.disable()
+    yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    gc.set_threshold(10_000)  # A worker or a run makes little that it does not keep to its end.
+
+
+@for_good()
 def _preload(*, for_many: bool) -> None:
     import torch
 
@@ -357,9 +372,6 @@ def _preload(*, for_many: bool) -> None:
         for name in IMPORTED_BY_SOME:
             with contextlib.suppress(Exception):  # Whoever imports it, is told.
                 importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000)  # A worker makes little, and ends soon.
 
 
 def _warm_up(*, backwards: bool) -> None:
