@@ -276,7 +276,7 @@ class Model(_Remote):
         return self
 
     def _on(self, images: Tensor) -> str:
-        return f"{self.name} on images {_shape(images)}"
+        return f"{self.name} on images {_shape(images)}{'' if images.any() else ' of zeros'}"
 
 
 def _shape(images: Tensor) -> str:

@@ -133,6 +133,9 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
             outputs = model(images)
             _expect_shape(model, outputs, size)
         except (CheckFailure, SubmissionFailure) as failure:
+            if explained.is_not_finite(failure):
+                with suppress(layouts.Unmatched, SubmissionFailure):
+                    check_network(exercise, model, generator)  # Perhaps it is known why.
             raise explained.other_shapes(exercise, model, failure) from None
         nothing = size == 10 and explained.answers_nothing(model, images, outputs, generator)
         if nothing:

@@ -59,6 +59,12 @@ def is_of_the_code(failure: CheckFailure | SubmissionFailure) -> bool:
     )
 
 
+def is_not_finite(failure: CheckFailure | SubmissionFailure) -> bool:
+    """Whether some of the outputs are no numbers."""
+    event = getattr(failure, "event", None)
+    return event is not None and event.kind == "not-finite"
+
+
 def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
     """Where it was raised, to be told of a mistake that explains it."""
     return {"where": failure.cause.where, "traceback": failure.cause.traceback}
