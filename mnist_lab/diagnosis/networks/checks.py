@@ -356,7 +356,8 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         for name, value in proven.to_reference(first_weights).items():
             if value.dim() > 1 and (value == value[:1]).all():
                 own = proven.matched[name].name
-                start = f"{own} has {value.flatten()[0]:.3g} and so on for every unit. {said}"
+                first = f"{value.flatten()[0]:.3g} and so on"
+                start = f"In {own} every unit has the same weights, {first}. {said}"
                 line = places.made(model, own)
                 raise explained.known(exercise, "equal-start", start, where=line, **numbers)
         raise fail(
