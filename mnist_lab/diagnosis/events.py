@@ -207,10 +207,11 @@ def _packages(seen: Seen, facts: Facts) -> Facts:
 def _nested(seen: Seen, facts: Facts) -> Facts | None:
     """The name is there, inside of another definition."""
     inner = seen.outline.inner.get(seen.name)
-    if seen.name in seen.outline.top or inner is None:
+    there = inner or seen.beside.inner.get(seen.name)
+    if seen.name in seen.outline.top or there is None:
         return None
-    node, outer = inner
-    return {"outer": outer.name, "at": seen.at(node)}
+    node, outer = there
+    return {"outer": outer.name, "at": seen.at(node) if inner else seen.exercise.file}
 
 
 def _plainly(seen: Seen, facts: Facts) -> Facts | None:
@@ -384,6 +385,11 @@ def _without_self(seen: Seen, facts: Facts) -> Facts | None:
     return None if is_there else {"at": seen.at(method), "rest": rest}
 
 
+def _of_init(seen: Seen, facts: Facts) -> Facts:
+    node = seen.outline.methods(seen.name).get("__init__")
+    return {"at": seen.at(node)} if node else {}
+
+
 def _in_a_while(seen: Seen, facts: Facts) -> Facts | None:
     return {} if any(isinstance(loop, ast.While) for loop in seen.loops) else None
 
@@ -433,7 +439,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
             *(_instead, _packages, _nested, _plainly, _defines, _outside, _itself),
             *(_made_already, _is_a_class, _calls_itself, _hides_import),
             *(_decorated, _dataclass, _forward_decorated, _yields),
-            *(_exchanged, _other_name, _first_is_self, _without_self),
+            *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
             *(_in_a_while, _in_an_endless_for, _in_nested_loops),
             *(_import_of, _of_self, _near_name, _of_this_class, _near_attribute),
         )

@@ -266,6 +266,12 @@ def _notebook(
         if own:
             modules[exercise.file] = _module(own, chosen, found, cells)
             begun |= {exercise.file} if begun_in else set()
+    if not modules and not written:
+        modules = {
+            exercise.file: _module(inside, chosen, found, cells)
+            for exercise in exercises
+            if (inside := [s for s in others if _is_inside(s, exercise.names)])
+        }
     return Notebook(
         "the notebook" if is_history else name,
         {**{file: each.module for file, each in written.items()}, **modules},
@@ -333,6 +339,12 @@ def _said_of_several(
 
 def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _is_inside(statement: Statement, names: Sequence[str]) -> bool:
+    """Whether it defines one of ``names`` within a class or function, where it cannot be found."""
+    pattern = rf"^[ \t]+(?:class|(?:async )?def) +(?:{'|'.join(names)})\b"
+    return re.search(pattern, statement.text, re.MULTILINE) is not None
 
 
 def _unreadable(

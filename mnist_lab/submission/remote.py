@@ -165,8 +165,9 @@ def reseeded(caller: Caller, do: Callable[[int], Any]) -> tuple[str, ...]:
 class Model(_Remote):
     """A model that the learner's code made. Called, it gives logits in eval mode.
 
-    ``parameters`` are those that it registered, each object once; ``modules`` names the types of
-    its modules. ``unregistered`` are layers and weights that PyTorch does not find.
+    ``parameters`` are those that it registered, each object once; ``modules`` has by name how
+    PyTorch shows each module, beginning with its type. ``unregistered`` are layers and weights that
+    PyTorch does not find.
     """
 
     def __init__(self, caller: Caller, name: str, seed: int = 0) -> None:
@@ -176,7 +177,8 @@ class Model(_Remote):
         with caller.reading(doing):
             super().__init__(caller, name, answers.entry(made, "id", int))
             self.parameters = answers.parameters(made, "parameters")
-            self.modules = list(answers.many(made, "modules", str))
+            shown = answers.entry(made, "modules", dict)
+            self.modules = {name: answers.text(text) for name, text in shown.items()}
             self.unregistered = answers.unregistered(made)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -276,7 +278,7 @@ class Model(_Remote):
         return self
 
     def _on(self, images: Tensor) -> str:
-        return f"{self.name} on images {_shape(images)}"
+        return f"{self.name} on images {_shape(images)}{'' if images.any() else ' of zeros'}"
 
 
 def _shape(images: Tensor) -> str:

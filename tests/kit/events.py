@@ -20,7 +20,8 @@ class Case:
 
     ``event`` is the entry of ``mistakes/events.toml`` that must be told (or one of several, with
     ``|`` between them), of the ``check`` if that is not the first. ``says`` is in what it says and
-    ``hint`` in the hint. ``file`` is the name that the file has if it has the wrong one.
+    ``hint`` in the hint; ``line`` is in the line of the text that is pointed at. ``file`` is the
+    name that the file has if it has the wrong one.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Case:
     event: str
     says: str
     hint: str
+    line: str
     check: str
     file: str
     encoding: str
@@ -74,6 +76,7 @@ def _case(entry: dict, text: str, is_notebook: bool) -> Case:
         entry["event"],
         entry["says"],
         entry.get("hint", ""),
+        entry.get("line", ""),
         entry.get("check", ""),
         entry.get("file", ""),
         entry.get("bytes", "utf-8"),

@@ -74,7 +74,7 @@ ANSWER = Message(
         "callable": True,
         "parameters": [PARAMETER],
         "buffers": [],
-        "modules": ["FNN"],
+        "modules": {"": "FNN"},
         "unregistered": [],
         "made": 0,
         "requires_grad": False,

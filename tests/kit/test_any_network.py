@@ -68,7 +68,7 @@ class Model:
     def __init__(self, module: nn.Module) -> None:
         self.name, self._module = "Net", module
         self.file, self.text = "net.py", ""
-        self.modules = [type(each).__name__ for each in module.modules()]
+        self.modules = {name: type(each).__name__ for name, each in module.named_modules()}
         self.parameters = [
             Parameter(name, tuple(value.shape), value.dtype, value.requires_grad)
             for name, value in module.named_parameters()

@@ -34,6 +34,7 @@ def test_an_event_is_told_before_anything_is_compared(case, tmp_path, server, re
     assert not any(hint in cause.hint for hint in HINTS)
     assert case.says in f"{cause.message} {cause.evidence}"
     assert case.hint in cause.hint
+    assert case.line in pointed_at(cause, submission, case)
     if min(KNOWN[event].more["rung"] for event in case.event.split("|")) > 3:
         assert re.fullmatch(r"\w+\.py:\d+|cell .*, line \d+", placed.where)
     if case.is_notebook:
@@ -44,11 +45,19 @@ def test_an_event_is_told_before_anything_is_compared(case, tmp_path, server, re
 def test_the_first_message_is_of_what_happened_first(case, tmp_path, server):
     path = corpus.materialise(case, tmp_path / "submission")
     with Submission(path, server=server) as submission:
-        cause = marks.first_result(submission, case.exercise).cause
+        cause = marks.first_result(submission, case.exercise, case.check).cause
 
     assert cause.message == case.says
     assert (cause.fault or "") == case.event
     assert case.hint in cause.hint
+    assert case.line in pointed_at(cause, submission, case)
+
+
+def pointed_at(cause, submission, case):
+    """The text of the line that a learner is sent to."""
+    file, _, line = cause.where.partition(":")
+    text = submission.handed_in.files[file].decode(errors="replace") if line else case.text
+    return text.splitlines()[int(line) - 1] if line else ""
 
 
 def is_hint_of(event, hint):

@@ -24,6 +24,12 @@ class Mistake(Fault[Network]):
     changes: tuple[Change, ...]
     more: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
+    @property
+    def layer(self) -> str:
+        """A pattern for how PyTorch shows a layer that makes the mistake, ``LeakyReLU(...)``."""
+        name = self.more.get("name", "").replace("-", "")
+        return self.more.get("module", rf"{name}(\dd)?\(")
+
 
 # How a network is changed
 
@@ -118,7 +124,7 @@ def _changes(keys: Mapping[str, Any]) -> Iterator[Change]:
             yield Change(tuple(steps))
 
 
-TOLD = {"bypass", "made", "resizes", "parts", "layer", "name"}
+TOLD = {"bypass", "made", "resizes", "parts", "layer", "module", "name"}
 """Keys of an entry that others than this module look at."""
 
 OWN = {"over", "except", "either", "parts", *VERBS}

@@ -133,6 +133,9 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
             outputs = model(images)
             _expect_shape(model, outputs, size)
         except (CheckFailure, SubmissionFailure) as failure:
+            if explained.is_not_finite(failure):
+                with suppress(layouts.Unmatched, SubmissionFailure):
+                    check_network(exercise, model, generator)  # Perhaps it is known why.
             raise explained.other_shapes(exercise, model, failure) from None
         nothing = size == 10 and explained.answers_nothing(model, images, outputs, generator)
         if nothing:
@@ -353,7 +356,8 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         for name, value in proven.to_reference(first_weights).items():
             if value.dim() > 1 and (value == value[:1]).all():
                 own = proven.matched[name].name
-                start = f"{own} has {value.flatten()[0]:.3g} and so on for every unit. {said}"
+                first = f"{value.flatten()[0]:.3g} and so on"
+                start = f"In {own} every unit has the same weights, {first}. {said}"
                 line = places.made(model, own)
                 raise explained.known(exercise, "equal-start", start, where=line, **numbers)
         raise fail(

@@ -59,6 +59,12 @@ def is_of_the_code(failure: CheckFailure | SubmissionFailure) -> bool:
     )
 
 
+def is_not_finite(failure: CheckFailure | SubmissionFailure) -> bool:
+    """Whether some of the outputs are no numbers."""
+    event = getattr(failure, "event", None)
+    return event is not None and event.kind == "not-finite"
+
+
 def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
     """Where it was raised, to be told of a mistake that explains it."""
     return {"where": failure.cause.where, "traceback": failure.cause.traceback}
@@ -118,6 +124,9 @@ def _line(seen: Seen, explanation: Explanation) -> str:
 
 
 def _of(mistake: bank.Mistake, model: Model, parameter: str) -> str:
+    """Of the layer that makes the mistake, if PyTorch shows one, else of the ``parameter``'s."""
+    if line := places.shown(model, mistake.layer):
+        return line
     return (places.made if mistake.more.get("made") else places.used)(model, parameter)
 
 
@@ -165,9 +174,10 @@ def another_in_training(
     if found.explanation is not None:
         line = _line(seen, found.explanation)
         return _only("train", explain.named(found.explanation, differs, line))
+    kinds = [shown.partition("(")[0] for shown in seen.model.modules.values()]
     return fail(
         f"In train mode {seen.model.name} computes something else than in eval mode.",
-        f"{differs} Its modules are {', '.join(seen.model.modules)}.",
+        f"{differs} Its modules are {', '.join(kinds)}.",
         "Leave out layers that behave differently in training, such as dropout.",
     )
 
@@ -193,7 +203,8 @@ def now_and_then(
 def _random_in_training(seen: Seen, differs: str, generator: torch.Generator) -> CheckFailure:
     dropout = _dropout(seen, seen.network, generator)
     if dropout is not None:
-        return known(seen.exercise, "dropout", f"{differs} {_dropped(seen, dropout)}")
+        by, line = f"{differs} {_dropped(seen, dropout)}", places.shown(seen.model, "Dropout")
+        return known(seen.exercise, "dropout", by, where=line)
     return known(seen.exercise, "random-in-training", differs)
 
 
@@ -360,8 +371,9 @@ def other_parameters(
     numbers: dict[str, Any] = {"expected": expected, "actual": actual}
     hidden = _not_found(exercise, model, unmatched)
     if hidden is not None:
-        slug, what = hidden
-        return known(exercise, slug, f"{count} {what} {inventory}", **numbers)
+        slug, what, name = hidden
+        line = places.made(model, name)
+        return known(exercise, slug, f"{count} {what} {inventory}", where=line, **numbers)
     model.double()
     run = _runner(model, torch.float64, training=False)
     named = _structure(exercise, model, run, generator)
@@ -398,8 +410,12 @@ def _called(exercise: str, weight: str) -> str:
     return f"{what} of {bank.LAYERS[exercise][layer]['its']}"
 
 
-def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tuple[str, str] | None:
-    """Weights that are there, of the shapes that are missing, where PyTorch does not see them."""
+def _not_found(
+    exercise: str, model: Model, unmatched: layouts.Unmatched
+) -> tuple[str, str, str] | None:
+    """Weights that are there, of the shapes that are missing, where PyTorch does not see them:
+    the mistake, how it is known, and the attribute.
+    """
     axes = reference.NETWORKS[exercise].axes
     for held in model.unregistered:
         fitting = [
@@ -410,8 +426,10 @@ def _not_found(exercise: str, model: Model, unmatched: layouts.Unmatched) -> tup
         if not fitting:
             continue
         if held.type == "Tensor":
-            return "plain-tensors", f"self.{held.name} is a tensor and no parameter."
-        return "plain-list", f"self.{held.name} is a {held.type} with {len(held.shapes)} weights."
+            said = f"self.{held.name} is a tensor and no parameter."
+            return "plain-tensors", said, held.name
+        said = f"self.{held.name} is a {held.type} with {len(held.shapes)} weights and biases."
+        return "plain-list", said, held.name
     return None
 
 

@@ -1,16 +1,17 @@
 """The lines of a learner's file that make a layer and that use it, found from the name of one of
-its parameters. Nothing is recognised by them.
+its parameters or from how PyTorch shows it. Nothing is recognised by them.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from typing import TypeGuard
 
 from mnist_lab.diagnosis.outline import outline
 from mnist_lab.submission.remote import Model
 
-__all__ = ["made", "used"]
+__all__ = ["made", "shown", "used"]
 
 
 def made(model: Model, parameter: str) -> str:
@@ -28,6 +29,12 @@ def used(model: Model, parameter: str) -> str:
         if lines:
             return f"{model.file}:{min(lines)}"
     return made(model, parameter)
+
+
+def shown(model: Model, pattern: str) -> str:
+    """``file:line`` in ``__init__`` of the first module that PyTorch shows so; empty if none."""
+    names = (name for name, text in model.modules.items() if re.match(pattern, text, re.IGNORECASE))
+    return made(model, next(names, ""))
 
 
 def _assigned(model: Model, parameter: str) -> ast.expr | None:

@@ -443,8 +443,8 @@ def _say_perspective(
     even = measured.rotations if moved is None else moved[traces.whole]
     share = 1 - even.double().mean().item()
     evidence = (
-        f"So many of {len(even)} warps of five dots were more than a rotation: "
-        f"{share:.1%}; a perspective is asked for with probability 0.5."
+        f"Of {len(even)} warps of five dots {share:.1%} were more than a rotation; a perspective "
+        "is asked for with probability 0.5."
     )
     if share < 0.02:
         found.add("no-perspective", evidence)

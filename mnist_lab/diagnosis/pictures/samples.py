@@ -92,7 +92,9 @@ def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
     steps = {after - before for before, after in pairwise(places)}
     if not 2 < len(places) < items:
         return True
-    shown = f"Of {items} items it draws numbers {', '.join(map(str, places[:4]))} ... {places[-1]}."
+    order = "" if list(drawn) == places else ", in another order"
+    numbers = f"{', '.join(map(str, places[:4]))} ... {places[-1]}{order}"
+    shown = f"Of {items} items it draws numbers {numbers}."
     digits = {place % 10 for place in places}
     if steps == {1}:
         name = {0: "first-items", items - len(places): "last-items"}.get(places[0])

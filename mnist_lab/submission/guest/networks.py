@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def build(learner: Learner, question: Message) -> Message:
     told = {
         "id": learner.keep(model),
         "parameters": [_described(*named) for named in model.named_parameters()],
-        "modules": [type_of(module) for module in model.modules()][:1000],
+        "modules": {name: _shown(each) for name, each in islice(model.named_modules(), 1000)},
         "unregistered": list(_unregistered(model))[:100],
     }
     return Message(told)
@@ -211,6 +212,13 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
                     "type": type_of(value) if modules else "Tensor",
                     "shapes": [list(tensor.shape) for tensor in tensors[:100]],
                 }
+
+
+def _shown(module: nn.Module) -> str:
+    """The type of a module, and of PyTorch's own what it was made with: ``MaxPool2d(...)``."""
+    kind = type_of(module)
+    is_own = type(module).__module__.startswith("torch.nn.")
+    return f"{kind}({module.extra_repr()})"[:200] if is_own else kind
 
 
 @contextmanager
