@@ -100,10 +100,12 @@ class Explained:
 
     @property
     def alternatives(self) -> list[tuple[Fault[Any], ...]]:
-        """What explains as much as is known of both."""
+        """What explains as much as is known of both, by the fewest mistakes."""
         known = [each.alternatives for each in (self.loss, self.accuracy) if each]
         swapped = [bank.observed("swapped", self.function)] if self.swapped else []
-        return [bank.merged(chain(swapped, *chosen), self.function) for chosen in product(*known)]
+        found = [bank.merged(chain(swapped, *chosen), self.function) for chosen in product(*known)]
+        fewest = min(map(len, found))
+        return [faults for faults in found if len(faults) == fewest]
 
     def evidence(
         self, said: str, told: tuple[float, float], asked: tuple[float, float], count: int
