@@ -19,7 +19,7 @@ from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Entry, entries, tables
-from mnist_lab.diagnosis.outline import Definition, Outline, like, outline
+from mnist_lab.diagnosis.outline import Definition, Outline, like, never_ends, outline
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.protocol import Message
@@ -391,7 +391,15 @@ def _of_init(seen: Seen, facts: Facts) -> Facts:
 
 
 def _in_a_while(seen: Seen, facts: Facts) -> Facts | None:
-    return {} if any(isinstance(loop, ast.While) for loop in seen.loops) else None
+    """The line is, or was called by one that is in a loop that nothing can end."""
+    file = seen.event.caller.file
+    lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', seen.event.stack)
+    around = [loop for line in lines for loop in seen.outline.loops(int(line))]
+    for loop in [*filter(never_ends, around), *seen.loops]:
+        if isinstance(loop, ast.While):
+            at = f"{file}:{loop.lineno}"
+            return {"at": at, "where": at, "asked_for": ast.unparse(loop.test)}
+    return None
 
 
 def _in_an_endless_for(seen: Seen, facts: Facts) -> Facts | None:

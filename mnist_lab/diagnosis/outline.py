@@ -11,7 +11,7 @@ from functools import cached_property
 
 from mnist_lab.diagnosis.faults import tables
 
-__all__ = ["Definition", "Outline", "like", "outline"]
+__all__ = ["Definition", "Outline", "like", "never_ends", "outline"]
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -141,6 +141,22 @@ def outline(text: str) -> Outline:
         return Outline(ast.parse(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Outline(ast.Module([], []))
+
+
+def never_ends(loop: ast.For | ast.While) -> bool:
+    """Whether nothing in a ``while`` leads out of it or changes a name in its condition."""
+    if not isinstance(loop, ast.While):
+        return False
+    asked = [*ast.walk(loop.test)]
+    if any(isinstance(each, ast.Call | ast.Attribute | ast.Subscript) for each in asked):
+        return False
+    names = {each.id for each in asked if isinstance(each, ast.Name)}
+    inside = [each for statement in loop.body for each in ast.walk(statement)]
+    return not any(
+        isinstance(each, ast.Break | ast.Return | ast.Raise)
+        or (isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store) and each.id in names)
+        for each in inside
+    )
 
 
 def like(name: str, among: Sequence[str], also: Sequence[str] = ()) -> list[str]:

@@ -393,8 +393,9 @@ class ExerciseHandle:
         for key, before in recipe.weights.items():
             after = state.get(key)
             if after is None or (after.shape, after.dtype) != (before.shape, before.dtype):
-                message = f"After {name} the model's {key} has another shape or dtype than before."
-                raise SubmissionFailure(Cause(message, where=self.file))
+                came, now = _form(before), "gone" if after is None else _form(after)
+                message = f"After {name} a tensor of the model is {now}, where it was {came}."
+                raise self._caller.refusal(message, "other-model", name, came=came, now=now)
         return state
 
     def _batches(self, name: str, found: Value) -> tuple[Batch, ...]:
@@ -453,6 +454,10 @@ def _kind(found: Value) -> str:
     if found.is_ == "number":
         return "float"  # whatever library it is of
     return f"{found.type} with a graph" if found.graph else found.type
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def _dataset(name: str) -> dict[str, Any]:

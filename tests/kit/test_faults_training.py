@@ -18,13 +18,14 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.explain import Explanation
 from mnist_lab.diagnosis.faults import Edits, edited, entries
 from mnist_lab.diagnosis.loops import bank as faults
 from mnist_lab.diagnosis.loops import checks, replay, trainings
 from mnist_lab.diagnosis.loops.replay import Call, Run, Step
 from mnist_lab.diagnosis.loops.solved import GIVEN
 from mnist_lab.diagnosis.measures import bank as measures
-from mnist_lab.diagnosis.measures.numbers import Column
+from mnist_lab.diagnosis.measures.numbers import Column, Explained
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
@@ -309,6 +310,18 @@ def test_the_same_mistake_in_loss_and_accuracy_is_one() -> None:
 
     assert caught is not None
     assert caught.cause.fault == "training.mean-of-batch-means"
+
+
+def test_one_mistake_that_explains_both_numbers_is_told_and_not_two() -> None:
+    def known(number: str, *names: str) -> Explanation[str]:
+        faults = {fault.id: fault for fault in measures.in_number(number, "train")}
+        chosen = [(faults[f"training.{number}-{name}"],) for name in names]
+        return Explanation(tuple(chosen), 0.0, "")
+
+    loss, accuracy = known("loss", "after-epoch"), known("accuracy", "after-step", "after-epoch")
+    (told,) = Explained("train", loss, accuracy, swapped=False).alternatives
+
+    assert [fault.id for fault in told] == ["training.after-epoch"]
 
 
 def test_exchanged_numbers_are_told_as_that() -> None:

@@ -4,7 +4,7 @@ With ``--full`` the right ones are trained as well: a quarter of an hour.
 """
 
 import pytest
-from corpus import load, materialise
+from corpus import SOLUTIONS, load, materialise
 from marks import grade
 
 RIGHT = [variant for variant in load() if variant.right]
@@ -41,6 +41,21 @@ def test_a_right_network_is_trained_by_the_lab_in_whatever_layout(name, tmp_path
     (exercise,) = variant.exercises
     results = grade(path, [exercise], 4, server, full=True)
     assert results[f"{exercise}.accuracy"].outcome == "passed"
+
+
+@pytest.mark.parametrize("exercise", ["training", "evaluation"])
+def test_whoever_makes_the_model_float32_is_tried_on_one_that_is(exercise, tmp_path, server):
+    text = (SOLUTIONS / f"{exercise}.py").read_text(encoding="utf-8")
+    for whole, single in (
+        ("model.to(device)", "model.to(device).float()"),
+        ("images.to(device)", "images.to(device).float()"),
+    ):
+        text = text.replace(whole, single)
+    (tmp_path / f"{exercise}.py").write_text(text, encoding="utf-8")
+
+    results = grade(tmp_path, [exercise], 0, server)
+
+    assert {result.outcome for result in results.values()} == {"passed"}
 
 
 @pytest.mark.parametrize("variant", WRONG, ids=lambda variant: variant.name)

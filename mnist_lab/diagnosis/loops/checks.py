@@ -29,8 +29,8 @@ from mnist_lab.submission.client import ExerciseHandle
 
 LR = 0.05
 EPOCHS, LARGE_LR = 12, 0.1
-"""For ``train``: the loss rises again from the third epoch on at the latest, so that stopping early
-or keeping the best epoch is seen."""
+"""For ``train``: the loss soon rises again, and the accuracy falls below its best, so that stopping
+early or keeping the best epoch is seen."""
 
 MORE_EPOCHS, SMALL_LR, ENOUGH = 12, 0.03, 5e-4
 """For ``train`` on digits that it soon knows by heart: it reaches this loss long before the end, so
@@ -351,7 +351,7 @@ def _uneven(batches: Batches) -> Batches:
 
 
 def _restless(generator: torch.Generator) -> Asked:
-    """Weights and batches with which the loss of ``train`` soon rises again.
+    """Weights and batches with which ``train`` soon gets worse again.
 
     The images are almost equal, so there is nothing to learn but how often each digit occurs,
     which the weights know already.
@@ -363,8 +363,9 @@ def _restless(generator: torch.Generator) -> Asked:
         weights["output.weight"] *= 0.05
         weights["output.bias"] = (torch.bincount(batches.labels, minlength=10) + 0.3).double().log()
         asked = _a_training(Recipe("mlp", weights), batches, epochs=EPOCHS, lr=LARGE_LR)
-        losses = [loss for loss, _ in asked.history]
-        if losses[-1] > 1.005 * min(losses) and min(losses) in losses[: EPOCHS // 2]:
+        losses, accuracies = zip(*asked.history, strict=True)
+        rises = losses[-1] > 1.005 * min(losses) and min(losses) in losses[: EPOCHS // 2]
+        if rises and accuracies[-1] < max(accuracies):
             return asked
 
 
@@ -412,9 +413,9 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
     right = all(each.has_right_weights for each in tried)
     steps = trainings.as_asked(calls) if right else trainings.explain_steps(calls)
     if steps is None:
-        message, evidence = trainings.departure(calls)
+        message, evidence, hint = trainings.departure(calls)
         wrong = next(each for each in tried if not each.has_right_weights)
-        return fail(message, f"{wrong.said} {evidence}")
+        return fail(message, f"{wrong.said} {evidence}", hint)
     candidates, reached = steps
     first = candidates[0]
     results = trainings.explain_results(calls, reached.replays, pairs=right)
@@ -513,7 +514,7 @@ def _scores(tried: Sequence[Tried]) -> tuple[list[Score], list[Score], list[str]
 def _lengths(tried: Sequence[Tried]) -> str:
     wrong = next(e for e in tried if len(e.call.seen.history) != len(e.asked.history))
     count, epochs = len(wrong.call.seen.history), len(wrong.asked.history)
-    return f"{wrong.said[:-1]}: it returns {count} results for {epochs} epochs."
+    return f"{wrong.said[:-1]}: it returns {count} result{'s' * (count != 1)} for {epochs} epochs."
 
 
 def _unknown_results(tried: Sequence[Tried]) -> CheckFailure:
@@ -523,7 +524,8 @@ def _unknown_results(tried: Sequence[Tried]) -> CheckFailure:
         return fail(
             f"{name} does not return one result for each epoch.",
             _lengths(tried),
-            "Append what train_epoch returns to a list, once an epoch, and return the list.",
+            "Begin with an empty list inside of train, append to it what train_epoch returns, once "
+            "an epoch, and return the list.",
         )
     return comparing.unknown(name, told, asked, said)
 

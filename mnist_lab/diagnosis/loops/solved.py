@@ -179,8 +179,9 @@ def seen_labels(run: Run, scores: Tensor, labels: Tensor) -> Tensor:
     seen = seen_slope(run, probabilities)
     found = (probabilities - len(labels) * seen).argmax(1)
     if not torch.equal(found, labels) and "told" not in run.found:
-        run.found["told"] = ", ".join(map(str, found[:6].tolist()))
-        run.found["right"] = ", ".join(map(str, labels[:6].tolist()))
+        first = int((found != labels).nonzero()[0])
+        run.found["told"] = ", ".join(map(str, found[first : first + 6].tolist()))
+        run.found["right"] = ", ".join(map(str, labels[first : first + 6].tolist()))
     return found
 
 
@@ -465,7 +466,12 @@ def _listed(rates: Sequence[float], epochs: int) -> str:
     steady = each > 1 and all(
         len(set(rates[i : i + each])) == 1 for i in range(0, len(rates), each)
     )
-    shown = ", ".join(f"{rate:.3g}" for rate in (firsts if steady else rates)[:4])
+    told = firsts if steady else rates
+    changes = next(i for i, rate in enumerate(told) if rate != told[0])
+    if changes > 3:
+        when = f"{'epoch' if steady else 'step'} {changes + 1}"
+        return f"{told[0]:.3g} at first, {told[changes]:.3g} in {when}."
+    shown = ", ".join(f"{rate:.3g}" for rate in told[:4])
     return f"{'epoch by epoch' if steady else 'step by step'} {shown}, ..."
 
 

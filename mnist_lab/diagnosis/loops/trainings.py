@@ -422,20 +422,52 @@ def _rank(call: Call, replayed: Replayed) -> int:
 # What no mistake explains
 
 SAID = {
-    "still": "{name} does not change the weights of the model that it is given.",
-    "fewer": "{name} takes fewer steps than one for every batch.",
-    "before": "{name} changes the weights of the model before the first step.",
-    "end": "The first steps of {name} are as asked for, but the weights at the end are not.",
-    "weights": "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
-    "gradients": "In {name} step {step} finds other gradients than those of the loss of its batch.",
-    "images": "In {name} the model does not get the images of the loader at forward pass {step}.",
-    "slope": "In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
-    "gradient with respect to the scores of batch {step} is another.",
+    "still": (
+        "{name} does not change the weights of the model that it is given.",
+        "For every batch: clear the gradients, compute the scores, the loss, backward, step.",
+    ),
+    "fewer": (
+        "{name} takes fewer steps than one for every batch.",
+        "Take a step for every batch, without a condition.",
+    ),
+    "more": (
+        "{name} takes more steps than one for every batch.",
+        "Take one step for every batch, inside of the loop over them.",
+    ),
+    "before": (
+        "{name} changes the weights of the model before the first step.",
+        "Train from the weights that the model has: leave them alone before the first batch.",
+    ),
+    "end": (
+        "The first steps of {name} are as asked for, but the weights at the end are not.",
+        "Every epoch trains alike, and the model keeps the weights that the last step leaves.",
+    ),
+    "weights": (
+        "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
+        "Only optimizer.step() changes the weights, once for every batch.",
+    ),
+    "gradients": (
+        "In {name} step {step} finds other gradients than those of the loss of its batch.",
+        "Clear the gradients of the batch before, and leave those of backward() as they are.",
+    ),
+    "images": (
+        "In {name} the model does not get the images of the loader at forward pass {step}.",
+        "Give the model the images of the loader as they are.",
+    ),
+    "order": (
+        "{name} does not take the batches in the order in which the loader gives them.",
+        "Loop over the loader itself: `for images, labels in loader:`.",
+    ),
+    "slope": (
+        "In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
+        "gradient with respect to the scores of batch {step} is another.",
+        "Call backward() on the loss as loss_fn gives it for the scores and the labels.",
+    ),
 }
 
 
-def departure(calls: Sequence[Call]) -> tuple[str, str]:
-    """Where the steps that were seen depart from those asked for: a sentence, and numbers.
+def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
+    """Where the steps that were seen depart from those asked for: a sentence, numbers and a hint.
 
     For a training that no known mistake explains: it says what was seen and no more.
     """
@@ -461,25 +493,38 @@ def departure(calls: Sequence[Call]) -> tuple[str, str]:
         told = "fewer"
     if (kind, number) == ("weights", 0):
         told = "before"
+    if kind == "end" and call.seen.events.count("s") > len(call.batches) * call.epochs:
+        told = "more"
     if not call.moved:
         told = "still"
+    if told == "images" and _is_a_batch(call, seen[kind][number]):
+        told = "order"
     right = "finds the right gradients and " if call.seen.gradients else ""
-    says = SAID[told].format(name=call.function, step=step, right=right)
-    if told in ("still", "fewer"):
-        return says, counted(call.seen.events)
+    says, hint = SAID[told]
+    says = says.format(name=call.function, step=step, right=right)
+    if told in ("still", "fewer", "more"):
+        return says, counted(call.seen.events), hint
+    if told == "order":
+        return says, f"Forward pass {step} gets another batch of the loader.", hint
     before = {0: "", 1: "The first step is as asked for. "}
     so_far = before.get(step - 1, f"The first {step - 1} steps are as asked for. ")
     so_far = "" if told in ("before", "end") else so_far
-    off = f"{so_far}They are off by up to {compared(kind)[0]:.3g}."
+    apart = compared(kind)[0]
+    by = f"are off by up to {apart:.3g}" if math.isfinite(apart) else "have another shape"
+    off = f"{so_far}They {by}."
     if kind != "gradients":
-        return says, off
+        return says, off, hint
     found, own = seen[kind][number].double(), marks[kind, number]
     size = found.norm().item() / max(own.norm().item(), 1e-300)
     alike = torch.nn.functional.cosine_similarity(found, own, dim=0).item()
-    return says, (
-        f"{off[:-1]}: {size:.3g} times as long as those of the mean loss of this batch, and the "
-        f"cosine of the angle between both is {alike:.3g}."
-    )
+    angle = f"the cosine of the angle between both is {alike:.3g}."
+    long = f"{size:.3g} times as long as those of the mean loss of this batch"
+    return says, f"{off[:-1]}: {long}, and {angle}", hint
+
+
+def _is_a_batch(call: Call, images: Tensor) -> bool:
+    """Whether these are the images of one of the loader's batches."""
+    return any(torch.equal(images.double(), given) for given, _ in call.batches)
 
 
 def counted(events: str) -> str:

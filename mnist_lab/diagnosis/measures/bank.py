@@ -82,8 +82,12 @@ def observed(name: str, function: str = "evaluate") -> Fault[Any]:
 
 
 def merged(faults: Iterable[Fault[Any]], function: str = "evaluate") -> tuple[Fault[Any], ...]:
-    """``faults`` of loss and accuracy, each once, and those that both have as one."""
-    left = {fault.id: fault for fault in faults}
+    """``faults`` of loss and accuracy, each once as it is told first, and those that both have as
+    one.
+    """
+    left: dict[str, Fault[Any]] = {}
+    for fault in faults:
+        left.setdefault(fault.id, fault)
     for both in _in_both(function):
         exercise, _, name = both.id.partition(".")
         of_each = [f"{exercise}.{number}-{name}" for number in ("loss", "accuracy")]

@@ -501,8 +501,9 @@ def _expect_state(wrong: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     if seen:
         evidence = " ".join(f"{what}: {said}" for each in seen.values() for what, said in each)
         faults = [
-            replace(observed(name), says=f"{observed(name).says[:-1]}, in {_both(each)}.")
+            replace(fault, says=f"In {_both(each)} {fault.says[0].lower()}{fault.says[1:]}")
             for name, each in seen.items()
+            for fault in [observed(name)]
         ]
         raise explain.failure([faults], evidence)
 

@@ -45,14 +45,23 @@ class Column:
         self._given = [{**GIVEN, "loss_fn": loss, "whole": cache(_whole)} for loss in losses]
         self._values: dict[tuple[str, int], Callable[[Tensor, Tensor], float]] = {}
 
-    def of(self, text: str, call: int = 0) -> Iterator[float]:
-        """The number of each epoch; NaN, and no more, where ``text`` cannot be computed."""
+    def of(
+        self, text: str, call: int = 0, kept: list[dict[str, Any]] | None = None
+    ) -> Iterator[float]:
+        """The number of each epoch; NaN, and no more, where ``text`` cannot be computed.
+
+        ``kept`` has what the text defined in an earlier call, and gets it in the first.
+        """
         value, rest = text.split("\n\n\n", 1)
+        kept = [] if kept is None else kept
         try:
             if (value, call) not in self._values:
                 self._values[value, call] = self._value(value, call)
             given = {**self._given[call], "value": self._values[value, call]}
-            yield from map(float, defined(rest, given)["history"](self._calls[call]))
+            if not kept:
+                kept.append(defined(rest, given))
+            kept[0].update(given)
+            yield from map(float, kept[0]["history"](self._calls[call]))
         except Exception:  # two edits together need not make sense
             yield math.nan
 
@@ -61,8 +70,10 @@ class Column:
         first that is told apart.
         """
         furthest = 0.0
+        kept: list[dict[str, Any]] = []
         for call, numbers in enumerate(returned):
-            for expected, actual in zip_longest(self.of(text, call), numbers, fillvalue=math.nan):
+            own = self.of(text, call, kept)
+            for expected, actual in zip_longest(own, numbers, fillvalue=math.nan):
                 distance = abs(actual - expected) / max(1.0, abs(expected))
                 if not distance < within:
                     return math.inf
@@ -89,10 +100,12 @@ class Explained:
 
     @property
     def alternatives(self) -> list[tuple[Fault[Any], ...]]:
-        """What explains as much as is known of both."""
+        """What explains as much as is known of both, by the fewest mistakes."""
         known = [each.alternatives for each in (self.loss, self.accuracy) if each]
         swapped = [bank.observed("swapped", self.function)] if self.swapped else []
-        return [bank.merged(chain(swapped, *chosen), self.function) for chosen in product(*known)]
+        found = [bank.merged(chain(swapped, *chosen), self.function) for chosen in product(*known)]
+        fewest = min(map(len, found))
+        return [faults for faults in found if len(faults) == fewest]
 
     def evidence(
         self, said: str, told: tuple[float, float], asked: tuple[float, float], count: int
