@@ -189,7 +189,7 @@ def _harmless(path: Path, member: _Member) -> PurePosixPath:
     name = PurePosixPath(member.name.replace("\\", "/"))
     said = ascii(member.name[:80])
     if member.kind:
-        raise ArchiveError(f"{shown(path)} has {member.kind} in it, {said}: only files are taken.")
+        raise ArchiveError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")
     if name.is_absolute() or ".." in name.parts or ":" in member.name or "\0" in member.name:
         raise ArchiveError(f"{shown(path)} has a file that would land elsewhere: {said}.")
     if len(name.parts) > 20 or any(

@@ -250,7 +250,9 @@ def _look_below(folder: Path, said: str, search: _Search) -> None:
     for _ in range(DEPTH):
         level = [below for each in level for below in _look_into(*each, search)]
         if search.is_over:
-            break
+            return
+    if level:
+        search.problems.append(f"What lies more than {DEPTH} folders deep was not looked at.")
 
 
 def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str]]:

@@ -206,6 +206,13 @@ def test_a_thousand_packages_in_one_another_and_a_name_of_bytes_do_no_harm(tmp_p
     assert (tmp_path / "target" / "\udce9.py").exists()
 
 
+def test_what_lies_too_deep_is_said_not_to_have_been_looked_at(tmp_path):
+    made(tmp_path, {"/".join(["d"] * 25) + "/cnn.py": DONE})
+
+    with pytest.raises(SourceError, match="more than 20 folders deep was not looked at"):
+        read(tmp_path)
+
+
 def descend(folder, depth):
     """Packages in one another, deeper than a path can be written."""
     handle = os.open(folder, os.O_RDONLY)
