@@ -574,11 +574,12 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
     """What is delivered where the grader ended without a grade."""
     from mnist_lab.grading import formats
     from mnist_lab.submission import source
+    from mnist_lab.submission.refused import SourceError
 
     given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
     try:
         source.read(path)
-    except source.SourceError as error:
+    except SourceError as error:
         return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
     sentence = (
         f"The grader ended with status {status} and without a grade. This is not a mistake of the "

@@ -256,7 +256,7 @@ class Grading:
         if self._opened is None:
             from mnist_lab.grading.batch import reading
             from mnist_lab.submission.client import Submission
-            from mnist_lab.submission.source import SourceError
+            from mnist_lab.submission.refused import SourceError
 
             path = _submission_path(self.config)
             isolation = self.config.getoption("--isolation")

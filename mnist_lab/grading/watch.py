@@ -15,8 +15,9 @@ from mnist_lab import kit
 from mnist_lab.grading import memory, run, warm
 from mnist_lab.grading.warm import JobError
 from mnist_lab.submission import notebook
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError, read
+from mnist_lab.submission.source import read
 
 __all__ = ["watch_files"]
 

@@ -57,7 +57,7 @@ class Submission(AbstractContextManager["Submission"]):
 
     ``path`` is a folder, an archive of one, a notebook, or one exercise's file. ``isolation`` is
     ``fork`` (from ``server``, or one of its own), ``spawn``, or ``none``: in this process, for a
-    debugger, without any protection. Raises ``source.SourceError`` where there is nothing to run.
+    debugger, without any protection. Raises ``SourceError`` where there is nothing to run.
     Use it as a context manager.
     """
 

@@ -19,8 +19,9 @@ from mnist_lab.kit import Exercise
 from mnist_lab.submission.definitions import MOST, Statement, needed, statements
 from mnist_lab.submission.definitions import begun as is_begun
 from mnist_lab.submission.magics import python, written_file
+from mnist_lab.submission.refused import SourceError, shown
 
-__all__ = ["SUFFIX", "Notebook", "NotebookError", "of_history", "read"]
+__all__ = ["SUFFIX", "Notebook", "of_history", "read"]
 
 SUFFIX = ".ipynb"
 
@@ -34,10 +35,6 @@ IS_MODULE = re.compile(r"^class \w+\(.*\bModule\b", re.MULTILINE)
 """A class of networks, which may be one that is asked for under another name."""
 
 WORDS = {2: "twice", 3: "three times"}
-
-
-class NotebookError(Exception):
-    """A file is no notebook that can be read; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,8 @@ class Notebook:
 
 
 def read(path: Path) -> Notebook:
-    """What the notebook at ``path`` defines. Raises ``NotebookError``, and ``OSError``."""
-    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
+    """What the notebook at ``path`` defines. Raises ``SourceError``, and ``OSError``."""
+    name = shown(path)
     content = _content(name, path.read_bytes())
     code = _code(name, content)
     cells = list(_cells(code))
@@ -139,15 +136,15 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        raise NotebookError(
+        raise SourceError(
             f"{name} is damaged: it is not JSON{reason}. Open it in Jupyter, save it and hand it "
             "in again."
         ) from error
     version = content.get("nbformat") if isinstance(content, dict) else None
     if not isinstance(version, int):
-        raise NotebookError(f"{name} is JSON, but not a notebook: it has no nbformat.")
+        raise SourceError(f"{name} is JSON, but not a notebook: it has no nbformat.")
     if version > 4:
-        raise NotebookError(
+        raise SourceError(
             f"{name} has the notebook format {version}, and this kit reads 1 to 4: save it in an "
             "older format."
         )
@@ -161,7 +158,7 @@ def _converted(name: str, content: dict[str, Any], version: int) -> dict[str, An
     try:
         return dict(nbformat.convert(nbformat.from_dict(content), 4))
     except Exception as error:  # What is wrong with such a file shows in many ways.
-        raise NotebookError(
+        raise SourceError(
             f"{name} has the old notebook format {version} and cannot be converted: open it in "
             "Jupyter, save it and hand it in again."
         ) from error
@@ -171,7 +168,7 @@ def _code(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """The notebook without what is no code. A cell without a text has no code."""
     given = content.get("cells")
     if not isinstance(given, list):
-        raise NotebookError(f"{name} is JSON, but not a notebook: it has no cells.")
+        raise SourceError(f"{name} is JSON, but not a notebook: it has no cells.")
     cells: list[dict[str, Any]] = []
     for entries in map(_mapping, given):
         source, count, tags = _text(entries.get("source")), entries.get("execution_count"), []
@@ -204,8 +201,8 @@ def _text(source: Any) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _too_much(name: str) -> NotebookError:
-    return NotebookError(
+def _too_much(name: str) -> SourceError:
+    return SourceError(
         f"{name} has more code than can be handed in: at most {CELLS:,} cells, {MOST:,} statements "
         f"and {CODE >> 20} MB. Take out what does not belong to the exercises."
     )

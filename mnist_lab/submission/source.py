@@ -18,12 +18,13 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import ArchiveError, is_archive, is_debris, shown, unpack
+from mnist_lab.submission.archive import is_archive, is_debris, unpack
 from mnist_lab.submission.definitions import begun
-from mnist_lab.submission.notebook import Notebook, NotebookError
+from mnist_lab.submission.notebook import Notebook
+from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
 
-__all__ = ["SPELLINGS", "HandedIn", "SourceError", "beside", "exercise_file", "read"]
+__all__ = ["SPELLINGS", "HandedIn", "beside", "exercise_file", "read"]
 
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
@@ -47,10 +48,6 @@ COPY = re.compile(
     r"(?: ?\(\d+\)|[ _-]copy(?:[ _-]?\d+)?|[ _-]\d+)?(?:\.(?:py|ipynb|txt|pyc|bak))+$"
 )
 """The end of the name of a copy, or of a file that was saved as something else."""
-
-
-class SourceError(Exception):
-    """There is nothing to grade at a path; the message says what belongs there."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +166,7 @@ def _alike(folder: Path, file: str) -> list[str]:
         for name in sorted(names)[:FILES]:
             called = COPY.sub("", name.lower()).replace("-", "_").replace(" ", "_")
             if called == stem and (where / name).as_posix() != file:
-                found.append("".join(c if c.isprintable() else "?" for c in f"{where / name}"))
+                found.append(shown(f"{where / name}"))
     return found
 
 
@@ -393,18 +390,13 @@ def _read_notebook(path: Path) -> Notebook:
         )
     try:
         return notebook.read(path)
-    except NotebookError as error:
-        raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"{shown(path)} cannot be read ({error.strerror}).") from error
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     folder = Path(stack.enter_context(scratch.folder()))
-    try:
-        unpack(path, folder)
-    except ArchiveError as error:
-        raise SourceError(str(error)) from error
+    unpack(path, folder)
     return folder
 
 

@@ -25,7 +25,7 @@ from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerpr
 from mnist_lab.grading.batch.submissions import ClassError, find
 from mnist_lab.grading.batch.workers import Worker, unpack
 from mnist_lab.grading.warm import JobError, Run
-from mnist_lab.submission.source import SourceError
+from mnist_lab.submission.refused import SourceError
 
 ROOT = Path(__file__).parents[2]
 KIT = "0+tests"

@@ -23,7 +23,7 @@ from mnist_lab.grading.batch.run import look
 from mnist_lab.grading.batch.submissions import find
 from mnist_lab.grading.plugin import Grading
 from mnist_lab.submission.notebook import of_history
-from mnist_lab.submission.source import SourceError
+from mnist_lab.submission.refused import SourceError
 
 CLASS = 40
 NAMES = {"cnn": "CNN", "fnn": "FNN", "logistic_regression": "LogisticRegression"}

@@ -28,9 +28,9 @@ from mnist_lab.grading.batch.submissions import Submission
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
 from mnist_lab.submission.archive import is_debris
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
-from mnist_lab.submission.source import SourceError
 
 __all__ = ["Read", "ReaderPool", "try_out"]
 

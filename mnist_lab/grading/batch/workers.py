@@ -17,9 +17,9 @@ from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
 from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.grading.warm import ANSWERED, Jobs, Run
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError
 
 __all__ = ["Worker", "WorkerPool", "grade_here", "unpack"]
 
