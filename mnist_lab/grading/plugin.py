@@ -379,7 +379,7 @@ class Grading:
         from mnist_lab.diagnosis import events
 
         exercise = self.submission().exercise(check.exercise, gpu=check.tier == "gpu")
-        cause = events.told(raised, exercise.caller)
+        cause = events.told(raised, exercise)
         completed = replace(
             cause,
             hint=cause.hint or check.hints[0],

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -154,6 +154,21 @@ class Caller:
             if self._left is not None:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
         return self._checked(reply, doing, operation, request)
+
+    def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
+        """Which of ``torch``, ``numpy`` and ``random`` are in the same state after the call ``do``
+        whatever they were seeded with before it.
+        """
+        states = []
+        for seed in (1, 2):
+            do(seed)
+            states.append(self.ask("random_states", Message(), "Looking for seeds").arrays)
+        first, second = states
+        return tuple(
+            name
+            for name in ("torch", "numpy", "random")
+            if name in first and name in second and torch.equal(first[name], second[name])
+        )
 
     def expect_own(self, name: str) -> None:
         """Raise ``SubmissionFailure`` where ``name`` is only imported, and not from a file that was

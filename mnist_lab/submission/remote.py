@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["Called", "Model", "Transform", "called", "reseeded"]
+__all__ = ["Called", "Model", "Transform", "called"]
 
 
 @dataclass(frozen=True)
@@ -136,30 +136,12 @@ class Transform(_Remote):
 
         Those whose global state is the same after calls that began with different ones.
         """
-        return reseeded(self._caller, lambda seed: self.of_any_kind([image], seed=seed))
+        return self._caller.reseeds(lambda seed: self.of_any_kind([image], seed=seed))
 
     def reseeds_when_made(self) -> tuple[str, ...]:
         """As ``reseeds``, of the call that makes the transform."""
         doing = f"{self.name}()"
-        return reseeded(
-            self._caller, lambda seed: called(self._caller, self.name, doing, seed=seed)
-        )
-
-
-def reseeded(caller: Caller, do: Callable[[int], Any]) -> tuple[str, ...]:
-    """Which of ``torch``, ``numpy`` and ``random`` are in the same state after ``do`` whatever
-    they were seeded with before it.
-    """
-    states = []
-    for seed in (1, 2):
-        do(seed)
-        states.append(caller.ask("random_states", Message({}), "Looking for seeds").arrays)
-    first, second = states
-    return tuple(
-        name
-        for name in ("torch", "numpy", "random")
-        if name in first and name in second and torch.equal(first[name], second[name])
-    )
+        return self._caller.reseeds(lambda seed: called(self._caller, self.name, doing, seed=seed))
 
 
 class Model(_Remote):

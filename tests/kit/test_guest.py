@@ -397,7 +397,7 @@ def test_an_answer_before_the_question_is_refused(hand_in):
     model = exercise.build("FNN")
     model(IMAGES)
     deadline = time.monotonic() + 10
-    worker = exercise._caller._worker
+    worker = exercise._worker
     while not worker._is_ready(1) and time.monotonic() < deadline:
         worker._is_ready(1, 0.1)
     assert "it came before the question" in failure(lambda: model(IMAGES)).cause.message
