@@ -307,26 +307,18 @@ def grade_command(
     Exit status: 0 full marks, 1 less, others an error.
     """
     import os
-    import tempfile
 
     from mnist_lab import grade
     from mnist_lab.grading import formats, run
     from mnist_lab.grading.formats.actions import commands_stopped
 
     seed = run.fresh_seed() if grade_seed is None else grade_seed
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "grade.json"
-        with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
-            arguments = run.arguments(
-                path,
-                full=full,
-                seed=seed,
-                grade_json=file,
-                verbose=verbose,
-                strict=require == "strict",
-            )
-            status = run.pytest(arguments).returncode
-        graded = grade.read(file) if file.exists() else None
+    strict = require == "strict"
+    with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
+        arguments = run.arguments(path, full=full, seed=seed, verbose=verbose, strict=strict)
+        ended = run.Cold().grade(arguments, shown=True)
+    status, found = ended.status, ended.result.get("grade")
+    graded = grade.Grade.from_json(found) if found else None
     try:
         if graded is not None and grade_json is not None:
             grade.write(graded, grade_json)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.data import Digits
 
-__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "start"]
+__all__ = ["ANSWERED", "KILLED", "Job", "JobError", "Jobs", "Run", "start"]
 
 PRELOADED = (
     "torch",
@@ -56,6 +56,9 @@ LOOK = 0.02
 
 ANSWERED = (0, 1)
 """The exit statuses of pytest after which a run has left nothing behind: passed and failed."""
+
+KILLED = -signal.SIGKILL
+"""The status of a run that was killed, in most cases because its time was over."""
 
 INTERNAL_ERROR = 3
 """The exit status of a run that did not get as far as having one."""
@@ -147,20 +150,15 @@ class Job(AbstractContextManager["Job"]):
         self._socket, self._process = channel, process
         self._answers = channel.makefile("r", encoding="utf-8")
 
-    def pytest(self, arguments: Sequence[str]) -> int:
-        """Run pytest with these arguments; its exit status, negative for a signal.
+    def grade(
+        self, arguments: Sequence[str], limit: float | None = None, *, shown: bool = False
+    ) -> Run:
+        """A run of pytest with these arguments, killed after ``limit`` seconds. What it prints is
+        ``shown``, or else kept, with its grade, on no path that anybody else could write to.
 
         Raises ``JobError`` if the job itself has died.
         """
-        return self._ask({"arguments": list(arguments), "limit": None, "kept": False}).status
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        """As ``pytest``, but what it prints and its grade are kept, on no path that anybody else
-        could write to. A run that takes longer than ``limit`` seconds is killed.
-        """
-        return self._ask({"arguments": list(arguments), "limit": limit, "kept": True})
-
-    def _ask(self, request: dict[str, Any]) -> Run:
+        request = {"arguments": list(arguments), "limit": limit, "kept": not shown}
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             answer = self._answers.readline()
@@ -360,7 +358,7 @@ def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) ->
             if left < 0 or any(each in ready for each in callers):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                return -signal.SIGKILL
+                return KILLED
 
 
 @contextlib.contextmanager

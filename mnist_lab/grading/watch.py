@@ -6,17 +6,16 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from mnist_lab import kit
-from mnist_lab.grading import memory, run, warm
+from mnist_lab.grading import memory, run
 from mnist_lab.grading.warm import JobError
 from mnist_lab.submission import notebook
 from mnist_lab.submission.refused import SourceError
-from mnist_lab.submission.server import default_isolation
 from mnist_lab.submission.source import read
 
 __all__ = ["watch_files"]
@@ -36,15 +35,11 @@ def watch_files(submission: Path) -> None:
 
     files = {exercise.file: exercise.id for exercise in kit.load().exercises}
     folder = submission if submission.is_dir() else submission.parent
-    with (
-        _keys() as pressed,
-        warm.start() if default_isolation() == "fork" else nullcontext() as job,
-    ):
+    with _keys() as pressed, run.ready() as runner:
 
         def grade(exercise: str | None = None) -> None:
-            given = run.arguments(submission, exercise=exercise)
             try:
-                job.pytest(given) if job else run.pytest(given)
+                runner.grade(run.arguments(submission, exercise=exercise), shown=True)
             except JobError as error:
                 click.echo(f"{error} Start mnist-lab watch again.")
             click.echo(f"\n{KEYS}")
