@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.compare import Comparison
     from mnist_lab.data import Digits
-    from mnist_lab.grade import Grade
+    from mnist_lab.grade import Grade, Outcome
     from mnist_lab.grading.formats import Destination
 
 MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
@@ -568,16 +568,16 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
     from mnist_lab.submission import source
     from mnist_lab.submission.refused import SourceError
 
-    given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
-    try:
-        source.read(path)
-    except SourceError as error:
-        return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
+    outcome: Outcome = "error"
     sentence = (
         f"The grader ended with status {status} and without a grade. This is not a mistake of the "
         "learner's: show it to those who run the course."
     )
-    return formats.ungraded(sentence, "error", **given, full=full, seed=seed)
+    try:
+        source.read(path)
+    except SourceError as error:
+        sentence, outcome = str(error), "failed"
+    return formats.ungraded(sentence, outcome, submission=path.resolve().name, full=full, seed=seed)
 
 
 def _say_digits(console: Console, digits: Digits) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mnist_lab import __version__
 from mnist_lab.kit import Check, Kit
 from mnist_lab.writing import whole
 
@@ -27,6 +28,7 @@ __all__ = [
     "build",
     "graded",
     "read",
+    "text",
     "write",
 ]
 
@@ -62,6 +64,12 @@ class Cause:
     traceback: str = ""
     output: str = ""
     code: str = ""
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What is said besides the message, in one line each: a name and a text."""
+        named = [("Known by", self.evidence), ("Hint", self.hint), ("Where", self.where)]
+        return [(name, text) for name, text in named if text]
 
     def to_json(self) -> dict[str, Any]:
         always = {
@@ -289,11 +297,11 @@ def build(
     kit: Kit,
     results: Mapping[str, Result],
     *,
-    version: str,
     submission: str,
-    sha256: str,
-    tier: Literal["quick", "full"],
-    seed: int,
+    version: str = __version__,
+    sha256: str = "",
+    tier: Literal["quick", "full"] = "quick",
+    seed: int = 0,
     device: str = "cpu",
     seconds: float = 0.0,
     walls: Mapping[str, str] | None = None,
@@ -329,11 +337,15 @@ def build(
     )
 
 
+def text(grade: Grade) -> str:
+    """The JSON of ``grade``, the one canonical form."""
+    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+
+
 def write(grade: Grade, path: Path) -> None:
     """Write the JSON of ``grade`` to ``path``, whole or not at all. Raises ``OSError``."""
-    text = json.dumps(grade.to_json(), indent=2, allow_nan=False)
     with whole(path) as scratch:
-        scratch.write_text(text + "\n", encoding="utf-8")
+        scratch.write_text(text(grade), encoding="utf-8")
 
 
 def read(path: Path) -> Grade:

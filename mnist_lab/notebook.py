@@ -280,17 +280,7 @@ def _unjudged(why: str, exercise: str | None) -> Grade:
 
 
 def _ungraded(results: Mapping[str, Result]) -> Grade:
-    import mnist_lab
-
-    return build(
-        kit.load(),
-        results,
-        version=mnist_lab.__version__,
-        submission="notebook.ipynb",
-        sha256="",
-        tier="quick",
-        seed=0,
-    )
+    return build(kit.load(), results, submission="notebook.ipynb")
 
 
 def _with_undefined(grade: Grade, defined: Mapping[str, Any]) -> Grade:
@@ -332,14 +322,7 @@ def _facts(exercise: ExerciseGrade) -> Iterator[tuple[str, str]]:
     yield "Check", f"{check.title} ({check.id})"
     if check.cause:
         asked = kit.load().check(check.id)
-        hint = check.cause.hint or asked.hints[0]
-        for name, text in (
-            ("Known by", check.cause.evidence),
-            ("Hint", hint),
-            ("Where", check.cause.where),
-        ):
-            if text:
-                yield name, text
+        yield from replace(check.cause, hint=check.cause.hint or asked.hints[0]).facts
     waiting = [other.id for other in exercise.checks if other.outcome == "blocked"]
     if waiting and check.id not in waiting:
         yield "Waiting", ", ".join(waiting)

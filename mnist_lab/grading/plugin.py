@@ -494,7 +494,6 @@ class Grading:
         return grade.build(
             kit.load(),
             self.results,
-            version=mnist_lab.__version__,
             submission=_submission_path(self.config).resolve().name,
             sha256=handed_in.sha256,
             tier=self.tier,

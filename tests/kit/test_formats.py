@@ -205,7 +205,7 @@ GRADESCOPE = {
 
 
 def nothing_graded():
-    return formats.ungraded("There is no file.", "failed", version="0", submission="x")
+    return formats.ungraded("There is no file.", "failed", submission="x")
 
 
 @pytest.mark.parametrize("graded", [a_grade(), nothing_graded(), many_mistakes()])

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import mnist_lab
+from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.grading.batch.analysis import Analysis, Learner
@@ -21,7 +20,7 @@ from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
-from mnist_lab.grading.formats.text import blocks, clean, cut, facts, one_line
+from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
 from mnist_lab.writing import whole
@@ -128,11 +127,10 @@ def grade_text(learner: Learner, options: Options) -> str:
         grade = ungraded(
             outcome.reason if outcome.is_missing else f"could not be judged: {outcome.reason}",
             "failed" if outcome.refused else "error",
-            version=mnist_lab.__version__,
             submission=learner.name,
             full=options.tier == "full",
         )
-    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+    return grades.text(grade)
 
 
 def _row(learner: Learner, attainable: float) -> dict[str, str]:
@@ -153,7 +151,7 @@ def _row(learner: Learner, attainable: float) -> dict[str, str]:
 
 def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """What belongs to a cause in one line each: a name and a text."""
-    yield from facts(cause)
+    yield from cause.facts
     for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
         if value not in (None, ""):
             yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
