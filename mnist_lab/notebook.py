@@ -20,6 +20,7 @@ from mnist_lab.grading.warm import Job, JobError, Run
 from mnist_lab.report.pages import render
 from mnist_lab.submission import notebook, source
 from mnist_lab.submission.sandbox import scratch
+from mnist_lab.writing import fill
 
 if TYPE_CHECKING:
     from torch import nn
@@ -260,9 +261,7 @@ def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
     with scratch.folder() as folder:
         file = Path(folder) / "notebook.ipynb"
         file.write_text(notebook.of_history(sources), encoding="utf-8")
-        for name, content in source.beside(Path.cwd()).items():
-            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, name).write_bytes(content)
+        fill(Path(folder), source.beside(Path.cwd()))
         try:
             ended = _GRADER.run(Path(folder), exercise)
         except JobError as error:

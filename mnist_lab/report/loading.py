@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_lab.report.folder import RESULTS, ReportError
+from mnist_lab.report.folder import ReportError, results
 
 if TYPE_CHECKING:
     from mnist_lab.compare import Comparison, Result
@@ -36,10 +35,10 @@ def load(folder: str | Path = ".", data_directory: str | Path | None = None) -> 
     from mnist_lab.training import Settings
 
     folder = Path(folder)
-    said = _results(folder)
+    said = results(folder)
     try:
         answers = load_file(folder / ANSWERS)
-        results = tuple(
+        models = tuple(
             replace(
                 _result(model),
                 probabilities=answers[model["name"]].numpy(),
@@ -51,7 +50,7 @@ def load(folder: str | Path = ".", data_directory: str | Path | None = None) -> 
             digits=_digits(said["data"], data_directory),
             settings=Settings(**said["settings"]),
             device=said["device"],
-            results=results,
+            results=models,
             missing=tuple(said["missing"]),
             interrupted=said["interrupted"],
             seconds=said["seconds"],
@@ -67,25 +66,13 @@ def load_grade(folder: str | Path = ".") -> Grade:
     """The grade of the report in ``folder``. Raises ``ReportError`` if there is none."""
     from mnist_lab.grade import Grade, GradeError
 
-    said = _results(Path(folder)).get("grade")
+    said = results(Path(folder)).get("grade")
     if not said:
         raise ReportError(f"The report in {Path(folder).resolve()} has no grade.")
     try:
         return Grade.from_json(said)
     except GradeError as error:
         raise ReportError(f"The grade of the report cannot be read: {error}.") from error
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((folder / RESULTS).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(
-            f"{folder.resolve()} is not a report: it has no {RESULTS} that can be read."
-        ) from error
-    if not isinstance(said, dict) or "models" not in said:
-        raise ReportError(f"{RESULTS} in {folder.resolve()} is not that of a report.")
-    return said
 
 
 def _result(said: Mapping[str, Any]) -> Result:

@@ -23,6 +23,7 @@ from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
+from mnist_lab.writing import fill
 
 __all__ = ["SPELLINGS", "HandedIn", "beside", "exercise_file", "read"]
 
@@ -78,9 +79,7 @@ class HandedIn:
             files = {name: files[name] for name in files if name not in self.notebook.modules}
             files[shown(next(iter(self.originals.values())))] = self.notebook.code.encode()
             notes = tuple(note for note in notes if note not in self.notebook.notes)
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        fill(folder, files)
         return notes
 
 

@@ -20,6 +20,7 @@ from mnist_lab.grading.warm import ANSWERED, KILLED, Job, Jobs, Run
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
+from mnist_lab.writing import fill
 
 __all__ = ["WorkerPool", "grade_here", "unpack"]
 
@@ -117,11 +118,9 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write what ``Read.pack`` gave into the new ``folder``; the path to grade there."""
-    for name, content in files.items():
+    for name in files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             raise SourceError(f"{one_line(name)} would lie outside of the submission.")
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    fill(folder, files)
     return folder
