@@ -207,15 +207,12 @@ def hint(name: str | None, more: bool) -> None:
     from mnist_lab import kit
     from mnist_lab.grading import memory
 
-    kept = memory.last(Path.cwd())
-    passed = {check.id for check in kept.checks if check.passed} if kept else set()
     try:
         if name and "." in name:
             check = kit.load().check(name)
         else:
             checks = kit.load().find(name).checks if name else kit.load().checks
-            quick = [check for check in checks if check.tier == "quick"]
-            check = next((check for check in quick if check.id not in passed), quick[0])
+            check = memory.next_check(Path.cwd(), checks) or checks[0]
     except KeyError as error:
         fail(f"{error.args[0]}.")
     console = terminal.console()

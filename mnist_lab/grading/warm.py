@@ -7,7 +7,6 @@ server of the submission's side is.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import math
@@ -27,6 +26,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from mnist_lab import kit, workspace
+from mnist_lab.submission.sandbox import linux
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment, for_good
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ PRELOADED = (
     "numpy.random",
     "pdb",
 )
-
-PR_SET_PDEATHSIG = 1
 
 END_LIMIT = 20.0
 """Seconds that a job has to end its run and remove what that has left."""
@@ -407,7 +405,7 @@ def _run(
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Given:

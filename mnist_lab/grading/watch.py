@@ -33,7 +33,6 @@ def watch_files(submission: Path) -> None:
     """
     from watchfiles import watch
 
-    files = {exercise.file: exercise.id for exercise in kit.load().exercises}
     folder = submission if submission.is_dir() else submission.parent
     with _keys() as pressed, run.ready() as runner:
 
@@ -59,11 +58,11 @@ def watch_files(submission: Path) -> None:
                 click.clear()
                 click.echo(f"{name} was saved.")
                 grade()
-            for file, exercise in files.items():
+            for file, exercise in kit.load().files.items():
                 if file in saved:
                     click.clear()
                     click.echo(f"{file} was saved.")
-                    grade(exercise)
+                    grade(exercise.id)
             for key in pressed():
                 if key == "q":
                     return
@@ -89,10 +88,7 @@ def _answer(key: str, grade: Callable[[], None]) -> None:
 
 def _next(*, hint: bool) -> str:
     """The first check that did not pass, or was never run, and its hint."""
-    kept = memory.last(Path.cwd())
-    passed = {check.id for check in kept.checks if check.passed} if kept else set()
-    quick = [check for check in kit.load().checks if check.tier == "quick"]
-    step = next((check for check in quick if check.id not in passed), None)
+    step = memory.next_check(Path.cwd(), kit.load().checks)
     if step is None:
         return "Nothing is left to do."
     if hint:

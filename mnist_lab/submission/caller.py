@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +128,8 @@ class Caller:
         could do something about.
         """
         before = self._budget, self._left
-        self._ready_quietly()
+        with suppress(SubmissionFailure):  # The first call says so, where it can be reported.
+            self._ready()
         self._budget = self._left = seconds
         try:
             yield
@@ -239,12 +240,6 @@ class Caller:
             self._worker.stop()
             self._worker = None
 
-    def _ready_quietly(self) -> None:
-        try:
-            self._ready()
-        except SubmissionFailure:
-            return  # The first call says so, where it can be reported.
-
     def _ready(self, operation: str = "load", name: str = "") -> Worker:
         """A process that has imported the learner's file, which is asked for ``name``."""
         if not self.is_there:
@@ -348,7 +343,9 @@ class Caller:
     def _is_to_do(self, where: str) -> str:
         """Which kind a NotImplementedError is that was raised at ``where``."""
         file, _, line = where.partition(":")
-        names = [n for e in kit.load().exercises if e.file == self.file == file for n in e.names]
+        if file != self.file or file not in kit.load().files:
+            return "raised"
+        names = kit.load().files[file].names
         return definitions.of_a_stub(self.text(file), int(line or 0), names)
 
 

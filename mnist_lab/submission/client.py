@@ -82,7 +82,8 @@ class Submission(AbstractContextManager["Submission"]):
             asked, inside = kit.load().exercise(name), self.handed_in
             lacking, beside = f"There is no {asked.file} in what was handed in.", ""
             if inside.notebook:
-                lacking, beside = inside.notebook.lacks(asked), inside.notebook.others
+                lacking = f"The notebook does not define {' or '.join(asked.names)}."
+                beside = inside.notebook.others
             self._handles[name, gpu] = ExerciseHandle(
                 asked.file,
                 inside.files if name in inside.originals else {},

@@ -75,19 +75,14 @@ class Notebook:
     code: str
     others: str = ""
 
-    def lacks(self, exercise: Exercise) -> str:
-        """What is said of an exercise of which there is nothing."""
-        return f"The notebook does not define {' or '.join(exercise.names)}."
-
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
-        files = {exercise.file for exercise in kit.load().exercises}
         return replace(
             cause,
             message=self._in_cells(cause.message),
             evidence=self._in_cells(cause.evidence),
             hint=self._in_cells(cause.hint),
-            where=self.name if cause.where in files else self._in_cells(cause.where),
+            where=self.name if cause.where in kit.load().files else self._in_cells(cause.where),
             traceback=self._in_cells(cause.traceback),
         )
 
@@ -290,7 +285,7 @@ class _Written:
 
 def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
     """The Python files that cells write, by name, as they are when all cells have been run."""
-    asked = {exercise.file: exercise.names for exercise in kit.load().exercises}
+    exercises = kit.load().files
     texts: dict[str, list[tuple[int, str]]] = {}
     for at, cell in enumerate(cells):
         if cell.written is None:
@@ -306,12 +301,8 @@ def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
                 lines.append(line)
                 places.append(f"{cells[at].place}, line {number}")
         whole = "\n".join(lines) + "\n"
-        yield (
-            file,
-            _Written(
-                Module(whole, tuple(places)), parts[-1][0], is_begun(whole, asked.get(file, ()))
-            ),
-        )
+        begun = file in exercises and is_begun(whole, exercises[file].names)
+        yield file, _Written(Module(whole, tuple(places)), parts[-1][0], begun)
 
 
 def _best(defining: Sequence[Statement]) -> Statement:

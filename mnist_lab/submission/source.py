@@ -141,7 +141,9 @@ def _modules(folder: Path) -> dict[str, bytes]:
                 path = Path(entry.path)
                 if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
                     found.append(path)
-                elif depth < DEPTH and entry.name.isidentifier() and _is_package(path):
+                elif depth == DEPTH or entry.is_symlink() or not entry.name.isidentifier():
+                    continue
+                elif _is_file(path / "__init__.py"):  # a package
                     waiting.append((path, depth + 1))
         except OSError:
             continue
@@ -190,9 +192,9 @@ class _Place:
         """How many of its exercises are more than a stub."""
         if self.notebook is not None:
             return len(self.notebook.begun)
-        names = {exercise.file: exercise.names for exercise in kit.load().exercises}
+        exercises = kit.load().files
         return sum(
-            begun(_read(path).decode("utf-8", "replace"), names[file])
+            begun(_read(path).decode("utf-8", "replace"), exercises[file].names)
             for file, path in self.files.items()
         )
 
@@ -344,11 +346,11 @@ def _of_notebook(place: _Place, also: Mapping[str, bytes]) -> HandedIn:
     made = place.notebook
     assert made is not None
     assert place.file is not None
-    exercises = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    exercises = kit.load().files
     files = {name: content for name, content in also.items() if name not in exercises}
     for name, module in made.modules.items():
         files[name] = module.text.encode(errors="backslashreplace")
-    originals = {exercises[file]: place.file for file in exercises if file in made.modules}
+    originals = {e.id: place.file for file, e in exercises.items() if file in made.modules}
     if not originals:
         raise _none_in(place.file)
     if _is_too_much(files):
@@ -364,7 +366,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     files = {**also, **own}
     if _is_too_much(files):
         raise _too_much(place)
-    asked = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    asked = kit.load().files
     said = [
         f"{shown(path)} was taken for {file}: that is the name to hand in."
         for file, path in place.files.items()
@@ -373,7 +375,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     return HandedIn(
         files,
         _digest(own if alone else files),
-        {name: place.files[file] for file, name in asked.items() if file in own},
+        {e.id: place.files[file] for file, e in asked.items() if file in own},
         {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
         (*said, *place.notes),
         folder=None if said else place.folder,
@@ -409,12 +411,12 @@ def _refusal(path: Path) -> SourceError:
         return _unread(path)
     if exercise_file(path.name):
         return SourceError(f"{shown(path)} may not be read: it lacks the permission.")
-    files = ", ".join(exercise.file for exercise in kit.load().exercises)
+    files = ", ".join(kit.load().files)
     return SourceError(f"{shown(path)} is not an exercise; their files are {files}.")
 
 
 def _none_in(path: Path) -> SourceError:
-    files = ", ".join(exercise.file for exercise in kit.load().exercises)
+    files = ", ".join(kit.load().files)
     return SourceError(f"{shown(path)} has none of the exercises: {files}.")
 
 
@@ -453,11 +455,6 @@ def _digest(files: Mapping[str, bytes]) -> str:
     return whole.hexdigest()
 
 
-def _is_package(path: Path) -> bool:
-    """Whether ``path`` is a folder that can be imported, and no link to one."""
-    return not path.is_symlink() and _is_file(path / "__init__.py")
-
-
 def _is_file(path: Path) -> bool:
     """Whether ``path`` is a plain file, which a link is not, and may be read."""
     try:
@@ -484,9 +481,7 @@ def _read(path: Path) -> bytes:
 
 
 def _spellings() -> re.Pattern[str]:
-    stems = "|".join(
-        exercise.file.removesuffix(".py").replace("_", "[_ ]") for exercise in kit.load().exercises
-    )
+    stems = "|".join(file.removesuffix(".py").replace("_", "[_ ]") for file in kit.load().files)
     return re.compile(
         rf"(?:copy of )?({stems})"
         r"(?:[ _-]?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})*\.py(?:\.txt)?",

@@ -19,7 +19,7 @@ from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import analysis, journal, pages, run, workers
 from mnist_lab.grading.batch.analysis import Analysis, Learner
-from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
 from mnist_lab.grading.batch.submissions import ClassError, find
@@ -334,7 +334,7 @@ def test_a_forged_score_in_the_journal_is_not_believed(tmp_path):
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     pytest.importorskip("fcntl", reason="files are locked by fcntl")
-    with Journal(tmp_path), pytest.raises(JournalError, match="Another run"):
+    with Journal(tmp_path), pytest.raises(ClassError, match="Another run"):
         Journal(tmp_path)
 
 

@@ -14,26 +14,23 @@ from typing import Any
 
 from mnist_lab.grade import GradeError
 from mnist_lab.grading.batch.results import Options, Outcome, from_json
+from mnist_lab.grading.batch.submissions import ClassError
 
 try:
     import fcntl
 except ImportError:  # Windows: two runs into one folder are not told apart there.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NAME", "Journal", "JournalError"]
+__all__ = ["NAME", "Journal"]
 
 NAME = "journal.jsonl"
-
-
-class JournalError(Exception):
-    """The journal cannot be used; the message says why and what to do."""
 
 
 class Journal(AbstractContextManager["Journal"]):
     """The journal of the class whose results are in ``folder``, which is made if it is missing.
 
     ``seed`` is that of the last run, None in a new journal. ``damaged`` counts the lines that
-    cannot be read; a last line that was cut short is dropped. Raises ``JournalError``.
+    cannot be read; a last line that was cut short is dropped. Raises ``ClassError``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +42,7 @@ class Journal(AbstractContextManager["Journal"]):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a+b")  # noqa: SIM115 - it stays open
         except OSError as error:
-            raise JournalError(f"{self._path} cannot be written ({error.strerror}).") from error
+            raise ClassError(f"{self._path} cannot be written ({error.strerror}).") from error
         try:
             self._claim()
             _sync_folder(folder)
@@ -74,7 +71,7 @@ class Journal(AbstractContextManager["Journal"]):
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise JournalError(
+            raise ClassError(
                 f"Another run is writing to {self._path.parent}: wait for it, or name another "
                 "folder."
             ) from error
@@ -108,7 +105,7 @@ class Journal(AbstractContextManager["Journal"]):
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise JournalError(
+            raise ClassError(
                 f"The journal {self._path} cannot be written ({error.strerror}); what is in it is "
                 "kept, and the same command goes on from there."
             ) from error

@@ -17,7 +17,7 @@ from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
-from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.late import Late
 from mnist_lab.grading.batch.progress import Progress
 from mnist_lab.grading.batch.reading import Read, ReaderPool
@@ -79,24 +79,21 @@ def grade_class(
     listing, listed = _listed(submissions, roster)
     lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
-    try:
-        with Journal(out) as journal, scratch.folder() as folder:
-            if seed is None:
-                seed = single.fresh_seed() if journal.seed is None else journal.seed
-            options = Options(tier, seed, fingerprint(), strict)
-            journal.begin(options)
-            reads = _read(listing, Path(folder), best)
-            engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
-            outcomes = _grade(listing, reads, engine, journal, options, progress)
-            attainable = kit.load().attainable(tier)
-            counted = list(_counted(reads, outcomes, best))
-            learners = [_learner(*each, lateness, attainable) for each in counted]
-            pairs = _pairs(learners, counted) if alike else []
-            learners += _missing(listing, listed)
-            told = tuple(_told(each, attainable, options, out) for each in learners)
-            found = Analysis(told, attainable)
-    except JournalError as error:
-        raise ClassError(str(error)) from error
+    with Journal(out) as journal, scratch.folder() as folder:
+        if seed is None:
+            seed = single.fresh_seed() if journal.seed is None else journal.seed
+        options = Options(tier, seed, fingerprint(), strict)
+        journal.begin(options)
+        reads = _read(listing, Path(folder), best)
+        engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
+        outcomes = _grade(listing, reads, engine, journal, options, progress)
+        attainable = kit.load().attainable(tier)
+        counted = list(_counted(reads, outcomes, best))
+        learners = [_learner(*each, lateness, attainable) for each in counted]
+        pairs = _pairs(learners, counted) if alike else []
+        learners += _missing(listing, listed)
+        told = tuple(_told(each, attainable, options, out) for each in learners)
+        found = Analysis(told, attainable)
     aliases = _aliases(found, seed) if anonymous else {}
     shown = _unnamed(found, aliases) if anonymous else found
     settings = _settings(shown, options, time.perf_counter() - started)
