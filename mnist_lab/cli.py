@@ -532,15 +532,13 @@ def doctor(directory: Path | None) -> None:
 )
 def check_kit_command(full: bool, write: bool) -> None:
     """Prove the kit: stubs, solutions, checks, hints and points agree."""
-    from mnist_lab import check_kit, workspace
-    from mnist_lab.grading import run
+    from mnist_lab import check_kit
+    from mnist_lab.grading import checkout, run
 
-    root = workspace.root()
-    if not (root / "solutions").is_dir():
-        fail(
-            "check-kit compares the stubs with the solutions: it needs the kit's repository, "
-            "installed from a clone with `pip install -e .`."
-        )
+    try:
+        root = checkout.root()
+    except checkout.CheckoutError as error:
+        fail(str(error))
     if write:
         check_kit.write_stubs(root)
     problems = check_kit.problems(root) or check_kit.problems_of_grades(

@@ -166,7 +166,7 @@ def compare_classes(
     return Comparison(
         digits=digits,
         settings=settings,
-        device=_device_name(device),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         results=results,
         missing=tuple(
             f"{TITLES[name]}: {history.stopped}"
@@ -212,7 +212,3 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     half = z * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
     scale = 1 + z**2 / trials
     return (centre - half) / scale, (centre + half) / scale
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

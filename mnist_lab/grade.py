@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -72,25 +72,10 @@ class Cause:
         return [(name, text) for name, text in named if text]
 
     def to_json(self) -> dict[str, Any]:
-        always = {
-            "fault": self.fault,
-            "message": self.message,
-            "evidence": self.evidence,
-            "hint": self.hint,
-            "where": self.where,
-        }
-        sometimes = {
-            "expected": _plain(self.expected),
-            "actual": _plain(self.actual),
-            "traceback": self.traceback,
-            "output": self.output,
-            "code": self.code,
-        }
-        return always | {key: value for key, value in sometimes.items() if value not in (None, "")}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cause:
-        return cls(**data)
+        always = ("fault", "message", "evidence", "hint", "where")
+        known = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        given = {name: value for name, value in known.items() if value not in (None, "")}
+        return {name: known[name] for name in always} | given
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,7 @@ class CheckGrade:
             outcome=data["outcome"],
             max_points=data["max_points"],
             seconds=data["seconds"],
-            cause=Cause.from_json(data["cause"]) if "cause" in data else None,
+            cause=Cause(**data["cause"]) if "cause" in data else None,
         )
 
 

@@ -112,11 +112,6 @@ class Watch:
         """``name`` trains no further; ``reason`` is a sentence."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean over the batch of -ln softmax(logits)[label]."""
-    return F.cross_entropy(logits, labels)
-
-
 def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters, which
     takes no complex numbers.
@@ -130,7 +125,7 @@ def train(
     digits: Digits,
     settings: Settings = Settings(),
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss = F.cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> History:
@@ -152,7 +147,7 @@ def train_together(
     digits: Digits,
     settings: Settings = Settings(),
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss = F.cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> dict[str, History]:
@@ -212,7 +207,7 @@ def stream(
 def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
     """The mean cross-entropy and the accuracy (a fraction) of ``model`` on ``split``."""
     logits = predict(model, split, device)
-    loss, correct = _loss_and_correct(cross_entropy, logits, split.labels)
+    loss, correct = _loss_and_correct(F.cross_entropy, logits, split.labels)
     return loss, correct / len(split)
 
 
@@ -369,7 +364,7 @@ def _start(
     device: torch.device,
 ) -> _Run:
     queue = WorkQueue(device)
-    usual = loss is cross_entropy and optimizer is adam
+    usual = loss is F.cross_entropy and optimizer is adam
     if usual and _is_the_labs(model):
         from mnist_lab.fast import FastSteps, suits
 

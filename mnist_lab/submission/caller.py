@@ -307,11 +307,11 @@ class Caller:
     ) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
         kind, raised, message, where, traceback, mistake, bound = (
-            answers.of(error.get(key), str, key)
+            answers.entry(error, key, str)
             for key in ("kind", "raised", "message", "where", "traceback", "mistake", "bound")
         )
-        column = answers.of(error.get("column"), int, "column")
-        facts = answers.of(error.get("facts"), dict, "facts")
+        column = answers.entry(error, "column", int)
+        facts = answers.entry(error, "facts", dict)
         told = {answers.text(key): answers.text(value) for key, value in facts.items()}
         first = message.strip().splitlines()[0] if message.strip() else ""
         if kind == "todo":

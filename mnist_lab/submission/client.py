@@ -246,8 +246,8 @@ class ExerciseHandle(Caller):
         """
         settings = {"lr": recipe.lr, "momentum": recipe.momentum}
         more = [
-            {"is": "optimizer", "fields": {"name": "SGD", "options": settings}},
-            {"is": "loss", "fields": {"name": "CrossEntropyLoss", "options": LOSSES[recipe.loss]}},
+            {"is": "optimizer", "fields": settings},
+            {"is": "loss", "fields": LOSSES[recipe.loss]},
         ]
         made, given = self._loop("train_epoch", recipe, batches, more, {}, device)
         return self._trained("train_epoch", recipe, made, given, made.values)

@@ -82,14 +82,14 @@ class _Remote:
         self,
         operation: str,
         doing: str,
-        fields: Mapping[str, Any] | None = None,
-        arrays: Mapping[str, Tensor] | None = None,
+        fields: Mapping[str, Any] = {},
+        arrays: Mapping[str, Tensor] = {},
     ) -> Message:
         if self._generation != self._caller.generation:
             raise SubmissionFailure(
                 Cause(f"{self.name} is gone: the program that held it had to be stopped.")
             )
-        request = Message({"id": self._id, "name": self.name, **(fields or {})}, arrays or {})
+        request = Message({"id": self._id, "name": self.name, **fields}, arrays)
         return self._caller.ask(operation, request, doing)
 
 

@@ -622,8 +622,7 @@ def _parents() -> dict[int, int]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                stat = Path(entry.path, "stat").read_text(errors="replace")
-                found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+                found[int(entry.name)] = int(linux.stat_of(int(entry.name))[1])
     return found
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "mount_processes",
     "not_dumpable",
     "prctl",
+    "stat_of",
     "unshare",
 ]
 
@@ -94,6 +95,12 @@ def mount_processes() -> None:
     """
     kind = MS_NOSUID | MS_NODEV
     checked(libc().mount(b"proc", b"/proc", b"proc", kind, None))
+
+
+def stat_of(pid: int) -> list[str]:
+    """What /proc says of a process: its state, its parent, and so on. Raises ``OSError``."""
+    line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return line.rpartition(")")[2].split()
 
 
 def drop_capabilities() -> None:
