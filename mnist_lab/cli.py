@@ -406,7 +406,7 @@ def grade_class_command(
     from functools import partial
 
     from mnist_lab.grading.batch.late import Late
-    from mnist_lab.grading.batch.progress import show, watching
+    from mnist_lab.grading.batch.progress import Progress, show
     from mnist_lab.grading.batch.roster import Columns, Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
@@ -422,7 +422,7 @@ def grade_class_command(
         lateness = Late.asked(late_rule, late, deadline)
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
-        with watching(console) as progress:
+        with Progress(console) as progress:
             found = grade_class(
                 submissions, out, roster=listed, late=lateness, progress=progress, **how
             )

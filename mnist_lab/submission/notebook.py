@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.kit import Exercise
 from mnist_lab.submission.definitions import MOST, Statement, needed, statements
 from mnist_lab.submission.definitions import begun as is_begun
 from mnist_lab.submission.magics import python, written_file
@@ -237,8 +236,13 @@ def _notebook(
                 continue
             chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
-    taken = set(map(id, chosen.values()))
-    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in taken]
+    counted = set(map(id, chosen.values()))
+    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in counted]
+
+    def module(own: Sequence[Statement]) -> Module:
+        taken = sorted(needed(own, chosen, found), key=lambda s: not s.is_future)
+        return _module((cells[s.cell].place, s.first, s.text) for s in taken)
+
     modules = {}
     begun = set()
     written = dict(_written(cells))
@@ -250,17 +254,16 @@ def _notebook(
             begun |= {exercise.file} if file.begun else set()
             continue
         written.pop(exercise.file, None)
-        own += _unreadable(found, cells, exercise, chosen)
-        if not all(asked in chosen for asked in exercise.names):
-            own += [
-                s for s in others if exercise.names[0][0].isupper() and IS_MODULE.search(s.text)
-            ]
+        if len(own) < len(exercise.names):  # It may be in cells that are no Python, or misnamed.
+            own += [s for s in found if s.is_broken and exercise.id in cells[s.cell].tags]
+            is_a_class = exercise.names[0][0].isupper()
+            own += [s for s in others if is_a_class and IS_MODULE.search(s.text)]
         if own:
-            modules[exercise.file] = _module(own, chosen, found, cells)
+            modules[exercise.file] = module(own)
             begun |= {exercise.file} if begun_in else set()
     if not modules and not written:
         modules = {
-            exercise.file: _module(inside, chosen, found, cells)
+            exercise.file: module(inside)
             for exercise in exercises
             if (inside := [s for s in others if _is_inside(s, exercise.names)])
         }
@@ -295,14 +298,9 @@ def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
         if re.fullmatch(r"[A-Za-z_]\w{0,60}\.py", file):
             texts[file] = [*(texts.get(file, []) if adds else []), (at, text)]
     for file, parts in texts.items():
-        lines, places = [], []
-        for at, text in parts:
-            for number, line in enumerate(text.split("\n"), start=1):
-                lines.append(line)
-                places.append(f"{cells[at].place}, line {number}")
-        whole = "\n".join(lines) + "\n"
-        begun = file in exercises and is_begun(whole, exercises[file].names)
-        yield file, _Written(Module(whole, tuple(places)), parts[-1][0], begun)
+        module = _module((cells[at].place, 1, text) for at, text in parts)
+        begun = file in exercises and is_begun(module.text, exercises[file].names)
+        yield file, _Written(module, parts[-1][0], begun)
 
 
 def _best(defining: Sequence[Statement]) -> Statement:
@@ -335,30 +333,13 @@ def _is_inside(statement: Statement, names: Sequence[str]) -> bool:
     return re.search(pattern, statement.text, re.MULTILINE) is not None
 
 
-def _unreadable(
-    found: Sequence[Statement],
-    cells: Sequence[Cell],
-    exercise: Exercise,
-    chosen: Mapping[str, Statement],
-) -> list[Statement]:
-    """The cells of an exercise that lacks something and that are no Python: there it may be."""
-    if all(name in chosen for name in exercise.names):
-        return []
-    return [s for s in found if s.is_broken and exercise.id in cells[s.cell].tags]
-
-
-def _module(
-    own: Sequence[Statement],
-    chosen: Mapping[str, Statement],
-    found: Sequence[Statement],
-    cells: Sequence[Cell],
-) -> Module:
+def _module(parts: Iterable[tuple[str, int, str]]) -> Module:
+    """The file that texts make together, each with its cell and its first line there."""
     lines, places = [], []
-    taken = needed(own, chosen, found)
-    for statement in sorted(taken, key=lambda s: not s.is_future):
-        for offset, line in enumerate(statement.text.split("\n")):
+    for cell, first, text in parts:
+        for number, line in enumerate(text.split("\n"), start=first):
             lines.append(line)
-            places.append(f"{cells[statement.cell].place}, line {statement.first + offset}")
+            places.append(f"{cell}, line {number}")
     return Module("\n".join(lines) + "\n", tuple(places))
 
 

@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
@@ -75,7 +77,7 @@ def grade_class(
     of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on the class
     names nobody. Raises ``ClassError``.
     """
-    progress = progress or Progress()
+    progress = progress or Progress(Console(quiet=True))
     listing, listed = _listed(submissions, roster)
     lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
