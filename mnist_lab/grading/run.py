@@ -61,9 +61,9 @@ def arguments(
     return [*given, str(tests / f"test_{exercise}.py" if exercise else tests)]
 
 
-def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:
+def grade(path: Path, *, full: bool = False) -> Grade:
     """The grade of the submission ``path``; ``GradingError`` if there is none."""
-    ended = Cold().grade(arguments(path, full=full, seed=seed))
+    ended = Cold().grade(arguments(path, full=full))
     if "grade" not in ended.result:
         raise GradingError(ended.output.strip()[-2000:])
     return Grade.from_json(ended.result["grade"])

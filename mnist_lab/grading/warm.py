@@ -193,17 +193,12 @@ def main() -> None:
     kind, descriptor, seed = sys.argv[1:]
     caller = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
+    server = Server(for_many=kind != "one")  # It imports torch while this process does.
+    _preload(int(seed))
     if kind == "one":
-        server = Server()  # It imports torch while this process does.
-        _preload(0)
         _serve(caller, server)
-    elif kind == "quick":
-        server = Server(for_many=True)
-        _preload(int(seed))
-        _serve_many(caller, server)
     else:
-        _preload(int(seed))
-        _serve_many(caller, Server(for_many=True), _digits())
+        _serve_many(caller, server, _digits() if kind == "full" else None)
 
 
 def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:

@@ -122,7 +122,6 @@ class Gradients:
     """Gradients of ``(logits * cotangent).sum()``; ``None`` where none arrived."""
 
     parameters: dict[str, Tensor | None]
-    images: Tensor | None
     logits: Tensor
 
 
@@ -379,17 +378,14 @@ def described(found: Value) -> str:
     return f"{an} {found.type}"
 
 
-def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:
-    """The gradients of a model's parameters and of its input, of their shapes."""
+def gradients(reply: Message, parameters: Sequence[Parameter]) -> Gradients:
+    """The gradients of a model's parameters, of their shapes."""
     found = {known.name: reply.arrays.get(f"parameters.{known.name}") for known in parameters}
-    of_images = reply.arrays.get("images")
     for known in parameters:
         gradient = found[known.name]
         if gradient is not None and tuple(gradient.shape) != known.shape:
             raise WireError("a gradient of another shape than its parameter")
-    if of_images is not None and of_images.shape != images.shape:
-        raise WireError("a gradient of another shape than the images")
-    return Gradients(found, of_images, array(reply, "logits"))
+    return Gradients(found, array(reply, "logits"))
 
 
 def _options(value: object) -> dict[str, Any]:

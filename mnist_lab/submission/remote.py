@@ -233,16 +233,13 @@ class Model(_Remote):
                 raise WireError("the wrong number of outputs")
             return logits
 
-    def gradients(
-        self, images: Tensor, cotangent: Tensor, *, training: bool = False, device: str = "cpu"
-    ) -> Gradients:
-        """Gradients of ``(logits * cotangent).sum()`` by parameter and with respect to images."""
+    def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool = False) -> Gradients:
+        """Gradients of ``(logits * cotangent).sum()`` by parameter."""
         doing = f"The backward pass of {self.name} on images {_shape(images)}"
         arrays = {"images": images, "cotangent": cotangent}
-        fields = {"training": training, "device": device}
-        reply = self._ask("gradients", doing, fields, arrays)
+        reply = self._ask("gradients", doing, {"training": training}, arrays)
         with self._caller.reading(doing):
-            return answers.gradients(reply, self.parameters, images)
+            return answers.gradients(reply, self.parameters)
 
     def on_fake_device(self, size: int = 3) -> tuple[tuple[int, ...], str]:
         """The shape and device of the output, on a device that has shapes and no numbers.

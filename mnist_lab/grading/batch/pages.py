@@ -21,7 +21,6 @@ from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
-from mnist_lab.report.pages import cell as escaped
 from mnist_lab.report.pages import render
 from mnist_lab.writing import whole
 
@@ -74,7 +73,6 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         "printed": blocks,
         "one_line": one_line,
         "clean": clean,
-        "prose": _prose,
         "fenced": _fenced,
     }
     return {kind: render(f"feedback.{kind}.jinja", **given) for kind in ("md", "html")}
@@ -155,12 +153,6 @@ def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
         if value not in (None, ""):
             yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
-
-
-def _prose(text: str) -> str:
-    """``text`` as a paragraph of Markdown that shows it as it is, and no list or block."""
-    line = escaped(one_line(text)).replace("~", r"\~")
-    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)
 
 
 def _fenced(text: str) -> str:
