@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mnist_lab import __version__
+from mnist_lab import __version__, writing
 from mnist_lab.kit import Check, Kit
-from mnist_lab.writing import whole
 
 __all__ = [
     "Cause",
@@ -329,8 +328,7 @@ def text(grade: Grade) -> str:
 
 def write(grade: Grade, path: Path) -> None:
     """Write the JSON of ``grade`` to ``path``, whole or not at all. Raises ``OSError``."""
-    with whole(path) as scratch:
-        scratch.write_text(text(grade), encoding="utf-8")
+    writing.write(path, text(grade))
 
 
 def read(path: Path) -> Grade:

@@ -12,7 +12,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from mnist_lab import grade as grades
@@ -74,7 +73,7 @@ def ready() -> Job | Cold:
     return warm.start() if default_isolation() == "fork" else Cold()
 
 
-class Cold(AbstractContextManager["Cold"]):
+class Cold:
     """Runs as ``warm.Job`` has them, each in a process that starts from nothing."""
 
     def grade(
@@ -95,6 +94,3 @@ class Cold(AbstractContextManager["Cold"]):
 
     def close(self) -> None:
         """There is nothing to end."""
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()

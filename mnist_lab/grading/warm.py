@@ -20,7 +20,6 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -80,7 +79,7 @@ class Run:
     result: dict[str, Any]
 
 
-class Jobs(AbstractContextManager["Jobs"]):
+class Jobs:
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
@@ -133,11 +132,8 @@ class Jobs(AbstractContextManager["Jobs"]):
             self._socket.close()
             self._process.wait()
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
-
-class Job(AbstractContextManager["Job"]):
+class Job:
     """Runs of pytest, one after the other, each in a fork of a process that is ready for it. The
     ``process`` ends with it if it is for this job alone.
     """
@@ -178,9 +174,6 @@ class Job(AbstractContextManager["Job"]):
         self._socket.close()
         if self._process is not None:
             self._process.wait()
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
 
 def start() -> Job:

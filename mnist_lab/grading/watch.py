@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -34,7 +34,7 @@ def watch_files(submission: Path) -> None:
     from watchfiles import watch
 
     folder = submission if submission.is_dir() else submission.parent
-    with _keys() as pressed, run.ready() as runner:
+    with _keys() as pressed, closing(run.ready()) as runner:
 
         def grade(exercise: str | None = None) -> None:
             try:

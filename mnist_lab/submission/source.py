@@ -25,7 +25,7 @@ from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.writing import fill
 
-__all__ = ["SPELLINGS", "HandedIn", "beside", "exercise_file", "read"]
+__all__ = ["SPELLINGS", "HandedIn", "beside", "digest", "exercise_file", "read"]
 
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
@@ -355,7 +355,7 @@ def _of_notebook(place: _Place, also: Mapping[str, bytes]) -> HandedIn:
         raise _none_in(place.file)
     if _is_too_much(files):
         raise _too_much(place)
-    return HandedIn(files, _digest(files), originals, {}, (*made.notes, *place.notes), made)
+    return HandedIn(files, digest(files), originals, {}, (*made.notes, *place.notes), made)
 
 
 def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) -> HandedIn:
@@ -374,7 +374,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     ]
     return HandedIn(
         files,
-        _digest(own if alone else files),
+        digest(own if alone else files),
         {e.id: place.files[file] for file, e in asked.items() if file in own},
         {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
         (*said, *place.notes),
@@ -446,7 +446,7 @@ def _asked() -> str:
 # Files
 
 
-def _digest(files: Mapping[str, bytes]) -> str:
+def digest(files: Mapping[str, bytes]) -> str:
     """Names and contents count."""
     whole = hashlib.sha256()
     for name in sorted(files, key=lambda name: name.split("/")):

@@ -61,7 +61,7 @@ def forks():
 
 @pytest.fixture(scope="session")
 def job():
-    with warm.start() as job:
+    with closing(warm.start()) as job:
         yield job
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
-from mnist_lab import grade, kit
+from mnist_lab import grade, kit, writing
 from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
 from mnist_lab.grading.batch import analysis, journal, pages, run, workers
@@ -152,7 +153,7 @@ def test_what_is_packed_comes_out_the_same_elsewhere(tmp_path):
     (tmp_path / "in" / "ada" / "fnn.py").symlink_to("/etc/passwd")
     (tmp_path / "out").mkdir()
 
-    with ReaderPool(tmp_path, 1) as readers:
+    with closing(ReaderPool(tmp_path, 1)) as readers:
         (read,) = readers.read([(find(tmp_path / "in").submissions[0], 0)])
     place = unpack(read.pack(), tmp_path / "out")
 
@@ -820,12 +821,13 @@ def test_what_cannot_be_graded_has_a_grade_and_a_page_that_say_why(handed_in, tm
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     (tmp_path / "page").write_text("before")
 
-    def full(handle):
+    def full(path, content):
+        path.touch()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        pages.write_whole(tmp_path / "page", "after")
+        writing.write(tmp_path / "page", "after")
 
     assert (tmp_path / "page").read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["page"]

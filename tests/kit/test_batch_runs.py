@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -186,7 +186,7 @@ def test_a_run_beyond_its_limit_ends_with_what_it_started(tmp_path, monkeypatch)
     monkeypatch.setenv(MARK, tmp_path.name)
     hand_in(tmp_path, "slow", "import time; time.sleep(600)\n")
     hand_in(tmp_path, "ada")
-    with Jobs() as jobs:
+    with closing(Jobs()) as jobs:
         job = jobs.open()
         late = job.grade(single.arguments(tmp_path / "slow"), limit=4)
         right = job.grade(single.arguments(tmp_path / "ada"), limit=PATIENCE)
@@ -219,7 +219,7 @@ def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch, k
     hand_in(tmp_path / "in", "bob", "import time; time.sleep(3)\n")
     options = Options("quick", 3, "0+tests")
     done = {}
-    with ReaderPool(tmp_path, 1) as readers:
+    with closing(ReaderPool(tmp_path, 1)) as readers:
         reads = readers.read([(each, 0) for each in find(tmp_path / "in").submissions])
     for read, outcome in grade_here(reads, options, jobs=1):
         if not done:

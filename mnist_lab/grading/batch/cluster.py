@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def grade_there(
                 grade_bytes,
                 read.name,
                 read.pack(),
-                options.to_json(),
+                asdict(options),
                 options.seed_for(read.digest),
                 pure=False,
                 retries=RETRIES,

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,15 @@ class Journal(AbstractContextManager["Journal"]):
 
     def find(self, digest: str, options: Options) -> Outcome | None:
         """What came of the submission with this digest under these options, if it is known."""
-        return self._known.get(_key(digest, options.to_json()))
+        return self._known.get(_key(digest, asdict(options)))
 
     def begin(self, options: Options) -> None:
         """Note under which options a run begins."""
-        self._append({"run": options.to_json()})
+        self._append({"run": asdict(options)})
 
     def add(self, digest: str, options: Options, outcome: Outcome) -> None:
         """Note what came of a submission; it is on the disk on return."""
-        self._append({"digest": digest, **options.to_json(), **outcome.to_json()})
+        self._append({"digest": digest, **asdict(options), **outcome.to_json()})
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
@@ -112,7 +113,7 @@ class Journal(AbstractContextManager["Journal"]):
 
 
 def _key(digest: str, options: Mapping[str, Any]) -> str:
-    return json.dumps([digest, *(options[name] for name in Options.NAMES)])
+    return json.dumps([digest, *(options[each.name] for each in fields(Options))])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from mnist_lab import grade as grades
 from mnist_lab import kit
@@ -22,9 +20,8 @@ from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import render
-from mnist_lab.writing import whole
 
-__all__ = ["class_page", "feedback", "grade_text", "gradebook", "write_whole"]
+__all__ = ["class_page", "feedback", "grade_text", "gradebook"]
 
 MOST_PAIRS = 50
 """Pairs of submissions that are alike on the page; a file has all."""
@@ -106,14 +103,6 @@ def class_page(
         ignored=ignored,
         one_line=one_line,
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
-    with whole(path) as scratch, open(scratch, "wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def grade_text(learner: Learner, options: Options) -> str:

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,7 @@ class Read:
         }
 
 
-class ReaderPool(AbstractContextManager["ReaderPool"]):
+class ReaderPool:
     """``count`` processes that read. What they read lies under ``scratch`` until it is removed."""
 
     def __init__(self, scratch: Path, count: int) -> None:
@@ -136,9 +135,6 @@ class ReaderPool(AbstractContextManager["ReaderPool"]):
         """End the processes, and those that are reading."""
         for reader in self._readers:
             reader.close()
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
 
 class Reader:

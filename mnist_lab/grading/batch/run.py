@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -42,6 +43,7 @@ from mnist_lab.grading.batch.submissions import (
 )
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
+from mnist_lab.writing import write
 
 __all__ = ["ClassError", "grade_class", "look"]
 
@@ -129,7 +131,7 @@ def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
         for attempt in range(len(submission.attempts))
         if best or attempt == len(submission.attempts) - 1
     ]
-    with ReaderPool(folder, min(_cores(), len(asked))) as readers:
+    with closing(ReaderPool(folder, min(_cores(), len(asked)))) as readers:
         return readers.read(asked)
 
 
@@ -309,7 +311,7 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
     try:
         for name, text in files.items():
             (out / name).parent.mkdir(exist_ok=True)
-            pages.write_whole(out / name, text)
+            write(out / name, text)
     except OSError as error:
         raise ClassError(
             f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "

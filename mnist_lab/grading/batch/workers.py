@@ -6,7 +6,7 @@ import queue
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -36,7 +36,7 @@ def grade_here(
     Whoever stops early ends what is running.
     """
     threads = ThreadPoolExecutor(min(jobs, len(submissions)))
-    with threads, WorkerPool(options) as pool:
+    with threads, closing(WorkerPool(options)) as pool:
         futures = {
             threads.submit(pool.grade, read.name, read.folder, options.seed_for(read.digest)): read
             for read in submissions
@@ -48,7 +48,7 @@ def grade_here(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-class WorkerPool(AbstractContextManager["WorkerPool"]):
+class WorkerPool:
     """As many workers as threads ask for one at a time. They share one process with everything
     imported, where the system forks. Whatever a submission does to its worker, the next gets a good
     one. What is running ends with the pool.
@@ -111,9 +111,6 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
         lines = [shown for line in ended.output.splitlines() if (shown := one_line(line))]
         last = lines[-1].removeprefix("ERROR: ") if lines else ""
         return last or f"The grading ended with status {ended.status} and no word."
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:

@@ -16,7 +16,7 @@ from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grade import Cause, Grade, Outcome, Result
 from mnist_lab.grading.formats import actions, classroom, gradescope, junit, table
-from mnist_lab.writing import whole
+from mnist_lab.writing import write
 
 __all__ = ["FORMATS", "Destination", "FormatError", "deliver", "destinations", "ungraded"]
 
@@ -126,5 +126,4 @@ def _write(text: str, place: Destination) -> None:
         with place.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
     else:
-        with whole(place.path) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
+        write(place.path, text)
