@@ -66,7 +66,11 @@ def watch_files(submission: Path) -> None:
             for key in pressed():
                 if key == "q":
                     return
-                _answer(key, grade)
+                if key == "a":
+                    click.clear()
+                    grade()
+                if key in ("n", "h"):
+                    click.echo(_next(hint=key == "h"))
 
 
 def _is_graded(name: str, submission: Path) -> bool:
@@ -76,14 +80,6 @@ def _is_graded(name: str, submission: Path) -> bool:
     with suppress(SourceError):
         return any(file.name == name for file in read(submission).originals.values())
     return False
-
-
-def _answer(key: str, grade: Callable[[], None]) -> None:
-    if key == "a":
-        click.clear()
-        grade()
-    elif key in ("n", "h"):
-        click.echo(_next(hint=key == "h"))
 
 
 def _next(*, hint: bool) -> str:
