@@ -35,6 +35,16 @@ data_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that holds or will hold MNIST/raw.  [default: $MNIST_LAB_DATA, else data]",
 )
+full_option = click.option(
+    "--full", is_flag=True, help="Also train the models and check their accuracy."
+)
+strict_option = click.option(
+    "--require",
+    "strict",
+    type=click.Choice(["strict"]),
+    callback=lambda context, option, value: value == "strict",
+    help="Refuse to grade where a wall around a submission is not enforced.",
+)
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
 
@@ -269,7 +279,7 @@ def chosen_formats(
 
 @main.command(name="grade", short_help="Grade one submission with a fresh seed.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@full_option
 @click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
 @click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
 @click.option(
@@ -280,11 +290,7 @@ def chosen_formats(
     callback=chosen_formats,
     help="Write it for another program too; may be given several times.",
 )
-@click.option(
-    "--require",
-    type=click.Choice(["strict"]),
-    help="Refuse to grade unless every wall around the submission is enforced.",
-)
+@strict_option
 @click.option("--verbose", "-v", is_flag=True, help="List every check.")
 def grade_command(
     path: Path,
@@ -292,7 +298,7 @@ def grade_command(
     grade_seed: int | None,
     grade_json: Path | None,
     destinations: tuple[Destination, ...],
-    require: str | None,
+    strict: bool,
     verbose: bool,
 ) -> None:
     """Grade the folder, notebook or file PATH with a fresh seed, always behind the wall.
@@ -310,7 +316,6 @@ def grade_command(
     from mnist_lab.grading.formats.actions import commands_stopped
 
     seed = run.fresh_seed() if grade_seed is None else grade_seed
-    strict = require == "strict"
     with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
         arguments = run.arguments(path, full=full, seed=seed, verbose=verbose, strict=strict)
         ended = run.Cold().grade(arguments, shown=True)
@@ -337,7 +342,7 @@ def grade_command(
     type=click.IntRange(min=1),
     help="Submissions at a time.  [default: one more than cores, with --full a core each]",
 )
-@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@full_option
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Instead of the journal's, or else a fresh one."
 )
@@ -346,13 +351,7 @@ def grade_command(
     metavar="ADDRESS",
     help="Grade on the workers of the Dask scheduler at this address.",
 )
-@click.option(
-    "--require",
-    "strict",
-    type=click.Choice(["strict"]),
-    callback=lambda context, option, value: value == "strict",
-    help="Grade nothing where a wall around a submission is not enforced.",
-)
+@strict_option
 @click.option("--best/--last", help="Which of several attempts counts.  [default: last]")
 @click.option(
     "--roster",

@@ -144,17 +144,18 @@ class Caller:
 
         Raises ``SubmissionFailure``, and nothing else.
         """
-        worker = self._ready(operation, str(request.fields.get("name", "")))
+        name = str(request.fields.get("name", ""))
+        worker = self._ready(operation, name)
         asked = time.monotonic()
         try:
             left = self._budget if self._left is None else self._left
             reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
-            raise self._lost(ended, doing, self._budget, operation, request) from None
+            raise self._lost(ended, doing, self._budget, operation, name) from None
         finally:
             if self._left is not None:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
-        return self._checked(reply, doing, operation, request)
+        return self._checked(reply, doing, operation, name)
 
     def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
         """Which of ``torch``, ``numpy`` and ``random`` are in the same state after the call ``do``
@@ -264,9 +265,9 @@ class Caller:
         arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
         request = Message({"file": self.file, "folder": folder}, arrays)
         try:
-            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", request)
+            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", "")
         except EndedError as ended:
-            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", request)
+            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", "")
         except SubmissionFailure as failure:
             self._unusable = failure
         if self._unusable is not None:
@@ -274,16 +275,15 @@ class Caller:
             raise self._unusable
         return worker
 
-    def _checked(self, reply: Message, doing: str, operation: str, request: Message) -> Message:
+    def _checked(self, reply: Message, doing: str, operation: str, name: str) -> Message:
         if "error" in reply.fields:
             with self.reading(doing):
                 error = answers.entry(reply, "error", dict)
-                name = str(request.fields.get("name", ""))
                 raise self._failure(error, doing, operation, name)
         return reply
 
     def _lost(
-        self, ended: EndedError, doing: str, limit: float, operation: str, request: Message
+        self, ended: EndedError, doing: str, limit: float, operation: str, name: str
     ) -> SubmissionFailure:
         """The learner's code ended the process, or had to be stopped."""
         said = {
@@ -295,7 +295,6 @@ class Caller:
         own = [f"{name}:{at}" for name, at in lines if name in self._files]
         # The first is the line that runs, the last the line of the file that led there.
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
-        name = str(request.fields.get("name", ""))
         stack = answers.text(ended.stack)
         event = Event(ended.kind, self, doing, operation, name, said=said, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
