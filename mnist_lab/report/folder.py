@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows: there two runs that end at once do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RESULTS", "ReportError", "check", "put", "results"]
+__all__ = ["RESULTS", "ReportError", "check", "put", "read_results"]
 
 RESULTS = "results.json"
 """The file that tells a report from any other folder: it lists the report's files."""
@@ -124,7 +124,7 @@ def _recover(out: Path) -> None:
 def _refuse_what_is_not_ours(out: Path) -> None:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         try:
-            results(out)
+            read_results(out)
         except ReportError as error:
             raise ReportError(
                 f"{out} is not a report of mnist-lab, so it is not replaced: name another folder."
@@ -140,7 +140,7 @@ def _refuse_what_is_not_ours(out: Path) -> None:
         )
 
 
-def results(folder: Path) -> dict[str, Any]:
+def read_results(folder: Path) -> dict[str, Any]:
     """What the report in ``folder`` says of itself. Raises ``ReportError`` if that is no report."""
     try:
         said = json.loads((folder / RESULTS).read_text("utf-8"))
@@ -159,7 +159,7 @@ def _copy_what_is_not_ours(out: Path, scratch: Path) -> None:
     if not out.exists() or not any(out.iterdir()):
         scratch.mkdir()
         return
-    ours = {out / str(name) for name in results(out)["files"]}
+    ours = {out / str(name) for name in read_results(out)["files"]}
 
     def those_of_ours(folder: str, names: list[str]) -> set[str]:
         return {name for name in names if Path(folder, name) in ours}
