@@ -30,14 +30,13 @@ NAME = "journal.jsonl"
 class Journal(AbstractContextManager["Journal"]):
     """The journal of the class whose results are in ``folder``, which is made if it is missing.
 
-    ``seed`` is that of the last run, None in a new journal. ``damaged`` counts the lines that
-    cannot be read; a last line that was cut short is dropped. Raises ``ClassError``.
+    ``seed`` is that of the last run, None in a new journal. Lines that cannot be read are passed
+    over; a last one that was cut short is dropped. Raises ``ClassError``.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self.seed: int | None = None
-        self.damaged = 0
         self._known: dict[str, Outcome] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,14 +89,12 @@ class Journal(AbstractContextManager["Journal"]):
         self._file.truncate(end)
 
     def _take(self, line: bytes) -> None:
-        try:
+        with suppress(GradeError, KeyError, TypeError, ValueError):  # It is damaged.
             entry = json.loads(line)
             if "run" in entry:
                 self.seed = int(entry["run"]["seed"])
             else:
                 self._known[_key(entry["digest"], entry)] = from_json(entry)
-        except (GradeError, KeyError, TypeError, ValueError):
-            self.damaged += 1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, allow_nan=False).encode() + b"\n"
