@@ -406,15 +406,15 @@ def grade_class_command(
 
     from mnist_lab.grading.batch.late import Late
     from mnist_lab.grading.batch.progress import Progress, show
-    from mnist_lab.grading.batch.roster import Columns, Roster
+    from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     how["tier"] = "full" if how.pop("full") else "quick"
     if how["cluster"] and how["jobs"]:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
-    columns = Columns(*(how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")))
-    listed = partial(Roster.read, roster, columns=columns) if roster else None
+    columns = {name: how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")}
+    listed = partial(Roster.read, roster, **columns) if roster else None
     try:
         if dry_run:
             raise SystemExit(not show(*look(submissions, listed), console))
