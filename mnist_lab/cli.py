@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.compare import Comparison
     from mnist_lab.data import Digits
-    from mnist_lab.grade import Grade
+    from mnist_lab.grade import Grade, Outcome
     from mnist_lab.grading.formats import Destination
 
 MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
@@ -34,6 +34,16 @@ data_option = click.option(
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder that holds or will hold MNIST/raw.  [default: $MNIST_LAB_DATA, else data]",
+)
+full_option = click.option(
+    "--full", is_flag=True, help="Also train the models and check their accuracy."
+)
+strict_option = click.option(
+    "--require",
+    "strict",
+    type=click.Choice(["strict"]),
+    callback=lambda context, option, value: value == "strict",
+    help="Refuse to grade where a wall around a submission is not enforced.",
 )
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 
@@ -207,15 +217,12 @@ def hint(name: str | None, more: bool) -> None:
     from mnist_lab import kit
     from mnist_lab.grading import memory
 
-    kept = memory.last(Path.cwd())
-    passed = {check.id for check in kept.checks if check.passed} if kept else set()
     try:
         if name and "." in name:
             check = kit.load().check(name)
         else:
             checks = kit.load().find(name).checks if name else kit.load().checks
-            quick = [check for check in checks if check.tier == "quick"]
-            check = next((check for check in quick if check.id not in passed), quick[0])
+            check = memory.next_check(Path.cwd(), checks) or checks[0]
     except KeyError as error:
         fail(f"{error.args[0]}.")
     console = terminal.console()
@@ -272,7 +279,7 @@ def chosen_formats(
 
 @main.command(name="grade", short_help="Grade one submission with a fresh seed.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@full_option
 @click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
 @click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
 @click.option(
@@ -283,11 +290,7 @@ def chosen_formats(
     callback=chosen_formats,
     help="Write it for another program too; may be given several times.",
 )
-@click.option(
-    "--require",
-    type=click.Choice(["strict"]),
-    help="Refuse to grade unless every wall around the submission is enforced.",
-)
+@strict_option
 @click.option("--verbose", "-v", is_flag=True, help="List every check.")
 def grade_command(
     path: Path,
@@ -295,7 +298,7 @@ def grade_command(
     grade_seed: int | None,
     grade_json: Path | None,
     destinations: tuple[Destination, ...],
-    require: str | None,
+    strict: bool,
     verbose: bool,
 ) -> None:
     """Grade the folder, notebook or file PATH with a fresh seed, always behind the wall.
@@ -307,26 +310,17 @@ def grade_command(
     Exit status: 0 full marks, 1 less, others an error.
     """
     import os
-    import tempfile
 
     from mnist_lab import grade
     from mnist_lab.grading import formats, run
     from mnist_lab.grading.formats.actions import commands_stopped
 
     seed = run.fresh_seed() if grade_seed is None else grade_seed
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "grade.json"
-        with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
-            arguments = run.arguments(
-                path,
-                full=full,
-                seed=seed,
-                grade_json=file,
-                verbose=verbose,
-                strict=require == "strict",
-            )
-            status = run.pytest(arguments).returncode
-        graded = grade.read(file) if file.exists() else None
+    with commands_stopped(os.environ.get("GITHUB_ACTIONS") == "true"):
+        arguments = run.arguments(path, full=full, seed=seed, verbose=verbose, strict=strict)
+        ended = run.Cold().grade(arguments, shown=True)
+    status, found = ended.status, ended.result.get("grade")
+    graded = grade.Grade.from_json(found) if found else None
     try:
         if graded is not None and grade_json is not None:
             grade.write(graded, grade_json)
@@ -348,7 +342,7 @@ def grade_command(
     type=click.IntRange(min=1),
     help="Submissions at a time.  [default: one more than cores, with --full a core each]",
 )
-@click.option("--full", is_flag=True, help="Also train the models and check their accuracy.")
+@full_option
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Instead of the journal's, or else a fresh one."
 )
@@ -357,13 +351,7 @@ def grade_command(
     metavar="ADDRESS",
     help="Grade on the workers of the Dask scheduler at this address.",
 )
-@click.option(
-    "--require",
-    "strict",
-    type=click.Choice(["strict"]),
-    callback=lambda context, option, value: value == "strict",
-    help="Grade nothing where a wall around a submission is not enforced.",
-)
+@strict_option
 @click.option("--best/--last", help="Which of several attempts counts.  [default: last]")
 @click.option(
     "--roster",
@@ -417,23 +405,23 @@ def grade_class_command(
     from functools import partial
 
     from mnist_lab.grading.batch.late import Late
-    from mnist_lab.grading.batch.progress import show, watching
-    from mnist_lab.grading.batch.roster import Columns, Roster
+    from mnist_lab.grading.batch.progress import Progress, show
+    from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import ClassError, grade_class, look
 
     how["tier"] = "full" if how.pop("full") else "quick"
     if how["cluster"] and how["jobs"]:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")
     console = terminal.console(quiet=quiet)
-    columns = Columns(*(how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")))
-    listed = partial(Roster.read, roster, columns=columns) if roster else None
+    columns = {name: how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")}
+    listed = partial(Roster.read, roster, **columns) if roster else None
     try:
         if dry_run:
             raise SystemExit(not show(*look(submissions, listed), console))
         lateness = Late.asked(late_rule, late, deadline)
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
-        with watching(console) as progress:
+        with Progress(console) as progress:
             found = grade_class(
                 submissions, out, roster=listed, late=lateness, progress=progress, **how
             )
@@ -543,15 +531,13 @@ def doctor(directory: Path | None) -> None:
 )
 def check_kit_command(full: bool, write: bool) -> None:
     """Prove the kit: stubs, solutions, checks, hints and points agree."""
-    from mnist_lab import check_kit, workspace
-    from mnist_lab.grading import run
+    from mnist_lab import check_kit
+    from mnist_lab.grading import checkout, run
 
-    root = workspace.root()
-    if not (root / "solutions").is_dir():
-        fail(
-            "check-kit compares the stubs with the solutions: it needs the kit's repository, "
-            "installed from a clone with `pip install -e .`."
-        )
+    try:
+        root = checkout.root()
+    except checkout.CheckoutError as error:
+        fail(str(error))
     if write:
         check_kit.write_stubs(root)
     problems = check_kit.problems(root) or check_kit.problems_of_grades(
@@ -574,17 +560,18 @@ def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:
     """What is delivered where the grader ended without a grade."""
     from mnist_lab.grading import formats
     from mnist_lab.submission import source
+    from mnist_lab.submission.refused import SourceError
 
-    given = {"version": mnist_lab.__version__, "submission": path.resolve().name}
-    try:
-        source.read(path)
-    except source.SourceError as error:
-        return formats.ungraded(str(error), "failed", **given, full=full, seed=seed)
+    outcome: Outcome = "error"
     sentence = (
         f"The grader ended with status {status} and without a grade. This is not a mistake of the "
         "learner's: show it to those who run the course."
     )
-    return formats.ungraded(sentence, "error", **given, full=full, seed=seed)
+    try:
+        source.read(path)
+    except SourceError as error:
+        sentence, outcome = str(error), "failed"
+    return formats.ungraded(sentence, outcome, submission=path.resolve().name, full=full, seed=seed)
 
 
 def _say_digits(console: Console, digits: Digits) -> None:

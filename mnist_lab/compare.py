@@ -166,7 +166,7 @@ def compare_classes(
     return Comparison(
         digits=digits,
         settings=settings,
-        device=_device_name(device),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         results=results,
         missing=tuple(
             f"{TITLES[name]}: {history.stopped}"
@@ -201,18 +201,14 @@ def result_of(
     )
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """The Wilson score interval of a proportion, 95 % unless ``z`` says otherwise.
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The Wilson score interval of a proportion, 95 %.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     Unlike the usual normal interval it stays inside [0, 1] when nearly all is right.
     """
-    share = successes / trials
+    z, share = 1.959964, successes / trials
     centre = share + z**2 / (2 * trials)
     half = z * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
     scale = 1 + z**2 / trials
     return (centre - half) / scale, (centre + half) / scale
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,19 +26,13 @@ class Finding:
 
 def findings(directory: Path | None = None) -> Iterator[Finding]:
     """What is found here; ``directory`` is where MNIST is looked for."""
-    yield _python()
+    yield Finding("ok", "python", platform.python_version())
     yield from (_package(name) for name in PACKAGES)
     if find_spec("torch") is not None:
         yield _gpu()
         yield _compiler()
         yield _digits(directory)
         yield from _walls()
-
-
-def _python() -> Finding:
-    new = sys.version_info >= (3, 11)
-    advice = "" if new else "; mnist-lab needs 3.11 or newer"
-    return Finding("ok" if new else "missing", "python", platform.python_version() + advice)
 
 
 def _package(name: str) -> Finding:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from mnist_lab import __version__, writing
 from mnist_lab.kit import Check, Kit
-from mnist_lab.writing import whole
 
 __all__ = [
     "Cause",
@@ -27,6 +27,7 @@ __all__ = [
     "build",
     "graded",
     "read",
+    "text",
     "write",
 ]
 
@@ -63,26 +64,17 @@ class Cause:
     output: str = ""
     code: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        always = {
-            "fault": self.fault,
-            "message": self.message,
-            "evidence": self.evidence,
-            "hint": self.hint,
-            "where": self.where,
-        }
-        sometimes = {
-            "expected": _plain(self.expected),
-            "actual": _plain(self.actual),
-            "traceback": self.traceback,
-            "output": self.output,
-            "code": self.code,
-        }
-        return always | {key: value for key, value in sometimes.items() if value not in (None, "")}
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What is said besides the message, in one line each: a name and a text."""
+        named = [("Known by", self.evidence), ("Hint", self.hint), ("Where", self.where)]
+        return [(name, text) for name, text in named if text]
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cause:
-        return cls(**data)
+    def to_json(self) -> dict[str, Any]:
+        always = ("fault", "message", "evidence", "hint", "where")
+        known = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        given = {name: value for name, value in known.items() if value not in (None, "")}
+        return {name: known[name] for name in always} | given
 
 
 @dataclass(frozen=True)
@@ -147,7 +139,7 @@ class CheckGrade:
             outcome=data["outcome"],
             max_points=data["max_points"],
             seconds=data["seconds"],
-            cause=Cause.from_json(data["cause"]) if "cause" in data else None,
+            cause=Cause(**data["cause"]) if "cause" in data else None,
         )
 
 
@@ -289,11 +281,11 @@ def build(
     kit: Kit,
     results: Mapping[str, Result],
     *,
-    version: str,
     submission: str,
-    sha256: str,
-    tier: Literal["quick", "full"],
-    seed: int,
+    version: str = __version__,
+    sha256: str = "",
+    tier: Literal["quick", "full"] = "quick",
+    seed: int = 0,
     device: str = "cpu",
     seconds: float = 0.0,
     walls: Mapping[str, str] | None = None,
@@ -329,11 +321,14 @@ def build(
     )
 
 
+def text(grade: Grade) -> str:
+    """The JSON of ``grade``, the one canonical form."""
+    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+
+
 def write(grade: Grade, path: Path) -> None:
     """Write the JSON of ``grade`` to ``path``, whole or not at all. Raises ``OSError``."""
-    text = json.dumps(grade.to_json(), indent=2, allow_nan=False)
-    with whole(path) as scratch:
-        scratch.write_text(text + "\n", encoding="utf-8")
+    writing.write(path, text(grade))
 
 
 def read(path: Path) -> Grade:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from mnist_lab.kit import Exercise, Kit
 
-__all__ = ["FILE", "HandoutError", "markdown", "notebook"]
+__all__ = ["FILE", "HandoutError", "markdown", "notebook", "written"]
 
 FILE = "mnist_lab.ipynb"
 """The notebook's name, beside the stubs."""
@@ -128,6 +129,14 @@ def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "") -> str:
     for name, text in PICTURES.items():
         cells.append(prose(f"{name}-handout".replace("_", "-"), text))
         cells.append(code(name.replace("_", "-"), f'models.draw("{name}")'))
+    return written(cells)
+
+
+def written(cells: Sequence[Any]) -> str:
+    """The JSON of the notebook of these cells of nbformat's."""
+    import nbformat
+    from nbformat import v4
+
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

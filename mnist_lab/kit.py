@@ -92,6 +92,11 @@ class Kit:
         return tuple(check for exercise in self.exercises for check in exercise.checks)
 
     @property
+    def files(self) -> dict[str, Exercise]:
+        """The exercises by the names of their files."""
+        return {exercise.file: exercise for exercise in self.exercises}
+
+    @property
     def max_score(self) -> float:
         return math.fsum(exercise.points for exercise in self.exercises)
 

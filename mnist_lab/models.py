@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 
-__all__ = ["CNN", "FNN", "MODELS", "LogisticRegression", "parameter_count"]
+__all__ = ["CNN", "FNN", "MODELS", "LogisticRegression"]
 
 
 class LogisticRegression(nn.Module):
@@ -63,8 +63,3 @@ MODELS: dict[str, type[nn.Module]] = {
     "cnn": CNN,
 }
 """The models by the name that the command line and ``results.json`` use, simplest first."""
-
-
-def parameter_count(model: nn.Module) -> int:
-    """The number of trainable numbers in ``model``."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

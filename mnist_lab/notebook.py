@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade, Result, build
 from mnist_lab.grading import run, terminal
+from mnist_lab.grading.warm import Job, JobError, Run
 from mnist_lab.report.pages import render
 from mnist_lab.submission import notebook, source
 from mnist_lab.submission.sandbox import scratch
-from mnist_lab.submission.server import default_isolation
+from mnist_lab.writing import fill
 
 if TYPE_CHECKING:
     from torch import nn
 
     from mnist_lab.compare import Comparison
-    from mnist_lab.grading.cold import Cold
-    from mnist_lab.grading.warm import Job, Run
 
 __all__ = ["Card", "Models", "Overview", "check", "compare"]
 
@@ -228,25 +227,18 @@ class _Grader:
     """Grades one notebook after the other, in a process that stays where the system forks."""
 
     def __init__(self) -> None:
-        self._runner: Job | Cold | None = None
+        self._runner: Job | run.Cold | None = None
 
     def run(self, path: Path, exercise: str | None) -> Run:
         """Raises ``JobError`` if that process has died; then the next one gets another."""
         try:
-            return self._ready().grade(run.arguments(path, exercise=exercise), LIMIT)
+            self._runner = self._runner or run.ready()
+            return self._runner.grade(run.arguments(path, exercise=exercise), LIMIT)
         except BaseException:  # Interrupted, too: an answer that still comes would be another's.
             if self._runner is not None:
                 self._runner.close()
                 self._runner = None
             raise
-
-    def _ready(self) -> Job | Cold:
-        if self._runner is None:
-            from mnist_lab.grading import warm
-            from mnist_lab.grading.cold import Cold
-
-            self._runner = warm.start() if default_isolation() == "fork" else Cold()
-        return self._runner
 
 
 _GRADER = _Grader()
@@ -266,14 +258,10 @@ def _history() -> tuple[list[tuple[int, str]], Mapping[str, Any]]:
 
 def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
     """The grade of what was run; where there is none, every check says why."""
-    from mnist_lab.grading.warm import JobError
-
     with scratch.folder() as folder:
         file = Path(folder) / "notebook.ipynb"
         file.write_text(notebook.of_history(sources), encoding="utf-8")
-        for name, content in source.beside(Path.cwd()).items():
-            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
-            Path(folder, name).write_bytes(content)
+        fill(Path(folder), source.beside(Path.cwd()))
         try:
             ended = _GRADER.run(Path(folder), exercise)
         except JobError as error:
@@ -291,17 +279,7 @@ def _unjudged(why: str, exercise: str | None) -> Grade:
 
 
 def _ungraded(results: Mapping[str, Result]) -> Grade:
-    import mnist_lab
-
-    return build(
-        kit.load(),
-        results,
-        version=mnist_lab.__version__,
-        submission="notebook.ipynb",
-        sha256="",
-        tier="quick",
-        seed=0,
-    )
+    return build(kit.load(), results, submission="notebook.ipynb")
 
 
 def _with_undefined(grade: Grade, defined: Mapping[str, Any]) -> Grade:
@@ -343,14 +321,7 @@ def _facts(exercise: ExerciseGrade) -> Iterator[tuple[str, str]]:
     yield "Check", f"{check.title} ({check.id})"
     if check.cause:
         asked = kit.load().check(check.id)
-        hint = check.cause.hint or asked.hints[0]
-        for name, text in (
-            ("Known by", check.cause.evidence),
-            ("Hint", hint),
-            ("Where", check.cause.where),
-        ):
-            if text:
-                yield name, text
+        yield from replace(check.cause, hint=check.cause.hint or asked.hints[0]).facts
     waiting = [other.id for other in exercise.checks if other.outcome == "blocked"]
     if waiting and check.id not in waiting:
         yield "Waiting", ", ".join(waiting)

@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,8 @@ from mnist_lab.chance import Purpose, permutation
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 from mnist_lab.cuda import GraphSteps, WorkQueue
 from mnist_lab.data import Digits, Split
-
-if TYPE_CHECKING:
-    from mnist_lab.fast import FastSteps
+from mnist_lab.fast import FastSteps, fast_forward, suits
+from mnist_lab.models import MODELS
 
 __all__ = [
     "DeviceError",
@@ -112,11 +110,6 @@ class Watch:
         """``name`` trains no further; ``reason`` is a sentence."""
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The mean over the batch of -ln softmax(logits)[label]."""
-    return F.cross_entropy(logits, labels)
-
-
 def adam(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam with PyTorch's defaults (Kingma and Ba, 2015), one kernel for all parameters, which
     takes no complex numbers.
@@ -130,7 +123,7 @@ def train(
     digits: Digits,
     settings: Settings = Settings(),
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss = F.cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> History:
@@ -152,7 +145,7 @@ def train_together(
     digits: Digits,
     settings: Settings = Settings(),
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss = F.cross_entropy,
     optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> dict[str, History]:
@@ -212,7 +205,7 @@ def stream(
 def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
     """The mean cross-entropy and the accuracy (a fraction) of ``model`` on ``split``."""
     logits = predict(model, split, device)
-    loss, correct = _loss_and_correct(cross_entropy, logits, split.labels)
+    loss, correct = _loss_and_correct(F.cross_entropy, logits, split.labels)
     return loss, correct / len(split)
 
 
@@ -369,14 +362,11 @@ def _start(
     device: torch.device,
 ) -> _Run:
     queue = WorkQueue(device)
-    usual = loss is cross_entropy and optimizer is adam
-    if usual and _is_the_labs(model):
-        from mnist_lab.fast import FastSteps, suits
-
-        if suits(model, device):
-            return _Run(model, FastSteps(model, settings.learning_rate), loss, queue)
-        if device.type == "cuda":
-            return _Run(model, GraphSteps(model, settings.learning_rate), loss, queue)
+    usual = loss is F.cross_entropy and optimizer is adam
+    if usual and suits(model, device):
+        return _Run(model, FastSteps(model, settings.learning_rate), loss, queue)
+    if usual and device.type == "cuda" and type(model) in MODELS.values():
+        return _Run(model, GraphSteps(model, settings.learning_rate), loss, queue)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
     made = optimizer(list(model.parameters()), settings.learning_rate)
@@ -426,17 +416,9 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
     """The outputs for ``images`` in eval mode, no gradients."""
     model.eval()
     with torch.inference_mode():
-        if _is_the_labs(model):
-            from mnist_lab.fast import fast_forward, suits
-
-            if suits(model, images.device):
-                return fast_forward(model, images)
+        if suits(model, images.device):
+            return fast_forward(model, images)
         return torch.cat([model(part) for part in images.split(CHUNK)])
-
-
-def _is_the_labs(model: nn.Module) -> bool:
-    """Whether ``model`` may be one of the lab's own."""
-    return type(model).__module__ == "mnist_lab.models"
 
 
 def _loss_and_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> tuple[float, int]:

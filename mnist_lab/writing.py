@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cannot_write", "whole"]
+__all__ = ["cannot_write", "fill", "whole", "write"]
 
 
 @contextmanager
@@ -25,6 +25,20 @@ def whole(path: Path) -> Iterator[Path]:
         if scratch.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
         scratch.unlink(missing_ok=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as it is, whole or not at all. Raises ``OSError``."""
+    with whole(path) as scratch:
+        scratch.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def fill(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write ``files`` by their path in ``folder``, which is made. Raises ``OSError``."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def cannot_write(place: Path, error: OSError) -> str:

@@ -38,10 +38,6 @@ COMPILE_SECONDS = 120
 Check = Callable[[ctypes.CDLL], bool]
 
 
-class MiscompiledError(subprocess.SubprocessError):
-    """What a compiler made does not do what it should."""
-
-
 def compilers() -> Iterator[list[str]]:
     """The commands of the C compilers that are here, the usual one first."""
     names = (os.environ.get("CC"), "cc", "gcc", "clang")
@@ -149,5 +145,5 @@ def _compile(source: Path, command: list[str], to: Path, works: Check) -> Path:
             timeout=COMPILE_SECONDS,
         )
         if not works(ctypes.CDLL(str(made))):
-            raise MiscompiledError(f"What {command[0]} makes of {source.name} does not work.")
+            raise subprocess.SubprocessError(f"What {command[0]} makes of {source.name} is wrong.")
         return made.replace(f"{to}-{_digest(made.read_bytes())}.so")

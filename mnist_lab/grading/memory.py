@@ -6,15 +6,16 @@ changed since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from mnist_lab import grade, kit
 from mnist_lab.grade import ExerciseGrade, Grade, GradeError
+from mnist_lab.kit import Check
 
-__all__ = ["last", "remember"]
+__all__ = ["last", "next_check", "remember"]
 
 FOLDER = ".mnist-lab"
 
@@ -51,6 +52,14 @@ def last(root: Path) -> Grade | None:
         return None
     checks = [check.id for check in kit.load().checks]
     return kept if [check.id for check in kept.checks] == checks else None
+
+
+def next_check(root: Path, among: Sequence[Check]) -> Check | None:
+    """The first quick check of ``among`` that the runs in ``root`` did not pass, if any."""
+    kept = last(root)
+    passed = {check.id for check in kept.checks if check.passed} if kept else set()
+    quick = (check for check in among if check.tier == "quick")
+    return next((check for check in quick if check.id not in passed), None)
 
 
 def _completed(exercise: ExerciseGrade, former: Grade) -> ExerciseGrade:

@@ -256,7 +256,7 @@ class Grading:
         if self._opened is None:
             from mnist_lab.grading.batch import reading
             from mnist_lab.submission.client import Submission
-            from mnist_lab.submission.source import SourceError
+            from mnist_lab.submission.refused import SourceError
 
             path = _submission_path(self.config)
             isolation = self.config.getoption("--isolation")
@@ -379,7 +379,7 @@ class Grading:
         from mnist_lab.diagnosis import events
 
         exercise = self.submission().exercise(check.exercise, gpu=check.tier == "gpu")
-        cause = events.told(raised, exercise.caller)
+        cause = events.told(raised, exercise)
         completed = replace(
             cause,
             hint=cause.hint or check.hints[0],
@@ -494,7 +494,6 @@ class Grading:
         return grade.build(
             kit.load(),
             self.results,
-            version=mnist_lab.__version__,
             submission=_submission_path(self.config).resolve().name,
             sha256=handed_in.sha256,
             tier=self.tier,

@@ -16,7 +16,7 @@ from typing import Any
 
 from mnist_lab import check_kit, handout, stubs, workspace
 from mnist_lab.grading import checkout
-from mnist_lab.writing import whole
+from mnist_lab.writing import fill, whole
 
 __all__ = ["ReleaseError", "contents", "leaks", "write"]
 
@@ -58,7 +58,7 @@ def contents(root: Path, kit: str) -> dict[str, bytes]:
     quoted = json.dumps(kit)
     own = {
         f"exercises/{handout.FILE}": check_kit.notebook(root, kit),
-        "README.md": _template("learner.md"),
+        "README.md": (Path(__file__).parent / "templates/learner.md").read_text(encoding="utf-8"),
         "requirements.txt": f"--constraint constraints.txt\n{kit or UNKNOWN_KIT}\n",
         "pytest.ini": workspace.SETTINGS,
         ".gitignore": IGNORED,
@@ -82,11 +82,15 @@ def write(root: Path, out: Path, *, kit: str = "", allow_dirty: bool = False) ->
     try:
         _refuse_what_is_unfinished(root, allow_dirty)
         files = contents(root, kit)
-        if found := list(leaks(files, _solutions(root))):
+        solved = sorted((root / "solutions").glob("*.py"))
+        if found := list(leaks(files, {each.name: each.read_text("utf-8") for each in solved})):
             raise ReleaseError(
                 f"it would give away solutions: {_some(found)}. Take that out and release again."
             )
-        _write(files, out)
+        with whole(out) as scratch:
+            fill(scratch, files)
+            if out.exists():
+                out.rmdir()
     except checkout.CheckoutError as error:
         raise ReleaseError(str(error)) from error
     except OSError as error:
@@ -155,26 +159,6 @@ def _refuse_what_is_unfinished(root: Path, allow_dirty: bool) -> None:
         )
     if problems := check_kit.problems(root):
         raise ReleaseError(f"the kit is not whole: {_some(problems)} See mnist-lab check-kit.")
-
-
-def _solutions(root: Path) -> dict[str, str]:
-    return {
-        file.name: file.read_text(encoding="utf-8")
-        for file in sorted((root / "solutions").glob("*.py"))
-    }
-
-
-def _template(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
-
-
-def _write(files: Mapping[str, bytes], out: Path) -> None:
-    with whole(out) as scratch:
-        for name, data in files.items():
-            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-            (scratch / name).write_bytes(data)
-        if out.exists():
-            out.rmdir()
 
 
 def _some(names: list[str]) -> str:

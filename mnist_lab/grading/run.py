@@ -1,4 +1,5 @@
-"""Grade a submission by running pytest on the grading tests in a process of its own.
+"""Grade a submission by running pytest on the grading tests in another process: one that starts
+from nothing, or where the system forks one that is ready (``warm``).
 
 Nothing of the submission's folder is configuration: pytest runs in the kit's folder, with the
 kit's settings and plugin alone.
@@ -10,16 +11,18 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_lab import grade as grades
 from mnist_lab import workspace
 from mnist_lab.grade import Grade
+from mnist_lab.grading import warm
+from mnist_lab.grading.warm import KILLED, Job, Run
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
 
-__all__ = ["GradingError", "arguments", "fresh_seed", "grade", "pytest"]
+__all__ = ["Cold", "GradingError", "arguments", "fresh_seed", "grade", "ready"]
 
 
 class GradingError(Exception):
@@ -31,19 +34,12 @@ def fresh_seed() -> int:
     return secrets.randbelow(2**31)
 
 
-def pytest(arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run pytest with these ``arguments``; if ``quiet``, keep what it prints."""
-    command = [sys.executable, "-P", "-m", "pytest", *arguments]
-    return subprocess.run(command, capture_output=quiet, text=True)
-
-
 def arguments(
     path: Path,
     *,
     full: bool = False,
     seed: int = 0,
     exercise: str | None = None,
-    grade_json: Path | None = None,
     verbose: bool = False,
     strict: bool = False,
 ) -> list[str]:
@@ -61,16 +57,40 @@ def arguments(
         given.append("--full")
     if verbose:
         given.append("-v")
-    if grade_json:
-        given += ["--grade-json", str(grade_json.resolve())]
     return [*given, str(tests / f"test_{exercise}.py" if exercise else tests)]
 
 
-def grade(path: Path, *, full: bool = False, seed: int = 0) -> Grade:
+def grade(path: Path, *, full: bool = False) -> Grade:
     """The grade of the submission ``path``; ``GradingError`` if there is none."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "grade.json"
-        run = pytest(arguments(path, full=full, seed=seed, grade_json=file), quiet=True)
-        if not file.exists():
-            raise GradingError((run.stderr or run.stdout).strip()[-2000:])
-        return grades.read(file)
+    ended = Cold().grade(arguments(path, full=full))
+    if "grade" not in ended.result:
+        raise GradingError(ended.output.strip()[-2000:])
+    return Grade.from_json(ended.result["grade"])
+
+
+def ready() -> Job | Cold:
+    """What grades one submission after the other; it has imported everything where that forks."""
+    return warm.start() if default_isolation() == "fork" else Cold()
+
+
+class Cold:
+    """Runs as ``warm.Job`` has them, each in a process that starts from nothing."""
+
+    def grade(
+        self, arguments: Sequence[str], limit: float | None = None, *, shown: bool = False
+    ) -> Run:
+        """A run of pytest with these arguments, killed after ``limit`` seconds."""
+        with scratch.folder() as folder:
+            file = Path(folder) / "grade.json"
+            command = [sys.executable, "-P", "-m", "pytest", *arguments]
+            command += ["--grade-json", str(file)]
+            try:
+                done = subprocess.run(command, capture_output=not shown, timeout=limit)
+            except subprocess.TimeoutExpired:
+                return Run(KILLED, "", {})
+            said = "" if shown else (done.stdout + done.stderr).decode("utf-8", "replace")
+            result = {"grade": grades.read(file).to_json()} if file.exists() else {}
+            return Run(done.returncode, said, result)
+
+    def close(self) -> None:
+        """There is nothing to end."""

@@ -181,13 +181,8 @@ def _explained(exercise: ExerciseGrade, check: CheckGrade, tracebacks: bool) -> 
 
 def _of_cause(cause: Cause, tracebacks: bool) -> Iterator[Text]:
     yield from _wrapped("", cause.message)
-    for name, text in (
-        ("Known by", cause.evidence),
-        ("Hint", cause.hint),
-        ("Where", cause.where),
-    ):
-        if text:
-            yield from _wrapped(name, text)
+    for name, text in cause.facts:
+        yield from _wrapped(name, text)
     yield from (Text(f"            {line}"[:WIDTH]) for line in cause.code.splitlines())
     if lines := cause.output.rstrip().splitlines():
         yield from _wrapped("Printed", lines[0])

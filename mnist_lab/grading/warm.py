@@ -7,7 +7,6 @@ server of the submission's side is.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import math
@@ -21,12 +20,12 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from mnist_lab import kit, workspace
+from mnist_lab.submission.sandbox import linux
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment, for_good
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from mnist_lab.data import Digits
 
-__all__ = ["ANSWERED", "Job", "JobError", "Jobs", "Run", "start"]
+__all__ = ["ANSWERED", "KILLED", "Job", "JobError", "Jobs", "Run", "start"]
 
 PRELOADED = (
     "torch",
@@ -46,8 +45,6 @@ PRELOADED = (
     "pdb",
 )
 
-PR_SET_PDEATHSIG = 1
-
 END_LIMIT = 20.0
 """Seconds that a job has to end its run and remove what that has left."""
 
@@ -56,6 +53,9 @@ LOOK = 0.02
 
 ANSWERED = (0, 1)
 """The exit statuses of pytest after which a run has left nothing behind: passed and failed."""
+
+KILLED = -signal.SIGKILL
+"""The status of a run that was killed, in most cases because its time was over."""
 
 INTERNAL_ERROR = 3
 """The exit status of a run that did not get as far as having one."""
@@ -79,7 +79,7 @@ class Run:
     result: dict[str, Any]
 
 
-class Jobs(AbstractContextManager["Jobs"]):
+class Jobs:
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
@@ -132,11 +132,8 @@ class Jobs(AbstractContextManager["Jobs"]):
             self._socket.close()
             self._process.wait()
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
-
-class Job(AbstractContextManager["Job"]):
+class Job:
     """Runs of pytest, one after the other, each in a fork of a process that is ready for it. The
     ``process`` ends with it if it is for this job alone.
     """
@@ -147,20 +144,15 @@ class Job(AbstractContextManager["Job"]):
         self._socket, self._process = channel, process
         self._answers = channel.makefile("r", encoding="utf-8")
 
-    def pytest(self, arguments: Sequence[str]) -> int:
-        """Run pytest with these arguments; its exit status, negative for a signal.
+    def grade(
+        self, arguments: Sequence[str], limit: float | None = None, *, shown: bool = False
+    ) -> Run:
+        """A run of pytest with these arguments, killed after ``limit`` seconds. What it prints is
+        ``shown``, or else kept, with its grade, on no path that anybody else could write to.
 
         Raises ``JobError`` if the job itself has died.
         """
-        return self._ask({"arguments": list(arguments), "limit": None, "kept": False}).status
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        """As ``pytest``, but what it prints and its grade are kept, on no path that anybody else
-        could write to. A run that takes longer than ``limit`` seconds is killed.
-        """
-        return self._ask({"arguments": list(arguments), "limit": limit, "kept": True})
-
-    def _ask(self, request: dict[str, Any]) -> Run:
+        request = {"arguments": list(arguments), "limit": limit, "kept": not shown}
         try:
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             answer = self._answers.readline()
@@ -183,9 +175,6 @@ class Job(AbstractContextManager["Job"]):
         if self._process is not None:
             self._process.wait()
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
 
 def start() -> Job:
     """A job with a process of its own, for which the first run waits."""
@@ -197,17 +186,12 @@ def main() -> None:
     kind, descriptor, seed = sys.argv[1:]
     caller = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
+    server = Server(for_many=kind != "one")  # It imports torch while this process does.
+    _preload(int(seed))
     if kind == "one":
-        server = Server()  # It imports torch while this process does.
-        _preload(0)
         _serve(caller, server)
-    elif kind == "quick":
-        server = Server(for_many=True)
-        _preload(int(seed))
-        _serve_many(caller, server)
     else:
-        _preload(int(seed))
-        _serve_many(caller, Server(for_many=True), _digits())
+        _serve_many(caller, server, _digits() if kind == "full" else None)
 
 
 def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -360,7 +344,7 @@ def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) ->
             if left < 0 or any(each in ready for each in callers):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                return -signal.SIGKILL
+                return KILLED
 
 
 @contextlib.contextmanager
@@ -409,7 +393,7 @@ def _run(
 
 
 def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class _Given:

@@ -6,17 +6,17 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import click
 
 from mnist_lab import kit
-from mnist_lab.grading import memory, run, warm
+from mnist_lab.grading import memory, run
 from mnist_lab.grading.warm import JobError
 from mnist_lab.submission import notebook
-from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError, read
+from mnist_lab.submission.refused import SourceError
+from mnist_lab.submission.source import read
 
 __all__ = ["watch_files"]
 
@@ -33,17 +33,12 @@ def watch_files(submission: Path) -> None:
     """
     from watchfiles import watch
 
-    files = {exercise.file: exercise.id for exercise in kit.load().exercises}
     folder = submission if submission.is_dir() else submission.parent
-    with (
-        _keys() as pressed,
-        warm.start() if default_isolation() == "fork" else nullcontext() as job,
-    ):
+    with _keys() as pressed, closing(run.ready()) as runner:
 
         def grade(exercise: str | None = None) -> None:
-            given = run.arguments(submission, exercise=exercise)
             try:
-                job.pytest(given) if job else run.pytest(given)
+                runner.grade(run.arguments(submission, exercise=exercise), shown=True)
             except JobError as error:
                 click.echo(f"{error} Start mnist-lab watch again.")
             click.echo(f"\n{KEYS}")
@@ -63,15 +58,19 @@ def watch_files(submission: Path) -> None:
                 click.clear()
                 click.echo(f"{name} was saved.")
                 grade()
-            for file, exercise in files.items():
+            for file, exercise in kit.load().files.items():
                 if file in saved:
                     click.clear()
                     click.echo(f"{file} was saved.")
-                    grade(exercise)
+                    grade(exercise.id)
             for key in pressed():
                 if key == "q":
                     return
-                _answer(key, grade)
+                if key == "a":
+                    click.clear()
+                    grade()
+                if key in ("n", "h"):
+                    click.echo(_next(hint=key == "h"))
 
 
 def _is_graded(name: str, submission: Path) -> bool:
@@ -83,20 +82,9 @@ def _is_graded(name: str, submission: Path) -> bool:
     return False
 
 
-def _answer(key: str, grade: Callable[[], None]) -> None:
-    if key == "a":
-        click.clear()
-        grade()
-    elif key in ("n", "h"):
-        click.echo(_next(hint=key == "h"))
-
-
 def _next(*, hint: bool) -> str:
     """The first check that did not pass, or was never run, and its hint."""
-    kept = memory.last(Path.cwd())
-    passed = {check.id for check in kept.checks if check.passed} if kept else set()
-    quick = [check for check in kit.load().checks if check.tier == "quick"]
-    step = next((check for check in quick if check.id not in passed), None)
+    step = memory.next_check(Path.cwd(), kit.load().checks)
     if step is None:
         return "Nothing is left to do."
     if hint:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_lab.report import tables
 from mnist_lab.report.folder import ReportError, check, put
-from mnist_lab.report.loading import load, load_grade
+from mnist_lab.report.results import load, load_grade
 
 if TYPE_CHECKING:
     from mnist_lab.compare import Comparison

@@ -13,7 +13,6 @@ from mnist_lab.grade import Grade
 from mnist_lab.report import drawing, notebook, results, words
 from mnist_lab.report.folder import RESULTS
 from mnist_lab.report.live import live
-from mnist_lab.report.loading import ANSWERS
 from mnist_lab.report.pages import render
 
 __all__ = ["contents"]
@@ -39,7 +38,7 @@ def contents(comparison: Comparison, grade: Grade | None = None) -> dict[str, by
         weights = {key: value.clone().contiguous() for key, value in result.weights.items()}
         files[f"weights/{result.name}.safetensors"] = save(weights, {"model": result.name})
     answers = {result.name: torch.from_numpy(result.probabilities) for result in comparison.results}
-    files[ANSWERS] = save(answers)
+    files[results.ANSWERS] = save(answers)
     said: dict[str, Any] = {"comparison": comparison, "grade": grade, "words": words}
     said["pictures"] = words.pictures(comparison)
     files["report.md"] = render("report.md.jinja", **said).encode()

@@ -16,15 +16,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from mnist_lab.writing import cannot_write
+from mnist_lab.writing import cannot_write, fill
 
 try:
     import fcntl
 except ImportError:  # Windows: there two runs that end at once do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RESULTS", "ReportError", "check", "put"]
+__all__ = ["RESULTS", "ReportError", "check", "put", "read_results"]
 
 RESULTS = "results.json"
 """The file that tells a report from any other folder: it lists the report's files."""
@@ -52,10 +53,7 @@ def put(files: Mapping[str, bytes], out: Path) -> None:
     """
     with _writing(out) as (out, scratch):
         _copy_what_is_not_ours(out, scratch)
-        for name, content in files.items():
-            path = scratch / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        fill(scratch, files)
         try:
             if out.exists():
                 out.rename(_former(out))
@@ -124,10 +122,13 @@ def _recover(out: Path) -> None:
 
 
 def _refuse_what_is_not_ours(out: Path) -> None:
-    if out.exists() and not _is_empty(out) and _files_of_report(out) is None:
-        raise ReportError(
-            f"{out} is not a report of mnist-lab, so it is not replaced: name another folder."
-        )
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        try:
+            read_results(out)
+        except ReportError as error:
+            raise ReportError(
+                f"{out} is not a report of mnist-lab, so it is not replaced: name another folder."
+            ) from error
     if Path.cwd().is_relative_to(out):
         raise ReportError(
             f"{out} is the folder that the command runs in, so it cannot be replaced: name "
@@ -139,29 +140,28 @@ def _refuse_what_is_not_ours(out: Path) -> None:
         )
 
 
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-def _files_of_report(folder: Path) -> set[str] | None:
-    """The files of the report in ``folder``, or ``None`` if it is not a report."""
+def read_results(folder: Path) -> dict[str, Any]:
+    """What the report in ``folder`` says of itself. Raises ``ReportError`` if that is no report."""
     try:
-        results = json.loads((folder / RESULTS).read_text("utf-8"))
+        said = json.loads((folder / RESULTS).read_text("utf-8"))
     except (OSError, ValueError):
-        return None
-    if not isinstance(results, dict) or not isinstance(results.get("schema"), int):
-        return None
-    files = results.get("files")
-    return set(map(str, files)) if isinstance(files, list) else None
+        said = None
+    if not (
+        isinstance(said, dict)
+        and isinstance(said.get("schema"), int)
+        and isinstance(said.get("files"), list)
+    ):
+        raise ReportError(f"{folder.resolve()} is not a report: it has no {RESULTS} of one.")
+    return said
 
 
 def _copy_what_is_not_ours(out: Path, scratch: Path) -> None:
-    ours = {out / name for name in _files_of_report(out) or ()}
+    if not out.exists() or not any(out.iterdir()):
+        scratch.mkdir()
+        return
+    ours = {out / str(name) for name in read_results(out)["files"]}
 
     def those_of_ours(folder: str, names: list[str]) -> set[str]:
         return {name for name in names if Path(folder, name) in ours}
 
-    if out.exists():
-        shutil.copytree(out, scratch, symlinks=True, ignore=those_of_ours)
-    else:
-        scratch.mkdir()
+    shutil.copytree(out, scratch, symlinks=True, ignore=those_of_ours)

@@ -78,7 +78,12 @@ def live(comparison: Comparison) -> Live:
             absent.append(result)
     matrices = [_cells(result, test) for result in comparison.results]
     examples = [torch.nonzero(test.labels == digit)[:EXAMPLES, 0].tolist() for digit in range(10)]
-    gallery = _gallery(featured(comparison), test)
+    shown_best = featured(comparison)
+    gallery = tuple(
+        Misread(place, int(test.labels[place]), tuple(shown_best.probabilities[place].tolist()))
+        for place in misreadings(shown_best, test)[:MOST_MISREADINGS].tolist()
+    )
+    confusions = [each for result in comparison.results for each in result.worst_confusions(90)]
     shown = {each.place for each in gallery} | {
         *_flat(examples),
         *_flat(_flat(cells.values() for cells in matrices)),
@@ -88,7 +93,7 @@ def live(comparison: Comparison) -> Live:
         models=tuple(result for result, _ in fitting.values()),
         absent=tuple(absent),
         gallery=gallery,
-        deepest=max(map(_deepest, comparison.results)),
+        deepest=max((each.count / each.of for each in confusions), default=1.0),
         data={
             "mean": MEAN,
             "std": STD,
@@ -125,17 +130,6 @@ def _packed(name: str, weights: dict[str, Tensor]) -> dict[str, Any]:
         "shapes": [[key, list(value.shape)] for key, value in weights.items()],
         "weights": base64.b64encode(raw).decode(),
     }
-
-
-def _gallery(result: Result, test: Split) -> tuple[Misread, ...]:
-    return tuple(
-        Misread(place, int(test.labels[place]), tuple(result.probabilities[place].tolist()))
-        for place in misreadings(result, test)[:MOST_MISREADINGS].tolist()
-    )
-
-
-def _deepest(result: Result) -> float:
-    return max((each.count / each.of for each in result.worst_confusions(90)), default=1.0)
 
 
 def _cells(result: Result, test: Split) -> dict[str, list[int]]:

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnist_lab.handout import written
 from mnist_lab.report import tables, words
 from mnist_lab.report.pages import cell
 
@@ -38,7 +39,6 @@ def as_notebook(
     grade: Grade | None = None,
 ) -> str:
     """The JSON of the notebook. ``drawings`` has each of ``pictures`` by its name."""
-    import nbformat
     from nbformat import v4
 
     cells: list[Any] = []
@@ -76,13 +76,7 @@ def as_notebook(
         code("grade", "report.tables.of_grade(report.load_grade())", shown)
     facts = [f"| {name} | {cell(value)} |" for name, value in words.settings(comparison)]
     prose("settings", "## How it was made", "\n".join(["| | |", "|---|---|", *facts]))
-    metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
-    made = v4.new_notebook(cells=cells, metadata=metadata, nbformat_minor=5)
-    nbformat.validate(made)
-    return nbformat.writes(made, version=4).rstrip("\n") + "\n"
+    return written(cells)
 
 
 def _shown(table: tables.Table) -> dict[str, str]:

@@ -58,8 +58,9 @@ def _source(name: str) -> str:
 
 
 def cell(text: str) -> str:
-    """``text`` as it can stand in a cell of a Markdown table, shown as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&])", r"\\\1", " ".join(text.split()))
+    """``text`` on one line of Markdown, a cell of a table or a paragraph, shown as it is."""
+    line = re.sub(r"([\\`*_{}\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)  # No list, no heading.
 
 
 def code(text: str) -> Markup:

@@ -85,10 +85,10 @@ def verdict(comparison: Comparison) -> str:
     """Which model reads the test digits best, and whether the test can tell it from the next."""
     ranked = sorted(comparison.results, key=lambda result: -result.accuracy)
     best = ranked[0]
-    said = f"The {_name(best)} reads {_percent(best.accuracy)} of {best.tested:,} test digits right"
+    said = f"The {_name(best)} reads {best.accuracy:.2%} of {best.tested:,} test digits right"
     if len(ranked) == 1:
         return f"{said}."
-    others = ", ".join(f"the {_name(other)} {_percent(other.accuracy)}" for other in ranked[1:])
+    others = ", ".join(f"the {_name(other)} {other.accuracy:.2%}" for other in ranked[1:])
     following = ranked[1]
     if following.interval[1] < best.interval[0]:
         return f"{said}, {others}. The interval of the {_name(best)} lies above every other."
@@ -189,8 +189,8 @@ def _course(result: Result) -> str:
     epochs = result.history.epochs
     first, last = epochs[0].test_accuracy, epochs[-1].test_accuracy
     if len(epochs) == 1:
-        return f"{_name(result)} {_percent(first)} after 1 epoch"
-    return f"{_name(result)} {_percent(first)} after 1 epoch, {_percent(last)} after {len(epochs)}"
+        return f"{_name(result)} {first:.2%} after 1 epoch"
+    return f"{_name(result)} {first:.2%} after 1 epoch, {last:.2%} after {len(epochs)}"
 
 
 def _about_matrices(comparison: Comparison) -> str:
@@ -210,19 +210,15 @@ def _about_misreadings(comparison: Comparison) -> str:
     shown = (
         f"{MOST_MISREADINGS} of the {len(wrong):,} digits that the {_name(result)} misreads"
         if len(wrong) > MOST_MISREADINGS
-        else f"All {_count(len(wrong))} that the {_name(result)} misreads"
+        else f"All {len(wrong):,} digit{'s' * (len(wrong) > 1)} that the {_name(result)} misreads"
     )
-    return (
+    said = (
         f"{shown}, the surest first. The first shows {true}: the probability given to {read} is "
-        f"{_percent(float(worst[read]))}, to {true} {_percent(float(worst[true]))}."
-        f"{_limit_of_probabilities(result)}"
+        f"{worst[read]:.2%}, to {true} {worst[true]:.2%}."
     )
-
-
-def _limit_of_probabilities(result: Result) -> str:
     if result.name != "logistic_regression":
-        return ""
-    return f" With scores in 0 to 1 it can give no digit more than {_percent(MOST_PROBABILITY)}."
+        return said
+    return f"{said} With scores in 0 to 1 it can give no digit more than {MOST_PROBABILITY:.2%}."
 
 
 def _about_samples(comparison: Comparison) -> str:
@@ -261,11 +257,3 @@ def _pair(confusion: Confusion) -> str:
 
 def _name(result: Result) -> str:
     return result.title.lower()
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}"
-
-
-def _count(digits: int) -> str:
-    return "1 digit" if digits == 1 else f"{digits:,} digits"

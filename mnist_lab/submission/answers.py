@@ -122,7 +122,6 @@ class Gradients:
     """Gradients of ``(logits * cotangent).sum()``; ``None`` where none arrived."""
 
     parameters: dict[str, Tensor | None]
-    images: Tensor | None
     logits: Tensor
 
 
@@ -258,9 +257,10 @@ def text(value: object) -> str:
     return "".join(c for c in known if c.isprintable() or c in "\n\t")
 
 
-def entry(reply: Message, name: str, kind: type) -> Any:
-    """The field ``name`` of ``reply``, which must be a ``kind``; an int will do for a float."""
-    return of(reply.fields.get(name), kind, name)
+def entry(told: Message | Mapping[str, Any], name: str, kind: type) -> Any:
+    """The field ``name`` of what was told, which must be a ``kind``; an int will do for a float."""
+    fields = told.fields if isinstance(told, Message) else told
+    return of(fields.get(name), kind, name)
 
 
 def of(value: object, kind: type, name: str) -> Any:
@@ -276,9 +276,9 @@ def of(value: object, kind: type, name: str) -> Any:
     return value
 
 
-def many(reply: Message, name: str, kind: type) -> tuple[Any, ...]:
-    """The field ``name`` of ``reply``, a list of ``kind``."""
-    return tuple(of(value, kind, name) for value in entry(reply, name, list))
+def many(told: Message | Mapping[str, Any], name: str, kind: type) -> tuple[Any, ...]:
+    """The field ``name`` of what was told, a list of ``kind``."""
+    return tuple(of(value, kind, name) for value in entry(told, name, list))
 
 
 def array(reply: Message, name: str) -> Tensor:
@@ -297,30 +297,15 @@ def under(reply: Message, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def number(value: object, name: str) -> float:
-    """A finite number."""
-    known = of(value, float, name)
-    if not math.isfinite(known):
-        raise WireError(f"{name} is not finite")
-    return known
-
-
 def parameters(reply: Message, name: str) -> list[Parameter]:
     """Descriptions of parameters or buffers."""
     found = []
-    for entry in many(reply, name, dict):
-        dtype = getattr(torch, of(entry.get("dtype"), str, "dtype"), None)
+    for each in many(reply, name, dict):
+        dtype = getattr(torch, entry(each, "dtype", str), None)
         if not isinstance(dtype, torch.dtype):
             raise WireError("no such dtype")
-        shape = tuple(of(size, int, "shape") for size in of(entry.get("shape"), list, "shape"))
-        found.append(
-            Parameter(
-                of(entry.get("name"), str, "name"),
-                shape,
-                dtype,
-                of(entry.get("requires_grad"), bool, "requires_grad"),
-            )
-        )
+        own, shape = entry(each, "name", str), many(each, "shape", int)
+        found.append(Parameter(own, shape, dtype, entry(each, "requires_grad", bool)))
     if len(found) > MAX_PARAMETERS or len({known.name for known in found}) < len(found):
         raise WireError(f"{len(found)} {name}, more than can be or some twice")
     return found
@@ -330,14 +315,11 @@ def unregistered(reply: Message) -> list[Unregistered]:
     """What a model holds where PyTorch does not find it."""
     return [
         Unregistered(
-            of(entry.get("name"), str, "name"),
-            of(entry.get("type"), str, "type"),
-            tuple(
-                tuple(of(size, int, "shape") for size in of(shape, list, "shape"))
-                for shape in of(entry.get("shapes"), list, "shapes")
-            ),
+            entry(each, "name", str),
+            entry(each, "type", str),
+            tuple(tuple(of(size, int, "shape") for size in s) for s in many(each, "shapes", list)),
         )
-        for entry in many(reply, "unregistered", dict)
+        for each in many(reply, "unregistered", dict)
     ]
 
 
@@ -350,18 +332,18 @@ def optimizer(told: Message) -> OptimizerUsed:
 def value(tree: object, arrays: Mapping[str, Tensor], prefix: str = "") -> Value:
     """The value that the guest describes with ``tree``."""
     told = of(tree, dict, "a value")
-    kind, type_ = of(told.get("is"), str, "is"), of(told.get("type"), str, "type")
+    kind, type_ = entry(told, "is", str), entry(told, "type", str)
     if kind == "number":
-        number_ = of(told.get("value"), float, "value")
-        return Value(kind, type_, number=number_, whole=of(told.get("whole"), bool, "whole"))
+        number, whole = entry(told, "value", float), entry(told, "whole", bool)
+        return Value(kind, type_, number=number, whole=whole)
     if kind in ("tensor", "array"):
-        name = prefix + of(told.get("name"), str, "name")
+        name = prefix + entry(told, "name", str)
         if name not in arrays:
             raise WireError(f"no array {name}")
         graph = of(told.get("graph", False), bool, "graph")
         return Value(kind, type_, array=arrays[name], graph=graph)
     if kind in ("list", "tuple", "dict"):
-        parts = of(told.get("parts"), list, "parts")
+        parts = entry(told, "parts", list)
         return Value(kind, type_, parts=tuple(value(part, arrays, prefix) for part in parts))
     return Value(kind, type_)
 
@@ -396,17 +378,14 @@ def described(found: Value) -> str:
     return f"{an} {found.type}"
 
 
-def gradients(reply: Message, parameters: Sequence[Parameter], images: Tensor) -> Gradients:
-    """The gradients of a model's parameters and of its input, of their shapes."""
+def gradients(reply: Message, parameters: Sequence[Parameter]) -> Gradients:
+    """The gradients of a model's parameters, of their shapes."""
     found = {known.name: reply.arrays.get(f"parameters.{known.name}") for known in parameters}
-    of_images = reply.arrays.get("images")
     for known in parameters:
         gradient = found[known.name]
         if gradient is not None and tuple(gradient.shape) != known.shape:
             raise WireError("a gradient of another shape than its parameter")
-    if of_images is not None and of_images.shape != images.shape:
-        raise WireError("a gradient of another shape than the images")
-    return Gradients(found, of_images, array(reply, "logits"))
+    return Gradients(found, array(reply, "logits"))
 
 
 def _options(value: object) -> dict[str, Any]:

@@ -14,12 +14,15 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-__all__ = ["ArchiveError", "is_archive", "is_debris", "unpack"]
+from mnist_lab.submission.refused import SourceError, shown
+
+__all__ = ["is_archive", "is_debris", "unpack"]
 
 MEMBERS, FILE, TOTAL = 2000, 50 << 20, 100 << 20
 """How many members are unpacked, and how many bytes each and all may have."""
@@ -60,18 +63,14 @@ DAMAGE = (
 """What the standard library raises for archives that are broken, encrypted or nonsense."""
 
 
-class ArchiveError(Exception):
-    """An archive is not unpacked; the message says why, in one sentence."""
-
-
 @dataclass(frozen=True)
 class _Member:
-    """``size`` is what its header claims; ``kind`` is empty for a file."""
+    """``size`` is what its header claims; ``kind`` is empty for a file, which ``open`` reads."""
 
     name: str
     size: int
     kind: str
-    source: zipfile.ZipInfo | tarfile.TarInfo
+    open: Callable[[], IO[bytes] | None]
 
     @property
     def is_wanted(self) -> bool:
@@ -92,32 +91,25 @@ def is_debris(name: str) -> bool:
 def unpack(path: Path, folder: Path) -> None:
     """Unpack what may be an exercise in the archive ``path`` into the empty ``folder``.
 
-    Raises ``ArchiveError``.
+    Raises ``SourceError``.
     """
     name = path.name.lower()
     try:
         if name.endswith(".zip"):
             if _directory_size(path) > DIRECTORY:
-                raise ArchiveError(f"{shown(path)} has more than {LISTED:,} members.")
+                raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
             with zipfile.ZipFile(path) as zipped:
-                _extract(path, _zip_members(zipped), zipped, folder)
+                _extract(path, _zip_members(zipped), folder)
         else:
             opener = next(OPENERS[suffix] for suffix in OPENERS if name.endswith(suffix))
             with opener(path, "rb") as stream:
                 bounded: Any = _Bounded(stream)
                 with tarfile.open(fileobj=bounded, mode="r:") as tarred:
-                    _extract(path, _tar_members(tarred), tarred, folder)
+                    _extract(path, _tar_members(tarred), folder)
     except DAMAGE as error:
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
-        said = "".join(sign if sign.isprintable() else "?" for sign in reason[:200])
-        raise ArchiveError(
-            f"{shown(path)} can't be unpacked: {said or 'it is damaged'}."
-        ) from error
-
-
-def shown(path: Path) -> str:
-    """The name of a file as it can be printed."""
-    return "".join(sign if sign.isprintable() else "?" for sign in path.name)
+        said = shown(reason[:200]) or "it is damaged"
+        raise SourceError(f"{shown(path)} can't be unpacked: {said}.") from error
 
 
 class _Bounded:
@@ -150,26 +142,23 @@ def _directory_size(path: Path) -> int:
     return int(struct.unpack_from("<L", end, at + 12)[0])
 
 
-def _extract(
-    path: Path,
-    members: Iterator[_Member],
-    archive: zipfile.ZipFile | tarfile.TarFile,
-    folder: Path,
-) -> None:
+def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
     left, unpacked = TOTAL, 0
     for number, member in enumerate(members):
         if number >= LISTED:
-            raise ArchiveError(f"{shown(path)} has more than {LISTED:,} members.")
+            raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
         if not member.is_wanted:
             continue
         unpacked += 1
         if unpacked > MEMBERS:
-            raise ArchiveError(f"{shown(path)} has more than {MEMBERS:,} members of code.")
+            raise SourceError(f"{shown(path)} has more than {MEMBERS:,} members of code.")
         target = folder / _harmless(path, member)
         if member.size > min(FILE, left):
-            raise ArchiveError(f"{shown(path)} is too large when unpacked.")
+            raise SourceError(f"{shown(path)} is too large when unpacked.")
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _opened(archive, member) as source, target.open("wb") as file:
+        source = member.open()
+        assert source is not None  # It is a plain file.
+        with source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
 
 
@@ -179,7 +168,7 @@ def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:
     while part := source.read(CHUNK):
         copied += len(part)
         if copied > most:
-            raise ArchiveError(f"{shown(path)} is too large when unpacked.")
+            raise SourceError(f"{shown(path)} is too large when unpacked.")
         file.write(part)
     return copied
 
@@ -189,13 +178,13 @@ def _harmless(path: Path, member: _Member) -> PurePosixPath:
     name = PurePosixPath(member.name.replace("\\", "/"))
     said = ascii(member.name[:80])
     if member.kind:
-        raise ArchiveError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")
+        raise SourceError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")
     if name.is_absolute() or ".." in name.parts or ":" in member.name or "\0" in member.name:
-        raise ArchiveError(f"{shown(path)} has a file that would land elsewhere: {said}.")
+        raise SourceError(f"{shown(path)} has a file that would land elsewhere: {said}.")
     if len(name.parts) > 20 or any(
         len(part.encode("utf-8", "replace")) > 200 for part in name.parts
     ):
-        raise ArchiveError(f"{shown(path)} has a path that is too long: {said}.")
+        raise SourceError(f"{shown(path)} has a path that is too long: {said}.")
     return name
 
 
@@ -207,7 +196,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
         if info.flag_bits & 1:
             kind = "an encrypted file"
         if not info.is_dir():
-            yield _Member(info.filename, info.file_size, kind, info)
+            yield _Member(info.filename, info.file_size, kind, partial(archive.open, info))
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -220,14 +209,4 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
         elif not info.isreg():
             kind = "a device"
         if not info.isdir():
-            yield _Member(info.name, info.size, kind, info)
-
-
-def _opened(archive: zipfile.ZipFile | tarfile.TarFile, member: _Member) -> IO[bytes]:
-    if isinstance(archive, zipfile.ZipFile):
-        assert isinstance(member.source, zipfile.ZipInfo)
-        return archive.open(member.source)
-    assert isinstance(member.source, tarfile.TarInfo)
-    opened = archive.extractfile(member.source)
-    assert opened is not None
-    return opened
+            yield _Member(info.name, info.size, kind, partial(archive.extractfile, info))

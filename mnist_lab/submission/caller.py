@@ -6,11 +6,11 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -128,7 +128,8 @@ class Caller:
         could do something about.
         """
         before = self._budget, self._left
-        self._ready_quietly()
+        with suppress(SubmissionFailure):  # The first call says so, where it can be reported.
+            self._ready()
         self._budget = self._left = seconds
         try:
             yield
@@ -143,17 +144,33 @@ class Caller:
 
         Raises ``SubmissionFailure``, and nothing else.
         """
-        worker = self._ready(operation, str(request.fields.get("name", "")))
+        name = str(request.fields.get("name", ""))
+        worker = self._ready(operation, name)
         asked = time.monotonic()
         try:
             left = self._budget if self._left is None else self._left
             reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
-            raise self._lost(ended, doing, self._budget, operation, request) from None
+            raise self._lost(ended, doing, self._budget, operation, name) from None
         finally:
             if self._left is not None:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
-        return self._checked(reply, doing, operation, request)
+        return self._checked(reply, doing, operation, name)
+
+    def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
+        """Which of ``torch``, ``numpy`` and ``random`` are in the same state after the call ``do``
+        whatever they were seeded with before it.
+        """
+        states = []
+        for seed in (1, 2):
+            do(seed)
+            states.append(self.ask("random_states", Message(), "Looking for seeds").arrays)
+        first, second = states
+        return tuple(
+            name
+            for name in ("torch", "numpy", "random")
+            if name in first and name in second and torch.equal(first[name], second[name])
+        )
 
     def expect_own(self, name: str) -> None:
         """Raise ``SubmissionFailure`` where ``name`` is only imported, and not from a file that was
@@ -224,12 +241,6 @@ class Caller:
             self._worker.stop()
             self._worker = None
 
-    def _ready_quietly(self) -> None:
-        try:
-            self._ready()
-        except SubmissionFailure:
-            return  # The first call says so, where it can be reported.
-
     def _ready(self, operation: str = "load", name: str = "") -> Worker:
         """A process that has imported the learner's file, which is asked for ``name``."""
         if not self.is_there:
@@ -254,9 +265,9 @@ class Caller:
         arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
         request = Message({"file": self.file, "folder": folder}, arrays)
         try:
-            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", request)
+            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", "")
         except EndedError as ended:
-            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", request)
+            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", "")
         except SubmissionFailure as failure:
             self._unusable = failure
         if self._unusable is not None:
@@ -264,16 +275,15 @@ class Caller:
             raise self._unusable
         return worker
 
-    def _checked(self, reply: Message, doing: str, operation: str, request: Message) -> Message:
+    def _checked(self, reply: Message, doing: str, operation: str, name: str) -> Message:
         if "error" in reply.fields:
             with self.reading(doing):
                 error = answers.entry(reply, "error", dict)
-                name = str(request.fields.get("name", ""))
                 raise self._failure(error, doing, operation, name)
         return reply
 
     def _lost(
-        self, ended: EndedError, doing: str, limit: float, operation: str, request: Message
+        self, ended: EndedError, doing: str, limit: float, operation: str, name: str
     ) -> SubmissionFailure:
         """The learner's code ended the process, or had to be stopped."""
         said = {
@@ -285,7 +295,6 @@ class Caller:
         own = [f"{name}:{at}" for name, at in lines if name in self._files]
         # The first is the line that runs, the last the line of the file that led there.
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
-        name = str(request.fields.get("name", ""))
         stack = answers.text(ended.stack)
         event = Event(ended.kind, self, doing, operation, name, said=said, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
@@ -297,11 +306,11 @@ class Caller:
     ) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
         kind, raised, message, where, traceback, mistake, bound = (
-            answers.of(error.get(key), str, key)
+            answers.entry(error, key, str)
             for key in ("kind", "raised", "message", "where", "traceback", "mistake", "bound")
         )
-        column = answers.of(error.get("column"), int, "column")
-        facts = answers.of(error.get("facts"), dict, "facts")
+        column = answers.entry(error, "column", int)
+        facts = answers.entry(error, "facts", dict)
         told = {answers.text(key): answers.text(value) for key, value in facts.items()}
         first = message.strip().splitlines()[0] if message.strip() else ""
         if kind == "todo":
@@ -333,7 +342,9 @@ class Caller:
     def _is_to_do(self, where: str) -> str:
         """Which kind a NotImplementedError is that was raised at ``where``."""
         file, _, line = where.partition(":")
-        names = [n for e in kit.load().exercises if e.file == self.file == file for n in e.names]
+        if file != self.file or file not in kit.load().files:
+            return "raised"
+        names = kit.load().files[file].names
         return definitions.of_a_stub(self.text(file), int(line or 0), names)
 
 

@@ -6,7 +6,7 @@ with a sentence about the learner's code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import LOSSES, Given
 from mnist_lab.submission.process import EndedError, StartError, start
 from mnist_lab.submission.protocol import Message, WireError
-from mnist_lab.submission.remote import Called, Model, Transform, called, reseeded
+from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
@@ -57,7 +57,7 @@ class Submission(AbstractContextManager["Submission"]):
 
     ``path`` is a folder, an archive of one, a notebook, or one exercise's file. ``isolation`` is
     ``fork`` (from ``server``, or one of its own), ``spawn``, or ``none``: in this process, for a
-    debugger, without any protection. Raises ``source.SourceError`` where there is nothing to run.
+    debugger, without any protection. Raises ``SourceError`` where there is nothing to run.
     Use it as a context manager.
     """
 
@@ -82,8 +82,9 @@ class Submission(AbstractContextManager["Submission"]):
             asked, inside = kit.load().exercise(name), self.handed_in
             lacking, beside = f"There is no {asked.file} in what was handed in.", ""
             if inside.notebook:
-                lacking, beside = inside.notebook.lacks(asked), inside.notebook.others
-            caller = Caller(
+                lacking = f"The notebook does not define {' or '.join(asked.names)}."
+                beside = inside.notebook.others
+            self._handles[name, gpu] = ExerciseHandle(
                 asked.file,
                 inside.files if name in inside.originals else {},
                 lambda: start(self.isolation, self._server, gpu=gpu),
@@ -92,7 +93,6 @@ class Submission(AbstractContextManager["Submission"]):
                 instead=inside.alike.get(asked.file, ()),
                 beside=beside,
             )
-            self._handles[name, gpu] = ExerciseHandle(caller)
         return self._handles[name, gpu]
 
     @cached_property
@@ -140,42 +140,18 @@ class Submission(AbstractContextManager["Submission"]):
         self.close()
 
 
-class ExerciseHandle:
+class ExerciseHandle(Caller):
     """One file of a learner, run in a process of its own.
 
     When that process dies or is stopped, its models and transforms are gone; the next call
     starts another.
     """
 
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-
-    @property
-    def file(self) -> str:
-        return self._caller.file
-
-    def limit(self, seconds: float) -> AbstractContextManager[None]:
-        """All calls inside share ``seconds`` of wall-clock time; importing the file is extra."""
-        return self._caller.limit(seconds)
-
-    @property
-    def caller(self) -> Caller:
-        """What asks the file's process."""
-        return self._caller
-
-    def take_output(self) -> str:
-        """What the learner's code printed since this was last asked; the middle of much is cut."""
-        return self._caller.take_output()
-
-    def close(self) -> None:
-        """End everything that the learner's file started."""
-        self._caller.close()
-
     def where(self, name: str) -> str:
         """``file:line`` of a class or function, the file alone if that cannot be told."""
         try:
-            reply = self._caller.ask("locate", Message({"name": name}), f"Looking for {name}")
-            with self._caller.reading(name):
+            reply = self.ask("locate", Message({"name": name}), f"Looking for {name}")
+            with self.reading(name):
                 line = answers.entry(reply, "line", int)
         except SubmissionFailure:
             line = 0
@@ -183,7 +159,7 @@ class ExerciseHandle:
 
     def build(self, name: str, seed: int = 0) -> Model:
         """An instance of the class ``name``, made with no arguments after seeding."""
-        return Model(self._caller, name, seed)
+        return Model(self, name, seed)
 
     def call(self, name: str, *arguments: Tensor | float | str, **options: Any) -> Value:
         """What the learner's function ``name`` returns; a tensor arrives contiguous."""
@@ -192,16 +168,16 @@ class ExerciseHandle:
             {"is": "tensor", "fields": {"name": str(at)}} if str(at) in arrays else each
             for at, each in enumerate(arguments)
         ]
-        (value,) = called(self._caller, name, name, described, options, arrays).values
+        (value,) = called(self, name, name, described, options, arrays).values
         return value
 
     def test_transform(self) -> Transform:
         """What ``test_transform()`` returns."""
-        return Transform(self._caller, "test_transform")
+        return Transform(self, "test_transform")
 
     def train_transform(self) -> Transform:
         """What ``train_transform()`` returns."""
-        return Transform(self._caller, "train_transform")
+        return Transform(self, "train_transform")
 
     def downsample(self, dataset: Batch, size: int, seed: int | None = None) -> Drawn:
         """``downsample`` of a dataset with these images, which differ in their first pixels, and
@@ -211,10 +187,10 @@ class ExerciseHandle:
         options = {"size": size} | ({} if seed is None else {"seed": seed})
         doing = f"downsample(dataset of {len(labels)}, {', '.join(_each(options))})"
         arrays = _arrays("dataset", dataset)
-        made = called(self._caller, "downsample", doing, [_dataset("dataset")], options, arrays)
+        made = called(self, "downsample", doing, [_dataset("dataset")], options, arrays)
         fields = {"id": made.kept, "name": "downsample"}
-        reply = self._caller.ask("items", Message(fields), doing)
-        with self._caller.reading(doing):
+        reply = self.ask("items", Message(fields), doing)
+        with self.reading(doing):
             if "odd" in reply.fields:
                 self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM, "downsample")
             columns = answers.value(reply.fields.get("columns"), reply.arrays).parts
@@ -228,7 +204,7 @@ class ExerciseHandle:
         known = [number for number in drawn if number is not None]
         if shown is None or None in drawn or not torch.equal(shown, images[known]):
             message = f"{doing} gave an item whose image is none of the dataset's."
-            raise self._caller.refusal(message, "other-items", "downsample")
+            raise self.refusal(message, "other-items", "downsample")
         own = labels[known].double()
         return Drawn(tuple(known), digits is not None and torch.equal(digits.double(), own))
 
@@ -249,11 +225,11 @@ class ExerciseHandle:
         doing = f"make_loaders({', '.join(['train_set', 'test_set', *_each(options)])})"
         arguments = [_dataset("train"), _dataset("test")]
         arrays = _arrays("train", train) | _arrays("test", test)
-        made = called(self._caller, "make_loaders", doing, arguments, options, arrays, seed=seed)
+        made = called(self, "make_loaders", doing, arguments, options, arrays, seed=seed)
         self._pair(made.values[-1], "make_loaders", "make_loaders")
         fields = {"id": made.kept, "passes": epochs}
-        reply = self._caller.ask("batches", Message(fields), doing)
-        with self._caller.reading(doing):
+        reply = self.ask("batches", Message(fields), doing)
+        with self.reading(doing):
             passes = answers.value(reply.fields.get("passes"), reply.arrays).parts
             found = [
                 tuple(self._batches(name, each.parts[place]) for each in passes)
@@ -264,20 +240,14 @@ class ExerciseHandle:
                 raise WireError("the wrong number of epochs")
             return Loaders(*found)
 
-    def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
-        """Which of ``torch``, ``numpy`` and ``random`` the call ``do`` seeds anew, when what it is
-        given is how they are seeded before.
-        """
-        return reseeded(self._caller, do)
-
     def train_epoch(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Trained:
         """``train_epoch`` with the recipe's model, SGD and loss, on ``batches``; as often as the
         recipe says, one call after the other.
         """
         settings = {"lr": recipe.lr, "momentum": recipe.momentum}
         more = [
-            {"is": "optimizer", "fields": {"name": "SGD", "options": settings}},
-            {"is": "loss", "fields": {"name": "CrossEntropyLoss", "options": LOSSES[recipe.loss]}},
+            {"is": "optimizer", "fields": settings},
+            {"is": "loss", "fields": LOSSES[recipe.loss]},
         ]
         made, given = self._loop("train_epoch", recipe, batches, more, {}, device)
         return self._trained("train_epoch", recipe, made, given, made.values)
@@ -304,7 +274,7 @@ class ExerciseHandle:
     def evaluate(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Evaluated:
         """``evaluate`` with the recipe's model on ``batches``."""
         made, given = self._loop("evaluate", recipe, batches, [], {}, device)
-        with self._caller.reading("evaluate"):
+        with self.reading("evaluate"):
             return Evaluated(
                 self._score(made.values[0], "evaluate"),
                 self._state(made.left, recipe, "evaluate"),
@@ -314,18 +284,18 @@ class ExerciseHandle:
     def confusion_matrix(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Confusion:
         """``confusion_matrix`` with the recipe's model on ``batches``."""
         made, given = self._loop("confusion_matrix", recipe, batches, [], {}, device)
-        with self._caller.reading("confusion_matrix"):
+        with self.reading("confusion_matrix"):
             (returned,) = made.values
             matrix = None if returned.is_ == "dict" else answers.table(returned)
             if matrix is None:
-                raise self._caller.refusal(
+                raise self.refusal(
                     f"confusion_matrix gave a {returned.type} that is not a table of numbers.",
                     "no-table",
                     "confusion_matrix",
                     type=answers.described(returned),
                 )
             return Confusion(
-                self._caller.finite(matrix, "confusion_matrix", "confusion_matrix"),
+                self.finite(matrix, "confusion_matrix", "confusion_matrix"),
                 returned.type,
                 self._state(made.left, recipe, "confusion_matrix"),
                 given.facts(made.left),
@@ -347,7 +317,7 @@ class ExerciseHandle:
         model, loader, arrays = given.described(device)
         chosen = {**options, **({} if device == "cpu" else {"device": device})}
         made = called(
-            self._caller,
+            self,
             name,
             name,
             [model, loader, *more],
@@ -374,12 +344,12 @@ class ExerciseHandle:
         elif _of_numbers(history) and (history.is_ == "list" or len(parts) != 2):
             mistake = "one-list"
         if mistake:
-            raise self._caller.refusal(message, mistake, "train", type=kind)
+            raise self.refusal(message, mistake, "train", type=kind)
 
     def _trained(
         self, name: str, recipe: Recipe, made: Called, given: Given, scores: Sequence[Value]
     ) -> Trained:
-        with self._caller.reading(name):
+        with self.reading(name):
             return Trained(
                 tuple(self._score(score, name) for score in scores[:MOST_EPOCHS]),
                 self._state(made.left, recipe, name),
@@ -395,7 +365,7 @@ class ExerciseHandle:
             if after is None or (after.shape, after.dtype) != (before.shape, before.dtype):
                 came, now = _form(before), "gone" if after is None else _form(after)
                 message = f"After {name} a tensor of the model is {now}, where it was {came}."
-                raise self._caller.refusal(message, "other-model", name, came=came, now=now)
+                raise self.refusal(message, "other-model", name, came=came, now=now)
         return state
 
     def _batches(self, name: str, found: Value) -> tuple[Batch, ...]:
@@ -407,11 +377,11 @@ class ExerciseHandle:
         ]
         if len(known) < len(tables):
             message = f"The {name} loader gave batches that are no numbers."
-            raise self._caller.refusal(message, "odd-batches", "make_loaders", loader=name)
+            raise self.refusal(message, "odd-batches", "make_loaders", loader=name)
         return tuple(
             (
-                self._caller.finite(images, what, "make_loaders"),
-                self._caller.finite(labels, what, "make_loaders"),
+                self.finite(images, what, "make_loaders"),
+                self.finite(labels, what, "make_loaders"),
             )
             for images, labels in known
         )
@@ -419,7 +389,7 @@ class ExerciseHandle:
     def _pair(self, found: Value, what: str, name: str) -> tuple[Value, Value]:
         if found.is_ not in ("tuple", "list") or len(found.parts) != 2:
             kind = answers.described(found)
-            raise self._caller.refusal(
+            raise self.refusal(
                 f"{what} gave {kind}, not a pair.", "no-pair", name, what=what, type=kind
             )
         return found.parts[0], found.parts[1]
@@ -439,7 +409,7 @@ class ExerciseHandle:
             return found.array.item()
         kind = answers.described(found)
         message = f"The {what} that {name} gave is {kind}, not a number."
-        raise self._caller.refusal(message, "no-number", name, what=what, type=kind)
+        raise self.refusal(message, "no-number", name, what=what, type=kind)
 
 
 def _of_numbers(found: Value) -> bool:

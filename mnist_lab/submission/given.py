@@ -155,7 +155,7 @@ class Given:
             raise WireError("it asks for something that was not given")
         try:
             return operation(asked)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        except RAISED as error:
             kind = next(known for known in RAISED if isinstance(error, known))
             return Message({"raises": kind.__name__, "says": str(error)[:1000]})
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
-from mnist_lab.kit import Exercise
 from mnist_lab.submission.definitions import MOST, Statement, needed, statements
 from mnist_lab.submission.definitions import begun as is_begun
 from mnist_lab.submission.magics import python, written_file
+from mnist_lab.submission.refused import SourceError, shown
 
-__all__ = ["SUFFIX", "Notebook", "NotebookError", "of_history", "read"]
+__all__ = ["SUFFIX", "Notebook", "of_history", "read"]
 
 SUFFIX = ".ipynb"
 
@@ -34,10 +34,6 @@ IS_MODULE = re.compile(r"^class \w+\(.*\bModule\b", re.MULTILINE)
 """A class of networks, which may be one that is asked for under another name."""
 
 WORDS = {2: "twice", 3: "three times"}
-
-
-class NotebookError(Exception):
-    """A file is no notebook that can be read; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +74,14 @@ class Notebook:
     code: str
     others: str = ""
 
-    def lacks(self, exercise: Exercise) -> str:
-        """What is said of an exercise of which there is nothing."""
-        return f"The notebook does not define {' or '.join(exercise.names)}."
-
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in terms of the notebook's cells, not of the files that were made of them."""
-        files = {exercise.file for exercise in kit.load().exercises}
         return replace(
             cause,
             message=self._in_cells(cause.message),
             evidence=self._in_cells(cause.evidence),
             hint=self._in_cells(cause.hint),
-            where=self.name if cause.where in files else self._in_cells(cause.where),
+            where=self.name if cause.where in kit.load().files else self._in_cells(cause.where),
             traceback=self._in_cells(cause.traceback),
         )
 
@@ -106,8 +97,8 @@ class Notebook:
 
 
 def read(path: Path) -> Notebook:
-    """What the notebook at ``path`` defines. Raises ``NotebookError``, and ``OSError``."""
-    name = "".join(sign if sign.isprintable() else "?" for sign in path.name)
+    """What the notebook at ``path`` defines. Raises ``SourceError``, and ``OSError``."""
+    name = shown(path)
     content = _content(name, path.read_bytes())
     code = _code(name, content)
     cells = list(_cells(code))
@@ -139,15 +130,15 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         reason = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
-        raise NotebookError(
+        raise SourceError(
             f"{name} is damaged: it is not JSON{reason}. Open it in Jupyter, save it and hand it "
             "in again."
         ) from error
     version = content.get("nbformat") if isinstance(content, dict) else None
     if not isinstance(version, int):
-        raise NotebookError(f"{name} is JSON, but not a notebook: it has no nbformat.")
+        raise SourceError(f"{name} is JSON, but not a notebook: it has no nbformat.")
     if version > 4:
-        raise NotebookError(
+        raise SourceError(
             f"{name} has the notebook format {version}, and this kit reads 1 to 4: save it in an "
             "older format."
         )
@@ -161,7 +152,7 @@ def _converted(name: str, content: dict[str, Any], version: int) -> dict[str, An
     try:
         return dict(nbformat.convert(nbformat.from_dict(content), 4))
     except Exception as error:  # What is wrong with such a file shows in many ways.
-        raise NotebookError(
+        raise SourceError(
             f"{name} has the old notebook format {version} and cannot be converted: open it in "
             "Jupyter, save it and hand it in again."
         ) from error
@@ -171,7 +162,7 @@ def _code(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """The notebook without what is no code. A cell without a text has no code."""
     given = content.get("cells")
     if not isinstance(given, list):
-        raise NotebookError(f"{name} is JSON, but not a notebook: it has no cells.")
+        raise SourceError(f"{name} is JSON, but not a notebook: it has no cells.")
     cells: list[dict[str, Any]] = []
     for entries in map(_mapping, given):
         source, count, tags = _text(entries.get("source")), entries.get("execution_count"), []
@@ -204,8 +195,8 @@ def _text(source: Any) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _too_much(name: str) -> NotebookError:
-    return NotebookError(
+def _too_much(name: str) -> SourceError:
+    return SourceError(
         f"{name} has more code than can be handed in: at most {CELLS:,} cells, {MOST:,} statements "
         f"and {CODE >> 20} MB. Take out what does not belong to the exercises."
     )
@@ -245,8 +236,13 @@ def _notebook(
                 continue
             chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
-    taken = set(map(id, chosen.values()))
-    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in taken]
+    counted = set(map(id, chosen.values()))
+    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in counted]
+
+    def module(own: Sequence[Statement]) -> Module:
+        taken = sorted(needed(own, chosen, found), key=lambda s: not s.is_future)
+        return _module((cells[s.cell].place, s.first, s.text) for s in taken)
+
     modules = {}
     begun = set()
     written = dict(_written(cells))
@@ -258,17 +254,16 @@ def _notebook(
             begun |= {exercise.file} if file.begun else set()
             continue
         written.pop(exercise.file, None)
-        own += _unreadable(found, cells, exercise, chosen)
-        if not all(asked in chosen for asked in exercise.names):
-            own += [
-                s for s in others if exercise.names[0][0].isupper() and IS_MODULE.search(s.text)
-            ]
+        if len(own) < len(exercise.names):  # It may be in cells that are no Python, or misnamed.
+            own += [s for s in found if s.is_broken and exercise.id in cells[s.cell].tags]
+            is_a_class = exercise.names[0][0].isupper()
+            own += [s for s in others if is_a_class and IS_MODULE.search(s.text)]
         if own:
-            modules[exercise.file] = _module(own, chosen, found, cells)
+            modules[exercise.file] = module(own)
             begun |= {exercise.file} if begun_in else set()
     if not modules and not written:
         modules = {
-            exercise.file: _module(inside, chosen, found, cells)
+            exercise.file: module(inside)
             for exercise in exercises
             if (inside := [s for s in others if _is_inside(s, exercise.names)])
         }
@@ -293,7 +288,7 @@ class _Written:
 
 def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
     """The Python files that cells write, by name, as they are when all cells have been run."""
-    asked = {exercise.file: exercise.names for exercise in kit.load().exercises}
+    exercises = kit.load().files
     texts: dict[str, list[tuple[int, str]]] = {}
     for at, cell in enumerate(cells):
         if cell.written is None:
@@ -303,18 +298,9 @@ def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
         if re.fullmatch(r"[A-Za-z_]\w{0,60}\.py", file):
             texts[file] = [*(texts.get(file, []) if adds else []), (at, text)]
     for file, parts in texts.items():
-        lines, places = [], []
-        for at, text in parts:
-            for number, line in enumerate(text.split("\n"), start=1):
-                lines.append(line)
-                places.append(f"{cells[at].place}, line {number}")
-        whole = "\n".join(lines) + "\n"
-        yield (
-            file,
-            _Written(
-                Module(whole, tuple(places)), parts[-1][0], is_begun(whole, asked.get(file, ()))
-            ),
-        )
+        module = _module((cells[at].place, 1, text) for at, text in parts)
+        begun = file in exercises and is_begun(module.text, exercises[file].names)
+        yield file, _Written(module, parts[-1][0], begun)
 
 
 def _best(defining: Sequence[Statement]) -> Statement:
@@ -347,30 +333,13 @@ def _is_inside(statement: Statement, names: Sequence[str]) -> bool:
     return re.search(pattern, statement.text, re.MULTILINE) is not None
 
 
-def _unreadable(
-    found: Sequence[Statement],
-    cells: Sequence[Cell],
-    exercise: Exercise,
-    chosen: Mapping[str, Statement],
-) -> list[Statement]:
-    """The cells of an exercise that lacks something and that are no Python: there it may be."""
-    if all(name in chosen for name in exercise.names):
-        return []
-    return [s for s in found if s.is_broken and exercise.id in cells[s.cell].tags]
-
-
-def _module(
-    own: Sequence[Statement],
-    chosen: Mapping[str, Statement],
-    found: Sequence[Statement],
-    cells: Sequence[Cell],
-) -> Module:
+def _module(parts: Iterable[tuple[str, int, str]]) -> Module:
+    """The file that texts make together, each with its cell and its first line there."""
     lines, places = [], []
-    taken = needed(own, chosen, found)
-    for statement in sorted(taken, key=lambda s: not s.is_future):
-        for offset, line in enumerate(statement.text.split("\n")):
+    for cell, first, text in parts:
+        for number, line in enumerate(text.split("\n"), start=first):
             lines.append(line)
-            places.append(f"{cells[statement.cell].place}, line {statement.first + offset}")
+            places.append(f"{cell}, line {number}")
     return Module("\n".join(lines) + "\n", tuple(places))
 
 

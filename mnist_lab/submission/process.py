@@ -223,20 +223,17 @@ class _Remote(ABC):
 
     def _wait(self, event: int, deadline: float) -> None:
         """Return when the channel is ready, and meanwhile take what is printed."""
-        while not self._is_ready(event, max(deadline - time.monotonic(), 0.0)):
+        ready: set[int] = set()
+        while self._channel.fileno() not in ready:
+            poll = select.poll()
+            poll.register(self._channel, event)
+            if self._printed.is_open:
+                poll.register(self._printed.descriptor, select.POLLIN)
+            left = max(deadline - time.monotonic(), 0.0)
+            ready = {descriptor for descriptor, _ in poll.poll(math.ceil(left * 1000))}
+            self._printed.drain()
             if time.monotonic() >= deadline:
                 raise TimeoutError
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-
-    def _is_ready(self, event: int, seconds: float = 0.0) -> bool:
-        poll = select.poll()
-        poll.register(self._channel, event)
-        if self._printed.is_open:
-            poll.register(self._printed.descriptor, select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(math.ceil(seconds * 1000))}
-        self._printed.drain()
-        return self._channel.fileno() in ready
 
     def _stack(self) -> str:
         """What the late process is doing, in its own words, in which the learner's files have no

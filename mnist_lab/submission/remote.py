@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["Called", "Model", "Transform", "called", "reseeded"]
+__all__ = ["Called", "Model", "Transform", "called"]
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class _Remote:
         self,
         operation: str,
         doing: str,
-        fields: Mapping[str, Any] | None = None,
-        arrays: Mapping[str, Tensor] | None = None,
+        fields: Mapping[str, Any] = {},
+        arrays: Mapping[str, Tensor] = {},
     ) -> Message:
         if self._generation != self._caller.generation:
             raise SubmissionFailure(
                 Cause(f"{self.name} is gone: the program that held it had to be stopped.")
             )
-        request = Message({"id": self._id, "name": self.name, **(fields or {})}, arrays or {})
+        request = Message({"id": self._id, "name": self.name, **fields}, arrays)
         return self._caller.ask(operation, request, doing)
 
 
@@ -136,30 +136,12 @@ class Transform(_Remote):
 
         Those whose global state is the same after calls that began with different ones.
         """
-        return reseeded(self._caller, lambda seed: self.of_any_kind([image], seed=seed))
+        return self._caller.reseeds(lambda seed: self.of_any_kind([image], seed=seed))
 
     def reseeds_when_made(self) -> tuple[str, ...]:
         """As ``reseeds``, of the call that makes the transform."""
         doing = f"{self.name}()"
-        return reseeded(
-            self._caller, lambda seed: called(self._caller, self.name, doing, seed=seed)
-        )
-
-
-def reseeded(caller: Caller, do: Callable[[int], Any]) -> tuple[str, ...]:
-    """Which of ``torch``, ``numpy`` and ``random`` are in the same state after ``do`` whatever
-    they were seeded with before it.
-    """
-    states = []
-    for seed in (1, 2):
-        do(seed)
-        states.append(caller.ask("random_states", Message({}), "Looking for seeds").arrays)
-    first, second = states
-    return tuple(
-        name
-        for name in ("torch", "numpy", "random")
-        if name in first and name in second and torch.equal(first[name], second[name])
-    )
+        return self._caller.reseeds(lambda seed: called(self._caller, self.name, doing, seed=seed))
 
 
 class Model(_Remote):
@@ -251,16 +233,13 @@ class Model(_Remote):
                 raise WireError("the wrong number of outputs")
             return logits
 
-    def gradients(
-        self, images: Tensor, cotangent: Tensor, *, training: bool = False, device: str = "cpu"
-    ) -> Gradients:
-        """Gradients of ``(logits * cotangent).sum()`` by parameter and with respect to images."""
+    def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool = False) -> Gradients:
+        """Gradients of ``(logits * cotangent).sum()`` by parameter."""
         doing = f"The backward pass of {self.name} on images {_shape(images)}"
         arrays = {"images": images, "cotangent": cotangent}
-        fields = {"training": training, "device": device}
-        reply = self._ask("gradients", doing, fields, arrays)
+        reply = self._ask("gradients", doing, {"training": training}, arrays)
         with self._caller.reading(doing):
-            return answers.gradients(reply, self.parameters, images)
+            return answers.gradients(reply, self.parameters)
 
     def on_fake_device(self, size: int = 3) -> tuple[tuple[int, ...], str]:
         """The shape and device of the output, on a device that has shapes and no numbers.

@@ -332,7 +332,7 @@ def main() -> None:
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     workers = _Workers(grader, settings)
     workers.try_walls(settings.pop("baits"))
-    workers.tell_walls()
+    workers.answer({"walls": workers.walls})
     while (request := workers.next_request()) is not None:
         asked, descriptors = request
         if "branch" in asked:
@@ -440,9 +440,6 @@ class _Workers:
     def answer(self, reply: Any) -> None:
         self.grader.sendall(json.dumps(reply).encode())
 
-    def tell_walls(self) -> None:
-        self.answer({"walls": self.walls})
-
     def branch(self, channel: int) -> None:
         """Go on in a fork too, as a server without workers for another grader, and ``channel``."""
         self.branches = {pid for pid in self.branches if not os.waitpid(pid, os.WNOHANG)[0]}
@@ -454,7 +451,7 @@ class _Workers:
             self.grader = grader.dup()
         self.folders, self.branches = {}, set()
         linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
-        self.tell_walls()
+        self.answer({"walls": self.walls})
 
     def try_walls(self, baits: Mapping[str, Any]) -> None:
         """Know what a worker finds that does its worst, of each wall."""
@@ -622,8 +619,7 @@ def _parents() -> dict[int, int]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                stat = Path(entry.path, "stat").read_text(errors="replace")
-                found[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+                found[int(entry.name)] = int(linux.stat_of(int(entry.name))[1])
     return found
 
 

@@ -18,12 +18,14 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import ArchiveError, is_archive, is_debris, shown, unpack
+from mnist_lab.submission.archive import is_archive, is_debris, unpack
 from mnist_lab.submission.definitions import begun
-from mnist_lab.submission.notebook import Notebook, NotebookError
+from mnist_lab.submission.notebook import Notebook
+from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
+from mnist_lab.writing import fill
 
-__all__ = ["SPELLINGS", "HandedIn", "SourceError", "beside", "exercise_file", "read"]
+__all__ = ["SPELLINGS", "HandedIn", "beside", "digest", "exercise_file", "read"]
 
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
@@ -47,10 +49,6 @@ COPY = re.compile(
     r"(?: ?\(\d+\)|[ _-]copy(?:[ _-]?\d+)?|[ _-]\d+)?(?:\.(?:py|ipynb|txt|pyc|bak))+$"
 )
 """The end of the name of a copy, or of a file that was saved as something else."""
-
-
-class SourceError(Exception):
-    """There is nothing to grade at a path; the message says what belongs there."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,7 @@ class HandedIn:
             files = {name: files[name] for name in files if name not in self.notebook.modules}
             files[shown(next(iter(self.originals.values())))] = self.notebook.code.encode()
             notes = tuple(note for note in notes if note not in self.notebook.notes)
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
+        fill(folder, files)
         return notes
 
 
@@ -145,7 +141,9 @@ def _modules(folder: Path) -> dict[str, bytes]:
                 path = Path(entry.path)
                 if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
                     found.append(path)
-                elif depth < DEPTH and entry.name.isidentifier() and _is_package(path):
+                elif depth == DEPTH or entry.is_symlink() or not entry.name.isidentifier():
+                    continue
+                elif _is_file(path / "__init__.py"):  # a package
                     waiting.append((path, depth + 1))
         except OSError:
             continue
@@ -169,7 +167,7 @@ def _alike(folder: Path, file: str) -> list[str]:
         for name in sorted(names)[:FILES]:
             called = COPY.sub("", name.lower()).replace("-", "_").replace(" ", "_")
             if called == stem and (where / name).as_posix() != file:
-                found.append("".join(c if c.isprintable() else "?" for c in f"{where / name}"))
+                found.append(shown(f"{where / name}"))
     return found
 
 
@@ -194,9 +192,9 @@ class _Place:
         """How many of its exercises are more than a stub."""
         if self.notebook is not None:
             return len(self.notebook.begun)
-        names = {exercise.file: exercise.names for exercise in kit.load().exercises}
+        exercises = kit.load().files
         return sum(
-            begun(_read(path).decode("utf-8", "replace"), names[file])
+            begun(_read(path).decode("utf-8", "replace"), exercises[file].names)
             for file, path in self.files.items()
         )
 
@@ -350,16 +348,16 @@ def _of_notebook(place: _Place, also: Mapping[str, bytes]) -> HandedIn:
     made = place.notebook
     assert made is not None
     assert place.file is not None
-    exercises = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    exercises = kit.load().files
     files = {name: content for name, content in also.items() if name not in exercises}
     for name, module in made.modules.items():
         files[name] = module.text.encode(errors="backslashreplace")
-    originals = {exercises[file]: place.file for file in exercises if file in made.modules}
+    originals = {e.id: place.file for file, e in exercises.items() if file in made.modules}
     if not originals:
         raise _none_in(place.file)
     if _is_too_much(files):
         raise _too_much(place)
-    return HandedIn(files, _digest(files), originals, {}, (*made.notes, *place.notes), made)
+    return HandedIn(files, digest(files), originals, {}, (*made.notes, *place.notes), made)
 
 
 def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) -> HandedIn:
@@ -370,7 +368,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     files = {**also, **own}
     if _is_too_much(files):
         raise _too_much(place)
-    asked = {exercise.file: exercise.id for exercise in kit.load().exercises}
+    asked = kit.load().files
     said = [
         f"{shown(path)} was taken for {file}: that is the name to hand in."
         for file, path in place.files.items()
@@ -378,8 +376,8 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     ]
     return HandedIn(
         files,
-        _digest(own if alone else files),
-        {name: place.files[file] for file, name in asked.items() if file in own},
+        digest(own if alone else files),
+        {e.id: place.files[file] for file, e in asked.items() if file in own},
         {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
         (*said, *place.notes),
         folder=None if said else place.folder,
@@ -395,18 +393,13 @@ def _read_notebook(path: Path) -> Notebook:
         )
     try:
         return notebook.read(path)
-    except NotebookError as error:
-        raise SourceError(str(error)) from error
     except OSError as error:
         raise SourceError(f"{shown(path)} cannot be read ({error.strerror}).") from error
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     folder = Path(stack.enter_context(scratch.folder()))
-    try:
-        unpack(path, folder)
-    except ArchiveError as error:
-        raise SourceError(str(error)) from error
+    unpack(path, folder)
     return folder
 
 
@@ -420,12 +413,12 @@ def _refusal(path: Path) -> SourceError:
         return _unread(path)
     if exercise_file(path.name):
         return SourceError(f"{shown(path)} may not be read: it lacks the permission.")
-    files = ", ".join(exercise.file for exercise in kit.load().exercises)
+    files = ", ".join(kit.load().files)
     return SourceError(f"{shown(path)} is not an exercise; their files are {files}.")
 
 
 def _none_in(path: Path) -> SourceError:
-    files = ", ".join(exercise.file for exercise in kit.load().exercises)
+    files = ", ".join(kit.load().files)
     return SourceError(f"{shown(path)} has none of the exercises: {files}.")
 
 
@@ -455,18 +448,13 @@ def _asked() -> str:
 # Files
 
 
-def _digest(files: Mapping[str, bytes]) -> str:
+def digest(files: Mapping[str, bytes]) -> str:
     """Names and contents count."""
     whole = hashlib.sha256()
     for name in sorted(files, key=lambda name: name.split("/")):
         content = hashlib.sha256(files[name]).hexdigest()
         whole.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
-
-
-def _is_package(path: Path) -> bool:
-    """Whether ``path`` is a folder that can be imported, and no link to one."""
-    return not path.is_symlink() and _is_file(path / "__init__.py")
 
 
 def _is_file(path: Path) -> bool:
@@ -495,9 +483,7 @@ def _read(path: Path) -> bytes:
 
 
 def _spellings() -> re.Pattern[str]:
-    stems = "|".join(
-        exercise.file.removesuffix(".py").replace("_", "[_ ]") for exercise in kit.load().exercises
-    )
+    stems = "|".join(file.removesuffix(".py").replace("_", "[_ ]") for file in kit.load().files)
     return re.compile(
         rf"(?:copy of )?({stems})"
         r"(?:[ _-]?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})*\.py(?:\.txt)?",

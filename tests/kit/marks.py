@@ -80,9 +80,9 @@ def _result(
                 given |= {"mnist": data.load("sample"), "learned": {}, "threads": 1}
             test(**{name: given[name] for name in asked})
     except CheckFailure as failure:
-        return Result("failed", 0, events.told(failure, handle.caller))
+        return Result("failed", 0, events.told(failure, handle))
     except SubmissionFailure as failure:
-        return Result(failure.outcome, 0, events.told(failure, handle.caller))
+        return Result(failure.outcome, 0, events.told(failure, handle))
     except Waiting as waiting:
         return Result("blocked", 0, Cause(f"It waits for {waiting.needed}."))
     return Result("passed")

@@ -10,6 +10,7 @@ import struct
 import tarfile
 import tempfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ from mnist_lab.grading.batch.run import look
 from mnist_lab.grading.batch.submissions import find
 from mnist_lab.grading.plugin import Grading
 from mnist_lab.submission.notebook import of_history
-from mnist_lab.submission.source import SourceError
+from mnist_lab.submission.refused import SourceError
 
 CLASS = 40
 NAMES = {"cnn": "CNN", "fnn": "FNN", "logistic_regression": "LogisticRegression"}
@@ -354,7 +355,7 @@ def test_reading_that_takes_too_long_or_dies_costs_only_itself(tmp_path, monkeyp
     assert {"seconds" in read.reason for read in look(tmp_path)[1]} == {True}
 
     monkeypatch.setattr(reading, "SECONDS", 60)
-    with ReaderPool(tmp_path / ".scratch", 1) as readers:
+    with closing(ReaderPool(tmp_path / ".scratch", 1)) as readers:
         found = [(each, 0) for each in find(tmp_path).submissions]
         first = readers.read(found[:1])
         readers._readers[0]._process.kill()
@@ -429,7 +430,7 @@ class Bytes(bytes):
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
-    with ReaderPool(tmp_path_factory.mktemp("readers"), 1) as pool:
+    with closing(ReaderPool(tmp_path_factory.mktemp("readers"), 1)) as pool:
         yield pool
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +19,11 @@ import pytest
 from nbformat import v4
 
 from mnist_lab.grading import run as single
-from mnist_lab.grading.batch import journal, run
+from mnist_lab.grading.batch import journal, run, workers
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options
 from mnist_lab.grading.batch.submissions import find
-from mnist_lab.grading.batch.workers import Worker, grade_here
+from mnist_lab.grading.batch.workers import WorkerPool, grade_here
 from mnist_lab.grading.warm import Jobs, Run
 from mnist_lab.submission.server import default_isolation
 
@@ -186,7 +186,7 @@ def test_a_run_beyond_its_limit_ends_with_what_it_started(tmp_path, monkeypatch)
     monkeypatch.setenv(MARK, tmp_path.name)
     hand_in(tmp_path, "slow", "import time; time.sleep(600)\n")
     hand_in(tmp_path, "ada")
-    with Jobs() as jobs:
+    with closing(Jobs()) as jobs:
         job = jobs.open()
         late = job.grade(single.arguments(tmp_path / "slow"), limit=4)
         right = job.grade(single.arguments(tmp_path / "ada"), limit=PATIENCE)
@@ -219,7 +219,7 @@ def test_the_death_of_all_that_grades_costs_one_attempt(tmp_path, monkeypatch, k
     hand_in(tmp_path / "in", "bob", "import time; time.sleep(3)\n")
     options = Options("quick", 3, "0+tests")
     done = {}
-    with ReaderPool(tmp_path, 1) as readers:
+    with closing(ReaderPool(tmp_path, 1)) as readers:
         reads = readers.read([(each, 0) for each in find(tmp_path / "in").submissions])
     for read, outcome in grade_here(reads, options, jobs=1):
         if not done:
@@ -244,7 +244,7 @@ def test_a_full_run_keeps_the_accuracies_and_where_the_digits_are_from(tmp_path)
     assert f"{reached.values[0]:.2%}" in page
 
 
-def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path):
+def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path, monkeypatch):
     hand_in(tmp_path / "in", "ada")
     asked = []
 
@@ -259,8 +259,9 @@ def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path):
         def close(self):
             pass
 
-    worker = Worker(Options("quick", 3, "0+tests", strict=True), Refusing())
-    outcome = worker.grade("ada", tmp_path / "in" / "ada", 3)
+    monkeypatch.setattr(workers, "Jobs", lambda tier, seed: Refusing())
+    pool = WorkerPool(Options("quick", 3, "0+tests", strict=True))
+    outcome = pool.grade("ada", tmp_path / "in" / "ada", 3)
 
     assert outcome == NotGraded("The wall network is not enforced here.")
     assert all(each[each.index("--require") + 1] == "strict" for each in asked)

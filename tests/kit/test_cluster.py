@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def handed_in(tmp_path):
         shutil.copyfile(SOLUTIONS / "fnn.py", tmp_path / "in" / name / "fnn.py")
         (tmp_path / "in" / name / "notes.py").write_text(f"# by {name}\n")
     submissions = find(tmp_path / "in").submissions
-    with ReaderPool(tmp_path, 1) as readers:
+    with closing(ReaderPool(tmp_path, 1)) as readers:
         return readers.read([(each, 0) for each in submissions])
 
 

@@ -23,6 +23,7 @@ from mnist_lab import cli, kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 from mnist_lab.grading import formats, run
 from mnist_lab.grading.formats import FORMATS, actions, text
+from mnist_lab.grading.warm import Run
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
@@ -205,7 +206,7 @@ GRADESCOPE = {
 
 
 def nothing_graded():
-    return formats.ungraded("There is no file.", "failed", version="0", submission="x")
+    return formats.ungraded("There is no file.", "failed", submission="x")
 
 
 @pytest.mark.parametrize("graded", [a_grade(), nothing_graded(), many_mistakes()])
@@ -530,16 +531,10 @@ def test_an_unfinished_terminal_sequence_swallows_no_line():
 def grade_command(monkeypatch, *arguments, written=True, status=1):
     """``mnist-lab grade`` with a run of pytest that writes ``a_grade``, or nothing."""
 
-    class Ended:
-        returncode = status
+    def grade(self, arguments, *, shown):
+        return Run(status, "", {"grade": a_grade().to_json()} if written else {})
 
-    def pytest_run(arguments):
-        if written:
-            file = Path(arguments[arguments.index("--grade-json") + 1])
-            file.write_text(json.dumps(a_grade().to_json()))
-        return Ended
-
-    monkeypatch.setattr(run, "pytest", pytest_run)
+    monkeypatch.setattr(run.Cold, "grade", grade)
     return CliRunner().invoke(cli.main, ["grade", *map(str, arguments)])
 
 

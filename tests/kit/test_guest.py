@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -116,8 +117,6 @@ def test_gradients_are_those_of_the_cotangent(hand_in):
         gradients.parameters["linear.weight"], cotangent.T @ images.flatten(1)
     )
     torch.testing.assert_close(gradients.parameters["linear.bias"], cotangent.sum(0))
-    expected = cotangent @ model.weights()["linear.weight"]
-    torch.testing.assert_close(gradients.images.flatten(1), expected)
 
 
 def test_a_parameter_that_no_gradient_reaches_has_none(hand_in):
@@ -396,10 +395,7 @@ def test_an_answer_before_the_question_is_refused(hand_in):
     exercise = hand_in(source)
     model = exercise.build("FNN")
     model(IMAGES)
-    deadline = time.monotonic() + 10
-    worker = exercise._caller._worker
-    while not worker._is_ready(1) and time.monotonic() < deadline:
-        worker._is_ready(1, 0.1)
+    select.select([exercise._worker._channel], [], [], 10)
     assert "it came before the question" in failure(lambda: model(IMAGES)).cause.message
 
 

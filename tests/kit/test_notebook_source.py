@@ -13,8 +13,7 @@ from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.submission import notebook, source
 from mnist_lab.submission.magics import python
-from mnist_lab.submission.notebook import NotebookError
-from mnist_lab.submission.source import SourceError
+from mnist_lab.submission.refused import SourceError
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +184,7 @@ def test_a_comment_that_asks_is_python():
 def test_long_lines_and_many_take_time_in_proportion(lab, source):
     before = time.process_time()
 
-    with suppress(NotebookError):
+    with suppress(SourceError):
         lab("class CNN: pass", source)
 
     assert time.process_time() - before < 10

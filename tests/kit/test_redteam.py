@@ -23,9 +23,9 @@ import torch
 
 from mnist_lab.submission import caller
 from mnist_lab.submission.client import Submission
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox.walls import WALLS
 from mnist_lab.submission.server import Server
-from mnist_lab.submission.source import SourceError
 
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
 HOSTILE = tomllib.loads((Path(__file__).parent / "redteam/hostile.toml").read_text("utf-8"))

@@ -463,4 +463,4 @@ def test_the_folder_has_the_permissions_of_any_other(tmp_path):
 
 
 def test_a_report_is_known_by_its_results(written):
-    assert folder._files_of_report(written) == set(snapshot(written))
+    assert set(folder.read_results(written)["files"]) == set(snapshot(written))

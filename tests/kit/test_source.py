@@ -9,7 +9,8 @@ import zipfile
 import pytest
 
 from mnist_lab import kit
-from mnist_lab.submission.source import SourceError, exercise_file, read
+from mnist_lab.submission.refused import SourceError
+from mnist_lab.submission.source import exercise_file, read
 
 
 @pytest.fixture

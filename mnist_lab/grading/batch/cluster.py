@@ -6,10 +6,11 @@ is ever unpickled, here or there.
 
 from __future__ import annotations
 
-import atexit
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab.grade import GradeError
@@ -29,6 +30,8 @@ ANSWER_LIMIT = "30s"
 
 WORKER_LIMIT = 900
 """Seconds in which a first worker must have come: a queue or a cloud takes its time."""
+
+ONE_AT_A_TIME = threading.Lock()
 
 RETRIES = 2
 """How often a submission is given to another worker when the task itself fails. Submissions whose
@@ -51,7 +54,7 @@ def grade_there(
                 grade_bytes,
                 read.name,
                 read.pack(),
-                options.to_json(),
+                asdict(options),
                 options.seed_for(read.digest),
                 pure=False,
                 retries=RETRIES,
@@ -72,38 +75,16 @@ def grade_bytes(
     asked = Options(**options)
     if asked.kit != fingerprint():
         return json.dumps({"other_kit": fingerprint()})
-    outcome = NODE.pool(asked).grade(name, files, seed)
+    with ONE_AT_A_TIME:  # All threads of the node share a pool.
+        pool = _pool(asked)
+    outcome = pool.grade(name, files, seed)
     return json.dumps(outcome.to_json(), allow_nan=False)
 
 
-class Node:
-    """What grades on one node of the cluster: a pool of workers for all of its threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: WorkerPool | None = None
-
-    def pool(self, options: Options) -> WorkerPool:
-        """The pool for these options, made anew where the last was for others."""
-        with self._lock:
-            if self._pool is None or self._pool.options != options:
-                self._close()
-                self._pool = WorkerPool(options)
-            return self._pool
-
-    def close(self) -> None:
-        """End all runs."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-
-
-NODE = Node()
-atexit.register(NODE.close)
+@lru_cache(maxsize=1)
+def _pool(options: Options) -> WorkerPool:
+    """The workers of this node for these options; a pool for others ends when nobody uses it."""
+    return WorkerPool(options)
 
 
 def _connected(address: str) -> Client:

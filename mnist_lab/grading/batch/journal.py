@@ -9,43 +9,40 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from mnist_lab.grade import GradeError
 from mnist_lab.grading.batch.results import Options, Outcome, from_json
+from mnist_lab.grading.batch.submissions import ClassError
 
 try:
     import fcntl
 except ImportError:  # Windows: two runs into one folder are not told apart there.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NAME", "Journal", "JournalError"]
+__all__ = ["NAME", "Journal"]
 
 NAME = "journal.jsonl"
-
-
-class JournalError(Exception):
-    """The journal cannot be used; the message says why and what to do."""
 
 
 class Journal(AbstractContextManager["Journal"]):
     """The journal of the class whose results are in ``folder``, which is made if it is missing.
 
-    ``seed`` is that of the last run, None in a new journal. ``damaged`` counts the lines that
-    cannot be read; a last line that was cut short is dropped. Raises ``JournalError``.
+    ``seed`` is that of the last run, None in a new journal. Lines that cannot be read are passed
+    over; a last one that was cut short is dropped. Raises ``ClassError``.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self.seed: int | None = None
-        self.damaged = 0
         self._known: dict[str, Outcome] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a+b")  # noqa: SIM115 - it stays open
         except OSError as error:
-            raise JournalError(f"{self._path} cannot be written ({error.strerror}).") from error
+            raise ClassError(f"{self._path} cannot be written ({error.strerror}).") from error
         try:
             self._claim()
             _sync_folder(folder)
@@ -56,15 +53,15 @@ class Journal(AbstractContextManager["Journal"]):
 
     def find(self, digest: str, options: Options) -> Outcome | None:
         """What came of the submission with this digest under these options, if it is known."""
-        return self._known.get(_key(digest, options.to_json()))
+        return self._known.get(_key(digest, asdict(options)))
 
     def begin(self, options: Options) -> None:
         """Note under which options a run begins."""
-        self._append({"run": options.to_json()})
+        self._append({"run": asdict(options)})
 
     def add(self, digest: str, options: Options, outcome: Outcome) -> None:
         """Note what came of a submission; it is on the disk on return."""
-        self._append({"digest": digest, **options.to_json(), **outcome.to_json()})
+        self._append({"digest": digest, **asdict(options), **outcome.to_json()})
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
@@ -74,7 +71,7 @@ class Journal(AbstractContextManager["Journal"]):
             if fcntl is not None:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise JournalError(
+            raise ClassError(
                 f"Another run is writing to {self._path.parent}: wait for it, or name another "
                 "folder."
             ) from error
@@ -92,14 +89,12 @@ class Journal(AbstractContextManager["Journal"]):
         self._file.truncate(end)
 
     def _take(self, line: bytes) -> None:
-        try:
+        with suppress(GradeError, KeyError, TypeError, ValueError):  # It is damaged.
             entry = json.loads(line)
             if "run" in entry:
                 self.seed = int(entry["run"]["seed"])
             else:
                 self._known[_key(entry["digest"], entry)] = from_json(entry)
-        except (GradeError, KeyError, TypeError, ValueError):
-            self.damaged += 1
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry, allow_nan=False).encode() + b"\n"
@@ -108,14 +103,14 @@ class Journal(AbstractContextManager["Journal"]):
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise JournalError(
+            raise ClassError(
                 f"The journal {self._path} cannot be written ({error.strerror}); what is in it is "
                 "kept, and the same command goes on from there."
             ) from error
 
 
 def _key(digest: str, options: Mapping[str, Any]) -> str:
-    return json.dumps([digest, *(options[name] for name in Options.NAMES)])
+    return json.dumps([digest, *(options[each.name] for each in fields(Options))])
 
 
 def _sync_folder(folder: Path) -> None:

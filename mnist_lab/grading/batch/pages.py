@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-import mnist_lab
+from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.grading.batch.analysis import Analysis, Learner
@@ -21,12 +18,10 @@ from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
-from mnist_lab.grading.formats.text import blocks, clean, cut, facts, one_line
-from mnist_lab.report.pages import cell as escaped
+from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import render
-from mnist_lab.writing import whole
 
-__all__ = ["class_page", "feedback", "grade_text", "gradebook", "write_whole"]
+__all__ = ["class_page", "feedback", "grade_text", "gradebook"]
 
 MOST_PAIRS = 50
 """Pairs of submissions that are alike on the page; a file has all."""
@@ -75,7 +70,6 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         "printed": blocks,
         "one_line": one_line,
         "clean": clean,
-        "prose": _prose,
         "fenced": _fenced,
     }
     return {kind: render(f"feedback.{kind}.jinja", **given) for kind in ("md", "html")}
@@ -111,14 +105,6 @@ def class_page(
     )
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all."""
-    with whole(path) as scratch, open(scratch, "wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def grade_text(learner: Learner, options: Options) -> str:
     """The JSON of a grade; of what has none it is one without points that says why."""
     outcome = learner.outcome
@@ -128,11 +114,10 @@ def grade_text(learner: Learner, options: Options) -> str:
         grade = ungraded(
             outcome.reason if outcome.is_missing else f"could not be judged: {outcome.reason}",
             "failed" if outcome.refused else "error",
-            version=mnist_lab.__version__,
             submission=learner.name,
             full=options.tier == "full",
         )
-    return json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n"
+    return grades.text(grade)
 
 
 def _row(learner: Learner, attainable: float) -> dict[str, str]:
@@ -153,16 +138,10 @@ def _row(learner: Learner, attainable: float) -> dict[str, str]:
 
 def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     """What belongs to a cause in one line each: a name and a text."""
-    yield from facts(cause)
+    yield from cause.facts
     for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
         if value not in (None, ""):
             yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
-
-
-def _prose(text: str) -> str:
-    """``text`` as a paragraph of Markdown that shows it as it is, and no list or block."""
-    line = escaped(one_line(text)).replace("~", r"\~")
-    return re.sub(r"^(\d*)(?=[-+=.)])", r"\1\\", line)
 
 
 def _fenced(text: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from rich import progress
 from rich.console import Console
@@ -12,7 +12,7 @@ from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, Options, Outcome
 from mnist_lab.grading.batch.submissions import Listing
 
-__all__ = ["Progress", "show", "watching"]
+__all__ = ["Progress", "show"]
 
 WIDTH = 32
 
@@ -22,25 +22,6 @@ COLUMNS = (
     progress.MofNCompleteColumn(),
     progress.TimeRemainingColumn(),
 )
-
-
-class Progress:
-    """Told how a class goes; this one does not care. Subclasses show it."""
-
-    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
-        """Of ``total`` attempts in ``listing`` ``known`` need no grading, the others are graded."""
-
-    def finished(self, name: str, outcome: Outcome) -> None:
-        """The submission with this name is done."""
-
-
-@contextmanager
-def watching(console: Console) -> Iterator[Progress]:
-    """Shows a class: a bar where ``console`` is a terminal, else a line for each submission."""
-    with progress.Progress(
-        *COLUMNS, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        yield _Shown(console, bar)
 
 
 def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], console: Console) -> bool:
@@ -60,21 +41,30 @@ def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], consol
     return not refused
 
 
-class _Shown(Progress):
-    """A line for each submission that is done, or with a bar for those that are not graded."""
+class Progress(AbstractContextManager["Progress"]):
+    """A bar where ``console`` is a terminal, and a line for each submission that is not graded;
+    elsewhere a line for each that is done.
+    """
 
-    def __init__(self, console: Console, bar: progress.Progress) -> None:
-        self.console, self.bar = console, bar
-        self.total = self.done = 0
+    def __init__(self, console: Console) -> None:
+        self.console, self.total, self.done = console, 0, 0
+        silent = console.quiet or not console.is_terminal
+        self.bar = progress.Progress(*COLUMNS, console=console, transient=True, disable=silent)
+
+    def __exit__(self, *raised: object) -> None:
+        self.bar.stop()
 
     def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
+        """Of ``total`` attempts in ``listing`` ``known`` need no grading, the others are graded."""
         self.total, self.done = total, known
         said = f"{total} submissions ({listing.forms}), seed {options.seed}"
         _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
         _say_ignored(self.console, listing)
+        self.bar.start()
         self.bar.add_task("Grading", total=total, completed=known)
 
     def finished(self, name: str, outcome: Outcome) -> None:
+        """The submission with this name is done."""
         self.done += 1
         self.bar.update(self.bar.task_ids[0], completed=self.done)
         if self.bar.disable or not outcome.settled:

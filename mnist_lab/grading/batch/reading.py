@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from mnist_lab.grading.batch.submissions import Submission
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
 from mnist_lab.submission.archive import is_debris
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
-from mnist_lab.submission.source import SourceError
 
 __all__ = ["Read", "ReaderPool", "try_out"]
 
@@ -95,7 +94,7 @@ class Read:
         }
 
 
-class ReaderPool(AbstractContextManager["ReaderPool"]):
+class ReaderPool:
     """``count`` processes that read. What they read lies under ``scratch`` until it is removed."""
 
     def __init__(self, scratch: Path, count: int) -> None:
@@ -136,9 +135,6 @@ class ReaderPool(AbstractContextManager["ReaderPool"]):
         """End the processes, and those that are reading."""
         for reader in self._readers:
             reader.close()
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
 
 
 class Reader:

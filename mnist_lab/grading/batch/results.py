@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import mnist_lab
 from mnist_lab import kit, workspace
 from mnist_lab.grade import Grade, GradeError
+from mnist_lab.submission import source
 
 __all__ = ["NOTHING", "Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
 
@@ -28,11 +29,6 @@ class Options:
     seed: int
     kit: str
     strict: bool = False
-
-    NAMES: ClassVar = ("tier", "seed", "kit", "strict")
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
     def seed_for(self, digest: str) -> int:
         """The seed of the run of one submission, which is another's only by chance: who hands in
@@ -120,8 +116,5 @@ def fingerprint() -> str:
     ]
     named = {file.relative_to(package).as_posix(): file for file in code}
     named |= {f"tests/{file.name}": file for file in tests.glob("*.py")}
-    whole = hashlib.sha256()
-    for name, file in sorted(named.items()):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        whole.update(f"{name}\0{content}\0".encode())
-    return f"{mnist_lab.__version__}+{whole.hexdigest()[:12]}"
+    whole = source.digest({name: file.read_bytes() for name, file in named.items()})
+    return f"{mnist_lab.__version__}+{whole[:12]}"

@@ -7,25 +7,13 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from mnist_lab.grading.batch.submissions import ClassError, Names, Submission
 
-__all__ = ["Columns", "Roster"]
+__all__ = ["Roster"]
 
 SCORE = "Score"
 """The column that is added for the marks where none is named."""
-
-
-class Columns(NamedTuple):
-    """In which column of a roster a learner is told, called by name, given the marks and put into
-    a group; None where that is to be found out, or is not there.
-    """
-
-    key: str | None = None
-    name: str | None = None
-    score: str | None = None
-    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +32,14 @@ class Roster:
 
     @classmethod
     def read(
-        cls, path: Path, submissions: Iterable[Submission], columns: Columns = Columns()
+        cls,
+        path: Path,
+        submissions: Iterable[Submission],
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        score: str | None = None,
+        group: str | None = None,
     ) -> Roster:
         """The roster at ``path``. Without a ``key`` it is the column that fits most of the
         ``submissions``, and the ``name`` is in the same one. Raises ``ClassError``.
@@ -58,7 +53,7 @@ class Roster:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
             raise ClassError(f"{path} is no CSV file with a line of column names.") from error
-        for column in columns:
+        for column in (key, name, score, group):
             if column is not None and column not in head:
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
         known = {word for each in submissions for word in _words(each)}
@@ -66,15 +61,14 @@ class Roster:
             column: sum(_plain(_at(row, at)) in known for row in rows)
             for at, column in enumerate(head)
         }
-        told = [column for column in head if column != columns.group]
-        best = columns.key or max(told, key=lambda column: fits[column])
-        if known and not fits[best] + fits.get(columns.group or "", 0):
+        told = [column for column in head if column != group]
+        best = key or max(told, key=lambda column: fits[column])
+        if known and not fits[best] + fits.get(group or "", 0):
             raise ClassError(
                 f"In {path} nobody who has handed in is found: name the column that tells them, of "
                 f"{', '.join(head)}, with --roster-key."
             )
-        name, score = columns.name or best, columns.score or SCORE
-        return cls(head, tuple(rows), delimiter, best, name, score, columns.group)
+        return cls(head, tuple(rows), delimiter, best, name or best, score or SCORE, group)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column, by row."""

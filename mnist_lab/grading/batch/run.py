@@ -7,17 +7,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
-from mnist_lab.grading.batch.journal import Journal, JournalError
+from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.late import Late
 from mnist_lab.grading.batch.progress import Progress
 from mnist_lab.grading.batch.reading import Read, ReaderPool
@@ -40,6 +43,7 @@ from mnist_lab.grading.batch.submissions import (
 )
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
+from mnist_lab.writing import write
 
 __all__ = ["ClassError", "grade_class", "look"]
 
@@ -75,28 +79,25 @@ def grade_class(
     of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on the class
     names nobody. Raises ``ClassError``.
     """
-    progress = progress or Progress()
+    progress = progress or Progress(Console(quiet=True))
     listing, listed = _listed(submissions, roster)
     lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
-    try:
-        with Journal(out) as journal, scratch.folder() as folder:
-            if seed is None:
-                seed = single.fresh_seed() if journal.seed is None else journal.seed
-            options = Options(tier, seed, fingerprint(), strict)
-            journal.begin(options)
-            reads = _read(listing, Path(folder), best)
-            engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
-            outcomes = _grade(listing, reads, engine, journal, options, progress)
-            attainable = kit.load().attainable(tier)
-            counted = list(_counted(reads, outcomes, best))
-            learners = [_learner(*each, lateness, attainable) for each in counted]
-            pairs = _pairs(learners, counted) if alike else []
-            learners += _missing(listing, listed)
-            told = tuple(_told(each, attainable, options, out) for each in learners)
-            found = Analysis(told, attainable)
-    except JournalError as error:
-        raise ClassError(str(error)) from error
+    with Journal(out) as journal, scratch.folder() as folder:
+        if seed is None:
+            seed = single.fresh_seed() if journal.seed is None else journal.seed
+        options = Options(tier, seed, fingerprint(), strict)
+        journal.begin(options)
+        reads = _read(listing, Path(folder), best)
+        engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
+        outcomes = _grade(listing, reads, engine, journal, options, progress)
+        attainable = kit.load().attainable(tier)
+        counted = list(_counted(reads, outcomes, best))
+        learners = [_learner(*each, lateness, attainable) for each in counted]
+        pairs = _pairs(learners, counted) if alike else []
+        learners += _missing(listing, listed)
+        told = tuple(_told(each, attainable, options, out) for each in learners)
+        found = Analysis(told, attainable)
     aliases = _aliases(found, seed) if anonymous else {}
     shown = _unnamed(found, aliases) if anonymous else found
     settings = _settings(shown, options, time.perf_counter() - started)
@@ -130,7 +131,7 @@ def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
         for attempt in range(len(submission.attempts))
         if best or attempt == len(submission.attempts) - 1
     ]
-    with ReaderPool(folder, min(_cores(), len(asked))) as readers:
+    with closing(ReaderPool(folder, min(_cores(), len(asked)))) as readers:
         return readers.read(asked)
 
 
@@ -310,7 +311,7 @@ def _write(out: Path, files: Mapping[str, str]) -> None:
     try:
         for name, text in files.items():
             (out / name).parent.mkdir(exist_ok=True)
-            pages.write_whole(out / name, text)
+            write(out / name, text)
     except OSError as error:
         raise ClassError(
             f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "

@@ -111,8 +111,7 @@ def find(folder: Path) -> Listing:
         entries = sorted(entry for entry in folder.iterdir() if not is_debris(entry.name))
     except OSError as error:
         raise ClassError(f"{folder} cannot be read ({error.strerror}).") from error
-    files = {exercise.file for exercise in kit.load().exercises}
-    single = [entry for entry in entries if entry.name in files]
+    single = [entry for entry in entries if entry.name in kit.load().files]
     whole = [entry for entry in entries if _is_whole(entry)]
     if len(single) > len(whole):
         raise ClassError(

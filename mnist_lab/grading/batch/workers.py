@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import queue
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
 from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options, Outcome
-from mnist_lab.grading.cold import KILLED, Cold
 from mnist_lab.grading.formats.text import one_line
-from mnist_lab.grading.warm import ANSWERED, Jobs, Run
+from mnist_lab.grading.run import Cold
+from mnist_lab.grading.warm import ANSWERED, KILLED, Job, Jobs, Run
+from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
-from mnist_lab.submission.source import SourceError
+from mnist_lab.writing import fill
 
-__all__ = ["Worker", "WorkerPool", "grade_here", "unpack"]
+__all__ = ["WorkerPool", "grade_here", "unpack"]
 
 ATTEMPTS = 2
 """A run that ends without a grade is tried once more: what went wrong may have been the machine."""
@@ -35,7 +36,7 @@ def grade_here(
     Whoever stops early ends what is running.
     """
     threads = ThreadPoolExecutor(min(jobs, len(submissions)))
-    with threads, WorkerPool(options) as pool:
+    with threads, closing(WorkerPool(options)) as pool:
         futures = {
             threads.submit(pool.grade, read.name, read.folder, options.seed_for(read.digest)): read
             for read in submissions
@@ -47,52 +48,17 @@ def grade_here(
             threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Runner(Protocol):
-    """Runs pytest in another process."""
-
-    def grade(self, arguments: Sequence[str], limit: float) -> Run:
-        """A run of pytest with these arguments, killed after ``limit`` seconds."""
-
-    def close(self) -> None:
-        """End the run that is going on."""
-
-
-class WorkerPool(AbstractContextManager["WorkerPool"]):
+class WorkerPool:
     """As many workers as threads ask for one at a time. They share one process with everything
-    imported, where the system forks.
+    imported, where the system forks. Whatever a submission does to its worker, the next gets a good
+    one. What is running ends with the pool.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._jobs = Jobs(options.tier, options.seed) if default_isolation() == "fork" else None
-        self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-
-    def grade(self, name: str, submission: Path | Mapping[str, bytes], seed: int) -> Outcome:
-        """What comes of the submission, as ``Worker.grade`` says."""
-        try:
-            worker = self._free.get_nowait()
-        except queue.Empty:
-            worker = Worker(self.options, self._jobs)
-        try:
-            return worker.grade(name, submission, seed)
-        finally:
-            self._free.put(worker)
-
-    def close(self) -> None:
-        """End all runs."""
-        if self._jobs is not None:
-            self._jobs.close()
-
-    def __exit__(self, *raised: object) -> None:
-        self.close()
-
-
-class Worker:
-    """Grades one submission at a time; whatever one does to its run, the next gets a good one."""
-
-    def __init__(self, options: Options, jobs: Jobs | None) -> None:
-        self.options, self._jobs = options, jobs
-        self._runner: Runner | None = None
+        self.close = weakref.finalize(self, self._jobs.close if self._jobs else tuple)
+        self._free: queue.SimpleQueue[Job | Cold] = queue.SimpleQueue()
 
     def grade(self, name: str, submission: Path | Mapping[str, bytes], seed: int) -> Outcome:
         """What comes of the submission: a path, or files to write first. ``seed`` is its own."""
@@ -107,14 +73,7 @@ class Worker:
                     outcome = NotGraded(one_line(f"The grading itself failed: {error}"))
             if outcome.settled:
                 break
-            self.close()  # Perhaps it was what runs need to be graded.
         return outcome
-
-    def close(self) -> None:
-        """End the run that is going on."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
 
     def _grade(
         self, name: str, submission: Path | Mapping[str, bytes], seed: int, folder: Path
@@ -122,9 +81,24 @@ class Worker:
         path = submission if isinstance(submission, Path) else unpack(submission, folder / "in")
         full, strict = self.options.tier == "full", self.options.strict
         arguments = run.arguments(path, full=full, seed=seed, strict=strict)
-        if self._runner is None:
-            self._runner = self._jobs.open() if self._jobs else Cold()
-        ended = self._runner.grade(arguments, self.options.limit)
+        worker = self._worker()
+        outcome: Outcome | None = None
+        try:
+            outcome = self._outcome(name, path, worker.grade(arguments, self.options.limit))
+            return outcome
+        finally:
+            if outcome and outcome.settled:
+                self._free.put(worker)
+            else:
+                worker.close()  # Perhaps it was what runs need to be graded.
+
+    def _worker(self) -> Job | Cold:
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return self._jobs.open() if self._jobs else Cold()
+
+    def _outcome(self, name: str, path: Path, ended: Run) -> Outcome:
         if ended.status not in ANSWERED or "grade" not in ended.result:
             return NotGraded(self._why(ended).replace(f"{path}", path.name))
         grade = replace(Grade.from_json(ended.result["grade"]), submission=name)
@@ -141,11 +115,9 @@ class Worker:
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
     """Write what ``Read.pack`` gave into the new ``folder``; the path to grade there."""
-    for name, content in files.items():
+    for name in files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             raise SourceError(f"{one_line(name)} would lie outside of the submission.")
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    fill(folder, files)
     return folder

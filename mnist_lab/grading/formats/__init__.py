@@ -5,23 +5,23 @@ Each format is a pure function from a ``Grade`` to its text; writing it is the l
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grade import Cause, Grade, Outcome, Result
 from mnist_lab.grading.formats import actions, classroom, gradescope, junit, table
-from mnist_lab.writing import whole
+from mnist_lab.writing import write
 
 __all__ = ["FORMATS", "Destination", "FormatError", "deliver", "destinations", "ungraded"]
 
 FORMATS: Mapping[str, Callable[[Grade], str]] = {
-    "json": lambda grade: json.dumps(grade.to_json(), indent=2, allow_nan=False) + "\n",
+    "json": grades.text,
     "gradescope": gradescope.results,
     "classroom": classroom.autograding,
     "junit": junit.testsuites,
@@ -79,28 +79,15 @@ def deliver(grade: Grade, destinations: Sequence[Destination]) -> None:
 
 
 def ungraded(
-    sentence: str,
-    outcome: Outcome,
-    *,
-    version: str,
-    submission: str,
-    full: bool = False,
-    seed: int = 0,
+    sentence: str, outcome: Outcome, *, submission: str, full: bool = False, seed: int = 0
 ) -> Grade:
     """The grade of what could not be graded: no points, and ``sentence`` at every check.
 
     ``outcome`` is ``failed`` where the submission is to blame, else ``error``.
     """
-    cause = Cause(sentence)
-    return grades.build(
-        kit.load(),
-        {check.id: Result(outcome, cause=cause) for check in kit.load().checks},
-        version=version,
-        submission=submission,
-        sha256="",
-        tier="full" if full else "quick",
-        seed=seed,
-    )
+    results = {check.id: Result(outcome, cause=Cause(sentence)) for check in kit.load().checks}
+    tier: Literal["quick", "full"] = "full" if full else "quick"
+    return grades.build(kit.load(), results, submission=submission, tier=tier, seed=seed)
 
 
 def _destination(text: str) -> Destination:
@@ -139,5 +126,4 @@ def _write(text: str, place: Destination) -> None:
         with place.path.open("a", encoding="utf-8", newline="") as file:
             file.write(text)
     else:
-        with whole(place.path) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="")
+        write(place.path, text)

@@ -15,7 +15,6 @@ __all__ = [
     "clean",
     "cut",
     "explained",
-    "facts",
     "headline",
     "one_line",
     "place",
@@ -77,16 +76,10 @@ def explained(
     The line that is not Python follows, unless not asked for, and if asked for what the code
     printed and its frames.
     """
-    lines = [clean(cause.message), *(f"{name}: {clean(text)}" for name, text in facts(cause))]
+    lines = [clean(cause.message), *(f"{name}: {clean(text)}" for name, text in cause.facts)]
     wanted = {"Line": code, "Printed": printed, "Traceback": traceback}
     lines += [f"{name}:\n{text}" for name, text in blocks(cause) if wanted[name]]
     return "\n".join(lines)
-
-
-def facts(cause: Cause) -> list[tuple[str, str]]:
-    """What is said of ``cause`` besides its message, in one line each: a name and a text."""
-    named = [("Known by", cause.evidence), ("Hint", cause.hint), ("Where", cause.where)]
-    return [(name, text) for name, text in named if text]
 
 
 def blocks(cause: Cause) -> list[tuple[str, str]]:

@@ -161,10 +161,6 @@ class Loader:
             yield arrays["images"], arrays["labels"]
 
 
-LOSSES = {"CrossEntropyLoss": nn.CrossEntropyLoss}
-OPTIMIZERS = {"SGD": torch.optim.SGD}
-
-
 class Lent:
     """The arguments of a call as the question describes them, and what is seen of them."""
 
@@ -192,9 +188,9 @@ class Lent:
             return Loader(**fields)
         if kind == "optimizer":
             assert self._model is not None
-            return OPTIMIZERS[fields["name"]](self._model.parameters(), **fields["options"])
+            return torch.optim.SGD(self._model.parameters(), **fields)
         if kind == "loss":
-            return LOSSES[fields["name"]](**fields["options"])
+            return nn.CrossEntropyLoss(**fields)
         if kind == "tensor":
             return self._arrays[fields["name"]]
         assert kind == "dataset"

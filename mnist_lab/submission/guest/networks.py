@@ -122,31 +122,29 @@ def repeated(learner: Learner, question: Message) -> Message:
 def gradients(learner: Learner, question: Message) -> Message:
     """Gradients of the cotangent's product with the logits."""
     model, fields = _model(learner, question), question.fields
-    with _moved(model, fields["device"]):
-        images = question.arrays["images"].to(fields["device"]).requires_grad_()
-        model.train(fields["training"]).zero_grad()
-        logits = a_tensor(model(images), type(model).__name__)
-        cotangent = question.arrays["cotangent"].to(logits.device, logits.dtype)
-        if logits.shape != cotangent.shape:
-            raise ReturnedError(
-                f"{type(model).__name__} gave {shape_of(logits)} for images {shape_of(images)}, "
-                f"not {shape_of(cotangent)}.",
-                "other-shape",
-            )
-        if not logits.requires_grad:
-            raise ReturnedError(
-                f"{type(model).__name__} gave an output that no gradient flows through.",
-                "no-gradient",
-            )
-        logits.backward(cotangent)
-        found = {
-            f"parameters.{name}": parameter.grad.clone()
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None
-        }
-        model.zero_grad()
-    found["logits"] = logits
-    return Message({}, found if images.grad is None else found | {"images": images.grad})
+    images = question.arrays["images"].requires_grad_()
+    model.train(fields["training"]).zero_grad()
+    logits = a_tensor(model(images), type(model).__name__)
+    cotangent = question.arrays["cotangent"].to(logits.dtype)
+    if logits.shape != cotangent.shape:
+        raise ReturnedError(
+            f"{type(model).__name__} gave {shape_of(logits)} for images {shape_of(images)}, "
+            f"not {shape_of(cotangent)}.",
+            "other-shape",
+        )
+    if not logits.requires_grad:
+        raise ReturnedError(
+            f"{type(model).__name__} gave an output that no gradient flows through.",
+            "no-gradient",
+        )
+    logits.backward(cotangent)
+    found = {
+        f"parameters.{name}": parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    model.zero_grad()
+    return Message({}, {**found, "logits": logits})
 
 
 def on_fake_device(learner: Learner, question: Message) -> Message:

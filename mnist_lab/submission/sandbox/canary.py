@@ -183,7 +183,6 @@ def _writes_a_long_file() -> None:
 def _started(pid: int) -> str:
     """When a process started, which tells it from another that has its number; else empty."""
     try:
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return linux.stat_of(pid)[19]
     except OSError:
         return ""
-    return line.rpartition(")")[2].split()[19]

@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterable
 from typing import Any
 
+from mnist_lab.submission.sandbox import linux
+
 __all__ = ["restrict", "version"]
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
@@ -65,13 +67,15 @@ def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[
     files, network, scopes = (_newest(rights, known) for rights in (FILES, NETWORK, SCOPES))
     size = 8 if known < 4 else 16 if known < 6 else 24
     ruleset = _Ruleset(files, network, scopes)
-    descriptor = _checked(_syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0))
+    descriptor = linux.checked(
+        _syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0)
+    )
     try:
         for rights, paths in ((READ, readable), (files, writable), (READ_DIR, listed)):
             for path in paths:
                 with contextlib.suppress(OSError):
                     _allow(descriptor, path, rights & files)
-        _checked(_syscall(RESTRICT_SELF, descriptor, 0))
+        linux.checked(_syscall(RESTRICT_SELF, descriptor, 0))
     finally:
         os.close(descriptor)
     return True
@@ -84,7 +88,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
             rights &= OF_A_FILE
         if rights:
             rule = _PathBeneath(rights, parent)
-            _checked(_syscall(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(rule), 0))
+            linux.checked(_syscall(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(rule), 0))
     finally:
         os.close(parent)
 
@@ -94,18 +98,4 @@ def _newest(rights: dict[int, int], known: int) -> int:
 
 
 def _syscall(number: int, *arguments: Any) -> int:
-    return _libc().syscall(ctypes.c_long(number), *arguments)
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result
-
-
-@functools.cache
-def _libc() -> Any:
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    return libc
+    return linux.libc().syscall(ctypes.c_long(number), *arguments)

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "checked",
     "drop_capabilities",
+    "libc",
     "mount_private",
     "mount_processes",
     "not_dumpable",
     "prctl",
+    "stat_of",
     "unshare",
 ]
 
@@ -35,7 +38,7 @@ CAPABILITIES = 64
 
 def prctl(option: int, value: int) -> None:
     """Set an attribute of this process; what the kernel does not know changes nothing."""
-    _libc().prctl(option, value, 0, 0, 0)
+    libc().prctl(option, value, 0, 0, 0)
 
 
 def not_dumpable() -> None:
@@ -50,7 +53,7 @@ def unshare() -> bool:
     """
     user, group = os.geteuid(), os.getegid()
     prctl(PR_SET_DUMPABLE, 1)  # A change of user makes its entries in /proc root's.
-    if _libc().unshare(NEW_NAMESPACES) != 0:
+    if libc().unshare(NEW_NAMESPACES) != 0:
         return False
     for file, text in (
         ("setgroups", "deny"),
@@ -70,10 +73,10 @@ def mount_private(folder: str, size: int, keep: Iterable[str] = ()) -> None:
     kept = {path: os.open(path, os.O_PATH) for path in keep}
     if folder in kept:
         return
-    _checked(_libc().mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    checked(libc().mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
     options = f"size={size},nr_inodes=20000,mode={MODE:o}".encode()
     kind = MS_NOSUID | MS_NODEV
-    _checked(_libc().mount(b"tmpfs", folder.encode(), b"tmpfs", kind, options))
+    checked(libc().mount(b"tmpfs", folder.encode(), b"tmpfs", kind, options))
     for path, descriptor in kept.items():
         source = Path(f"/proc/self/fd/{descriptor}")
         if not os.path.exists(path):  # Else it lies in another one that is kept.
@@ -81,7 +84,7 @@ def mount_private(folder: str, size: int, keep: Iterable[str] = ()) -> None:
             if not source.is_dir():
                 Path(path).touch()
             bind = MS_BIND | MS_REC
-            _checked(_libc().mount(bytes(source), path.encode(), None, bind, None))
+            checked(libc().mount(bytes(source), path.encode(), None, bind, None))
         os.close(descriptor)
 
 
@@ -91,7 +94,13 @@ def mount_processes() -> None:
     Raises ``OSError`` where the machine hides a part of its own.
     """
     kind = MS_NOSUID | MS_NODEV
-    _checked(_libc().mount(b"proc", b"/proc", b"proc", kind, None))
+    checked(libc().mount(b"proc", b"/proc", b"proc", kind, None))
+
+
+def stat_of(pid: int) -> list[str]:
+    """What /proc says of a process: its state, its parent, and so on. Raises ``OSError``."""
+    line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return line.rpartition(")")[2].split()
 
 
 def drop_capabilities() -> None:
@@ -102,15 +111,20 @@ def drop_capabilities() -> None:
     number = SYS_CAPSET.get(os.uname().machine)
     if number is not None:
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
-        _libc().syscall(number, header, (ctypes.c_uint32 * 6)())
+        libc().syscall(number, header, (ctypes.c_uint32 * 6)())
 
 
-def _checked(result: int) -> None:
-    if result != 0:
+def checked(result: int) -> int:
+    """The ``result`` of a call. Raises ``OSError`` where the call was refused."""
+    if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    return result
 
 
 @functools.cache
-def _libc() -> Any:
-    return ctypes.CDLL(None, use_errno=True)
+def libc() -> Any:
+    """The C library."""
+    found = ctypes.CDLL(None, use_errno=True)
+    found.syscall.restype = ctypes.c_long
+    return found
