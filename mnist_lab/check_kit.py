@@ -14,8 +14,6 @@ from mnist_lab import handout, stubs
 from mnist_lab.grade import CheckGrade, Grade
 from mnist_lab.kit import Check, Exercise, Kit, KitError, parse
 
-__all__ = ["marked_checks", "notebook", "problems", "problems_of_grades", "write_stubs"]
-
 MAX_SCORE = 100.0
 
 

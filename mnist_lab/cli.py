@@ -407,7 +407,8 @@ def grade_class_command(
     from mnist_lab.grading.batch.late import Late
     from mnist_lab.grading.batch.progress import Progress, show
     from mnist_lab.grading.batch.roster import Roster
-    from mnist_lab.grading.batch.run import ClassError, grade_class, look
+    from mnist_lab.grading.batch.run import grade_class, look
+    from mnist_lab.grading.batch.submissions import ClassError
 
     how["tier"] = "full" if how.pop("full") else "quick"
     if how["cluster"] and how["jobs"]:

@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GraphSteps", "Record", "WorkQueue", "cuda_graph"]
-
 Record = Callable[[Callable[[], None]], Callable[[], object]]
 """Given a step, what repeats its kernels on the same memory; making it runs none of them."""
 

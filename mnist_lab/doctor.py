@@ -10,8 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["Finding", "findings"]
-
 PACKAGES = ("torch", "torchvision", "pytest", "scikit-learn", "mlxtend", "matplotlib")
 
 

@@ -12,8 +12,6 @@ import threading
 from importlib import import_module
 from pathlib import Path
 
-__all__ = ["begin", "import_meanwhile"]
-
 
 def begin(device: str) -> threading.Thread | None:
     """The thread, to be joined before a GPU is used for anything else; ``None`` where ``device``

@@ -16,21 +16,6 @@ from typing import Any, Literal, get_args
 from mnist_lab import __version__, writing
 from mnist_lab.kit import Check, Kit
 
-__all__ = [
-    "Cause",
-    "CheckGrade",
-    "ExerciseGrade",
-    "Grade",
-    "GradeError",
-    "Outcome",
-    "Result",
-    "build",
-    "graded",
-    "read",
-    "text",
-    "write",
-]
-
 SCHEMA = 1
 
 Outcome = Literal["passed", "failed", "todo", "blocked", "not_run", "error"]

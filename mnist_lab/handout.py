@@ -13,8 +13,6 @@ from typing import Any
 
 from mnist_lab.kit import Exercise, Kit
 
-__all__ = ["FILE", "HandoutError", "markdown", "notebook", "written"]
-
 FILE = "mnist_lab.ipynb"
 """The notebook's name, beside the stubs."""
 

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-__all__ = ["Check", "Exercise", "Kit", "KitError", "Tier", "load", "parse"]
-
 Tier = Literal["quick", "full", "gpu"]
 Kinds = tuple[type, ...]
 Entries = Mapping[str, Kinds]

@@ -10,8 +10,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from mnist_lab.training import Epoch, Watch
 
-__all__ = ["watching"]
-
 WIDTH = 22
 LINE = 64
 """The width of an epoch's line; where there is less room it takes two."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["StubError", "Task", "generate", "tasks"]
-
 OPEN = re.compile(r"^(?P<indent> *)# >>> ?(?P<task>.*)$")
 CLOSE = re.compile(r"^(?P<indent> *)# <<< ?(?P<checks>.*)$")
 

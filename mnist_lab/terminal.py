@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["console", "patient"]
-
 UNLIMITED = 10_000
 LOST = 1
 """The exit status where all went well but that what was said could not be written."""

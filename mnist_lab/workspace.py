@@ -7,8 +7,6 @@ from pathlib import Path
 
 import mnist_lab
 
-__all__ = ["WorkspaceError", "above", "create", "grading_tests", "root"]
-
 COPIED = ("exercises", "tests/grading", "conftest.py")
 
 README = """\

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["cannot_write", "fill", "whole", "write"]
-
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from mnist_lab import workspace
 
-__all__ = ["CheckoutError", "installable", "listed", "root", "uncommitted"]
-
 
 class CheckoutError(Exception):
     """There is no checkout, or git cannot say what it should; the message says what to do."""

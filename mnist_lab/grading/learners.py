@@ -11,8 +11,6 @@ from mnist_lab.diagnosis.networks.checks import LearnedModel
 from mnist_lab.grade import Grade
 from mnist_lab.training import Settings
 
-__all__ = ["beside_the_kits"]
-
 
 def beside_the_kits(
     models: Mapping[str, LearnedModel], digits: Digits, seed: int, grade: Grade

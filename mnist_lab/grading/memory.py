@@ -15,8 +15,6 @@ from mnist_lab import grade, kit
 from mnist_lab.grade import ExerciseGrade, Grade, GradeError
 from mnist_lab.kit import Check
 
-__all__ = ["last", "next_check", "remember"]
-
 FOLDER = ".mnist-lab"
 
 

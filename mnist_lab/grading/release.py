@@ -18,8 +18,6 @@ from mnist_lab import check_kit, handout, stubs, workspace
 from mnist_lab.grading import checkout
 from mnist_lab.writing import fill, whole
 
-__all__ = ["ReleaseError", "contents", "leaks", "write"]
-
 LISTED = ("exercises", "tests/grading", "conftest.py", "LICENSE", "constraints.txt")
 
 IGNORED = """\

@@ -22,8 +22,6 @@ from mnist_lab.grading.warm import KILLED, Job, Run
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation
 
-__all__ = ["Cold", "GradingError", "arguments", "fresh_seed", "grade", "ready"]
-
 
 class GradingError(Exception):
     """The grader itself failed; the message is what it printed last."""

@@ -18,8 +18,6 @@ from rich.text import Text
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade
 
-__all__ = ["Waiting", "explained", "plain", "plain_exercise", "show", "state"]
-
 WIDTH = 80
 BAR = 12
 COLOURS = {

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     from mnist_lab.data import Digits
 
-__all__ = ["ANSWERED", "KILLED", "Job", "JobError", "Jobs", "Run", "start"]
-
 PRELOADED = (
     "torch",
     "mnist_lab.diagnosis.faults",

@@ -18,8 +18,6 @@ from mnist_lab.submission import notebook
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.source import read
 
-__all__ = ["watch_files"]
-
 KEYS = "n next   h hint   a all   q quit"
 
 PATIENCE = 100

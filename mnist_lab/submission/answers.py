@@ -15,27 +15,6 @@ from torch import Tensor
 
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = [
-    "Batch",
-    "Batches",
-    "Confusion",
-    "Drawn",
-    "Evaluated",
-    "Facts",
-    "Gradients",
-    "Loaders",
-    "OptimizerUsed",
-    "Output",
-    "Parameter",
-    "Recipe",
-    "Score",
-    "Trained",
-    "Unregistered",
-    "Value",
-    "described",
-    "text",
-]
-
 Batch = tuple[Tensor, Tensor]
 """Images (n, 1, 28, 28) and labels (n,)."""
 

@@ -22,8 +22,6 @@ from typing import IO, Any
 
 from mnist_lab.submission.refused import SourceError, shown
 
-__all__ = ["is_archive", "is_debris", "unpack"]
-
 MEMBERS, FILE, TOTAL = 2000, 50 << 20, 100 << 20
 """How many members are unpacked, and how many bytes each and all may have."""
 

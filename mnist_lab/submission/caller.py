@@ -23,8 +23,6 @@ from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError, Worker
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["CALL_LIMIT", "LOAD_LIMIT", "Caller", "Event", "SubmissionFailure"]
-
 CALL_LIMIT = 10.0
 """Seconds that a call may take where no check has set its own limit."""
 

@@ -38,8 +38,6 @@ from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
-__all__ = ["ExerciseHandle", "Submission"]
-
 SEED = 0x6D6E697374
 """Added to the seeds of a recipe, so that no seed that a learner may choose is the same."""
 

@@ -14,8 +14,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["MOST", "Statement", "begun", "imported", "needed", "of_a_stub", "statements"]
-
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What Python raises for text that is not Python, or too deeply nested for it."""
 

@@ -20,8 +20,6 @@ from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["LOSSES", "Given"]
-
 MAX_EVENTS, MAX_STEPS, MAX_RECORDED, MAX_STATES, MAX_RATES = 10_000, 1_000, 24, 40, 100
 """What is noted of a call: events, steps, passes and steps whose tensors are kept, weights that are
 kept, learning rates of a step."""

@@ -10,8 +10,6 @@ from mnist_lab.submission.guest.serve import answer
 from mnist_lab.submission.protocol import Message, WireError, encode, read
 from mnist_lab.submission.sandbox import scratch
 
-__all__ = ["Local"]
-
 
 class Local:
     """A ``process.Worker`` that is no other process. Time is not limited and prints are seen."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["python", "written_file"]
-
 BODIES = ("time", "capture", "prun", "debug")
 """Cell magics that run the rest of their cell as Python; all others take it as something else."""
 

@@ -20,8 +20,6 @@ from mnist_lab.submission.definitions import begun as is_begun
 from mnist_lab.submission.magics import python, written_file
 from mnist_lab.submission.refused import SourceError, shown
 
-__all__ = ["SUFFIX", "Notebook", "of_history", "read"]
-
 SUFFIX = ".ipynb"
 
 CELLS, CODE = 2000, 1 << 20

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-__all__ = ["KEPT", "Printed", "without_noise"]
-
 KEPT = 8 << 10
 """Bytes that are kept from the beginning, and as many from the end."""
 

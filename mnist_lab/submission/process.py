@@ -27,9 +27,6 @@ from mnist_lab.submission.server import (
     end_group,
 )
 
-__all__ = ["EndedError", "StartError", "Worker", "start"]
-
-
 START_LIMIT = 120.0
 """Seconds in which a process must be ready: a spawned one imports torch first."""
 

@@ -18,17 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = [
-    "MAX_BODY",
-    "MAX_HEADER",
-    "PREFIX",
-    "Message",
-    "WireError",
-    "decode",
-    "encode",
-    "lengths",
-]
-
 PREFIX = struct.Struct("<IQ")
 MAX_HEADER = 4 << 20
 MAX_BODY = 256 << 20

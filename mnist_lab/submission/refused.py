@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["SourceError", "shown"]
-
 
 class SourceError(Exception):
     """There is nothing to grade at a path; the message says why and what belongs there."""

@@ -16,8 +16,6 @@ from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
 
-__all__ = ["Called", "Model", "Transform", "called"]
-
 
 @dataclass(frozen=True)
 class Called:

@@ -28,19 +28,6 @@ from typing import Any, Literal
 from mnist_lab.submission.sandbox import enclosure, linux, scratch, walls
 from mnist_lab.submission.sandbox.canary import Baits, verdicts
 
-__all__ = [
-    "Branch",
-    "Isolation",
-    "Server",
-    "ServerError",
-    "command",
-    "default_isolation",
-    "end_group",
-    "environment",
-    "for_good",
-    "unsupported",
-]
-
 Isolation = Literal["fork", "spawn", "none"]
 
 START_LIMIT, ANSWER_LIMIT, CLEAR_LIMIT = 120.0, 10.0, 120.0

@@ -25,8 +25,6 @@ from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.writing import fill
 
-__all__ = ["SPELLINGS", "HandedIn", "beside", "digest", "exercise_file", "read"]
-
 FILES, BYTES = 200, 4 << 20
 """How many Python files a folder may have that are handed in, and their bytes together."""
 

@@ -13,8 +13,6 @@ from mnist_lab import kit
 from mnist_lab.grade import Grade
 from mnist_lab.grading.batch.results import Graded, NotGraded, Outcome
 
-__all__ = ["Analysis", "HardCheck", "Learner", "Mistake", "Reached"]
-
 BINS = 10
 """Bars of the distribution of marks; full marks have one more of their own."""
 

@@ -23,8 +23,6 @@ from mnist_lab.grading.formats.text import one_line
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["grade_bytes", "grade_there"]
-
 ANSWER_LIMIT = "30s"
 """How long the scheduler may take to answer."""
 

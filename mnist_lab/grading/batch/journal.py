@@ -22,8 +22,6 @@ try:
 except ImportError:  # Windows: two runs into one folder are not told apart there.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["NAME", "Journal"]
-
 NAME = "journal.jsonl"
 
 

@@ -14,8 +14,6 @@ from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.roster import Roster
 from mnist_lab.grading.batch.submissions import ClassError, Submission
 
-__all__ = ["Late", "Rule"]
-
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
 RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)/(hour|day|week)(?: up to (\d+(?:\.\d+)?)(%?))?")

@@ -21,8 +21,6 @@ from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import render
 
-__all__ = ["class_page", "feedback", "grade_text", "gradebook"]
-
 MOST_PAIRS = 50
 """Pairs of submissions that are alike on the page; a file has all."""
 

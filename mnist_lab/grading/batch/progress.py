@@ -12,8 +12,6 @@ from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, Options, Outcome
 from mnist_lab.grading.batch.submissions import Listing
 
-__all__ = ["Progress", "show"]
-
 WIDTH = 32
 
 COLUMNS = (

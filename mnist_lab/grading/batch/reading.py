@@ -31,8 +31,6 @@ from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
 
-__all__ = ["Read", "ReaderPool", "try_out"]
-
 SECONDS, MEMORY = 20.0, 1 << 30
 """What reading one submission may take."""
 

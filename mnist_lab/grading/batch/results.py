@@ -14,8 +14,6 @@ from mnist_lab import kit, workspace
 from mnist_lab.grade import Grade, GradeError
 from mnist_lab.submission import source
 
-__all__ = ["NOTHING", "Graded", "NotGraded", "Options", "Outcome", "fingerprint", "from_json"]
-
 
 @dataclass(frozen=True)
 class Options:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from mnist_lab.grading.batch.submissions import ClassError, Names, Submission
 
-__all__ = ["Roster"]
-
 SCORE = "Score"
 """The column that is added for the marks where none is named."""
 

@@ -45,8 +45,6 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.writing import write
 
-__all__ = ["ClassError", "grade_class", "look"]
-
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
 

@@ -26,8 +26,6 @@ from mnist_lab import kit, workspace
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.submission import source
 
-__all__ = ["Pair", "Passage", "compare", "fingerprint", "table"]
-
 RUN, WINDOW = 12, 4
 """How many tokens a fingerprint is of, and of how many runs of tokens in a row one is chosen: what
 two sources share is found if it is 15 tokens long."""

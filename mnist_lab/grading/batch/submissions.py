@@ -15,8 +15,6 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import is_archive, is_debris
 from mnist_lab.submission.source import SPELLINGS
 
-__all__ = ["ClassError", "Listing", "Names", "Submission", "find"]
-
 LONGEST_NAME = 150
 """Bytes of a file's name, with room for an ending in the 255 that file systems allow."""
 

@@ -18,8 +18,6 @@ from mnist_lab.grade import Cause, Grade, Outcome, Result
 from mnist_lab.grading.formats import actions, classroom, gradescope, junit, table
 from mnist_lab.writing import write
 
-__all__ = ["FORMATS", "Destination", "FormatError", "deliver", "destinations", "ungraded"]
-
 FORMATS: Mapping[str, Callable[[Grade], str]] = {
     "json": grades.text,
     "gradescope": gradescope.results,

@@ -23,8 +23,6 @@ from mnist_lab.grading.formats.text import (
     words,
 )
 
-__all__ = ["commands", "commands_stopped", "summary"]
-
 MOST_ANNOTATIONS = 10
 """Annotations of a kind that GitHub shows of one step."""
 

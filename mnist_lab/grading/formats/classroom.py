@@ -12,8 +12,6 @@ from typing import Any
 from mnist_lab.grade import CheckGrade, Grade
 from mnist_lab.grading.formats.text import explained, one_line, place, words
 
-__all__ = ["autograding"]
-
 LONGEST = 300
 """Characters a message: Linux gives one environment variable 128 KiB, and base64 needs a third."""
 

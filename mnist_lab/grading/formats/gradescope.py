@@ -11,8 +11,6 @@ from typing import Any
 from mnist_lab.grade import CheckGrade, Grade
 from mnist_lab.grading.formats.text import explained, headline, one_line, words
 
-__all__ = ["results"]
-
 
 def results(grade: Grade) -> str:
     """``results.json``: a test a check, in the order of the kit, all of it as plain text."""

@@ -12,8 +12,6 @@ from xml.etree.ElementTree import Element, SubElement
 from mnist_lab.grade import CheckGrade, ExerciseGrade, Grade
 from mnist_lab.grading.formats.text import clean, explained, one_line, words
 
-__all__ = ["testsuites"]
-
 ELEMENTS = {
     "failed": "failure",
     "todo": "failure",

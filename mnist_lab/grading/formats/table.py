@@ -8,8 +8,6 @@ import io
 from mnist_lab.grade import Cause, Grade
 from mnist_lab.grading.formats.text import one_line
 
-__all__ = ["cell", "checks"]
-
 HEADINGS = (
     "submission",
     "exercise",

@@ -10,17 +10,6 @@ from pathlib import PurePosixPath
 
 from mnist_lab.grade import Cause, CheckGrade, Grade
 
-__all__ = [
-    "blocks",
-    "clean",
-    "cut",
-    "explained",
-    "headline",
-    "one_line",
-    "place",
-    "words",
-]
-
 LONGEST = 8_000
 """Characters that are kept of one text."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from mnist_lab.submission.guest.learner import Learner, ReturnedError
 from mnist_lab.submission.protocol import WireError
 
-__all__ = ["report"]
-
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """How PyTorch's RuntimeErrors say it; everything else raises ``MemoryError``."""
 

@@ -28,8 +28,6 @@ from torch.utils.data import Subset
 
 from mnist_lab.submission.protocol import Message
 
-__all__ = ["Lent", "asking"]
-
 _asks: list[Callable[[Message], Message]] = []
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["Learner", "ReturnedError", "seed_all"]
-
 
 class ReturnedError(Exception):
     """The learner's code ran and gave something else than what was asked for; a sentence.

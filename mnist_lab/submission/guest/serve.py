@@ -18,8 +18,6 @@ from mnist_lab.submission.guest.errors import report
 from mnist_lab.submission.guest.learner import Learner
 from mnist_lab.submission.protocol import Message, encode, read
 
-__all__ = ["answer", "serve"]
-
 OPERATIONS: dict[str, Callable[[Learner, Message], Message]] = {
     name: getattr(module, name) for module in (calls, networks) for name in module.__all__
 }

@@ -17,8 +17,6 @@ from torch import Tensor
 from mnist_lab.submission.guest.learner import ReturnedError
 from mnist_lab.submission.protocol import DTYPES
 
-__all__ = ["Described", "a_tensor", "parts_of", "shape_of", "type_of"]
-
 MOST = 20_000
 """Parts of a value that are described; a 10x10 matrix has 111."""
 

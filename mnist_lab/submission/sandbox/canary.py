@@ -17,8 +17,6 @@ from typing import Any
 
 from mnist_lab.submission.sandbox import enclosure, linux, scratch, walls
 
-__all__ = ["Baits", "verdicts"]
-
 
 class Baits:
     """Things of the grader's machine that a worker must not reach; ``told`` says where they are."""

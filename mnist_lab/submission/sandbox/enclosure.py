@@ -17,24 +17,6 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = [
-    "VARIABLES",
-    "bubblewrap",
-    "copy_kit",
-    "given_in",
-    "gpus",
-    "hidden",
-    "is_enclosed",
-    "level",
-    "libraries",
-    "may_have_gpu",
-    "missing",
-    "only_what_is_needed",
-    "others_can_read",
-    "readable",
-    "variables",
-]
-
 NEEDED = {
     "": ("__init__",),
     "submission": ("__init__", "protocol", "server", "spawned"),

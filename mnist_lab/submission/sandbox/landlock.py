@@ -16,8 +16,6 @@ from typing import Any
 
 from mnist_lab.submission.sandbox import linux
 
-__all__ = ["restrict", "version"]
-
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 ASK_VERSION, PATH_BENEATH = 1, 1
 

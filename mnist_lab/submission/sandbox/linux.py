@@ -9,18 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "checked",
-    "drop_capabilities",
-    "libc",
-    "mount_private",
-    "mount_processes",
-    "not_dumpable",
-    "prctl",
-    "stat_of",
-    "unshare",
-]
-
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 

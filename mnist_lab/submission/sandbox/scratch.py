@@ -19,8 +19,6 @@ try:
 except ImportError:  # Windows: nothing is swept there.
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["SHARED", "claim", "folder", "is_abandoned", "new", "remove", "sweep"]
-
 PREFIX, LOCK, SHARED = "mnist-lab-", "lock", "/dev/shm"
 """How the name of all that is ours begins, the file whose lock says that a folder's process is
 alive, and where memory lies that processes share."""

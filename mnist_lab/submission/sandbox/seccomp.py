@@ -10,8 +10,6 @@ import errno
 import socket
 from collections.abc import Callable
 
-__all__ = ["prepare"]
-
 # fmt: off
 REFUSED = (
     "acct", "add_key", "adjtimex", "bpf", "chroot", "clock_adjtime", "clock_settime",

@@ -22,25 +22,6 @@ try:
 except ImportError:  # Windows has no limits of this kind.
     resource = None  # type: ignore[assignment]
 
-__all__ = [
-    "ENVIRONMENT",
-    "FILE_SIZE",
-    "MEMORY",
-    "OF_SPAWNED",
-    "PRIVATE",
-    "PROCESSES",
-    "SCRATCH",
-    "UNTRIED",
-    "WALLS",
-    "Refusals",
-    "become",
-    "enter",
-    "new_user",
-    "refusal",
-    "seal",
-    "summary",
-]
-
 WALLS = {
     "process": "runs apart, with an empty environment and none of the grader's descriptors",
     "network": "reaches no network: no TCP, UDP, DNS or sockets of other programs",
