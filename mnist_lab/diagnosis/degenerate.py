@@ -14,8 +14,6 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure
 from mnist_lab.grade import Cause
 
-__all__ = ["degenerate", "of_images", "of_outputs", "of_scores", "of_table", "of_weights"]
-
 
 def degenerate(mistake: str, name: str, seen: str, **facts: str) -> CheckFailure:
     """The failure for what the learner calls ``name``, known by what was ``seen``."""

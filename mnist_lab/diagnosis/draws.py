@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from mnist_lab.diagnosis.reference import normalise
 
-__all__ = ["HIDDEN", "Grader", "digits", "fnn_weights", "images", "normed_weights", "pixels"]
-
 HIDDEN = 16
 """Units in the hidden layer of the small networks on which training and evaluation are tried."""
 

@@ -24,8 +24,6 @@ from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.protocol import Message
 
-__all__ = ["BANK", "told"]
-
 Facts = Mapping[str, Any]
 
 TABLES = tables("events")

@@ -16,17 +16,6 @@ from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, fail
 
-__all__ = [
-    "EQUAL",
-    "NEARLY_EQUAL",
-    "Explanation",
-    "Fault",
-    "difference",
-    "explain",
-    "failure",
-    "named",
-]
-
 EQUAL = 1e-9
 """Float64 outputs of size 1 that differ by less come from the same computation: correct rewrites
 differ by some 1e-14, known mistakes by more than 1e-6."""

@@ -37,20 +37,6 @@ from typing import Any
 
 from mnist_lab.diagnosis.explain import Fault
 
-__all__ = [
-    "Edits",
-    "Entry",
-    "bank",
-    "change",
-    "compiled",
-    "defined",
-    "edited",
-    "entries",
-    "filled",
-    "is_for",
-    "tables",
-]
-
 Edits = tuple[tuple[str, str], ...]
 
 MODULES = (

@@ -11,8 +11,6 @@ from functools import cached_property
 
 from mnist_lab.diagnosis.faults import tables
 
-__all__ = ["Definition", "Outline", "like", "never_ends", "outline"]
-
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

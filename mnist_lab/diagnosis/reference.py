@@ -16,30 +16,6 @@ from torch.nn import functional as F
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, MEAN, SIDE, STD
 
-__all__ = [
-    "ACCURACY",
-    "CONVOLUTION",
-    "LINEAR",
-    "LOSS",
-    "MATRIX",
-    "MEAN",
-    "NETWORKS",
-    "SGD",
-    "STD",
-    "TRAINING",
-    "Adam",
-    "Network",
-    "Weights",
-    "accuracy",
-    "batches",
-    "confusion_matrix",
-    "cross_entropy",
-    "fnn",
-    "normalise",
-    "normed_fnn",
-    "through",
-]
-
 Weights = Mapping[str, Tensor]
 Batch = tuple[Tensor, Tensor]
 Forward = Callable[[Weights, Tensor], Tensor]
@@ -89,12 +65,12 @@ class Network:
 def through(stages: Iterable[str], w: Weights, x: Tensor) -> Tensor:
     """What comes out of the stages, one after another."""
     for stage in stages:
-        x = compiled(stage)(w, x)
+        x = _compiled(stage)(w, x)
     return x
 
 
 @cache
-def compiled(stage: str) -> Forward:
+def _compiled(stage: str) -> Forward:
     names = {"torch": torch, "F": F, "MEAN": MEAN, "STD": STD}
     function: Forward = eval(f"lambda w, x: {stage}", names)
     return function

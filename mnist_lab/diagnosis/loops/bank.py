@@ -9,8 +9,6 @@ from typing import Any
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Edits, Entry, entries
 
-__all__ = ["BANK", "LoopFault", "entry"]
-
 
 @dataclass(frozen=True)
 class LoopFault(Fault[Any]):

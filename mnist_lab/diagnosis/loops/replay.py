@@ -23,20 +23,6 @@ from mnist_lab.diagnosis.explain import EQUAL
 from mnist_lab.diagnosis.faults import compiled
 from mnist_lab.diagnosis.reference import Batch, Loss
 
-__all__ = [
-    "Call",
-    "Departs",
-    "Impossible",
-    "Never",
-    "Point",
-    "Replayed",
-    "Run",
-    "Score",
-    "Seen",
-    "Step",
-    "distance",
-]
-
 Network = Callable[[reference.Weights, Tensor], Tensor]
 
 Score = tuple[float, float]

@@ -17,8 +17,6 @@ from torch.nn import functional as F
 from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
 from mnist_lab.diagnosis.reference import Batch, Loss
 
-__all__ = ["GIVEN", "UNSEEN"]
-
 UNSEEN = {"lr", "foreach", "fused", "capturable", "differentiable"}
 """Settings of PyTorch's optimizers that are told elsewhere or change no number."""
 
@@ -66,6 +64,7 @@ def slope(run: Run, loss: Tensor) -> Tensor:
 
 
 def is_factor(factor: float) -> float:
+    """``factor``, if it is one that changes something."""
     if math.isclose(factor, 1, rel_tol=1e-6) or abs(factor) < 1e-9 or math.isnan(factor):
         raise Impossible
     return factor
@@ -536,6 +535,7 @@ def start_again(run: Run, model: Model) -> None:
 
 
 def load(run: Run, model: Model, weights: Tensor) -> None:
+    """The model goes on with other weights."""
     run.weights.data.copy_(weights)
     run.fresh = False
 

@@ -38,17 +38,6 @@ from mnist_lab.diagnosis.measures.comparing import NUMBER
 from mnist_lab.diagnosis.measures.numbers import Column, Explained, explain_numbers
 from mnist_lab.diagnosis.reference import Batch, Loss
 
-__all__ = [
-    "Attempt",
-    "Candidate",
-    "as_asked",
-    "counted",
-    "departure",
-    "explain_results",
-    "explain_steps",
-    "history",
-]
-
 STEPS = tuple(fault for fault in BANK if fault.ways)
 
 NOT_SO = (

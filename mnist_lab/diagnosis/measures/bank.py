@@ -12,8 +12,6 @@ from typing import Any
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Entry, change, entries
 
-__all__ = ["BANK", "gives_fractions", "in_matrix", "in_number", "merged", "observed"]
-
 EXERCISE = {
     "evaluate": "evaluation",
     "confusion_matrix": "evaluation",

@@ -21,8 +21,6 @@ from mnist_lab.diagnosis.faults import defined
 from mnist_lab.diagnosis.measures import bank
 from mnist_lab.diagnosis.reference import Batch, Loss
 
-__all__ = ["IN_FLOAT32", "Column", "Explained", "Matrices", "explain_numbers"]
-
 IN_FLOAT32 = 2e-6
 """Part of a number by which float32 sums of a few hundred losses differ."""
 

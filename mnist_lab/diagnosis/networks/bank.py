@@ -14,8 +14,6 @@ from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import edited, entries, filled, is_for, tables
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 
-__all__ = ["BANK", "LAYERS", "PROBES", "Change", "Mistake", "entry", "of"]
-
 
 @dataclass(frozen=True)
 class Mistake(Fault[Network]):

@@ -17,8 +17,6 @@ from mnist_lab.diagnosis.networks.layouts import Named
 from mnist_lab.diagnosis.networks.probes import Run
 from mnist_lab.diagnosis.reference import Network
 
-__all__ = ["Dropout", "find"]
-
 IMAGES = 64
 
 NEARLY = 1e-4

@@ -21,25 +21,6 @@ from torch import Tensor
 from mnist_lab.diagnosis.explain import EQUAL, NEARLY_EQUAL, difference
 from mnist_lab.diagnosis.reference import Network
 
-__all__ = [
-    "MISFIT",
-    "Comparison",
-    "Layout",
-    "Named",
-    "Unmatched",
-    "arranged",
-    "compare",
-    "draw_weights",
-    "equal",
-    "is_neutral",
-    "match",
-    "neutral_weights",
-    "possible",
-    "stored",
-    "usual",
-]
-
-
 MISFIT = (RuntimeError, LookupError, ValueError)
 """What a network may raise where shapes do not fit."""
 

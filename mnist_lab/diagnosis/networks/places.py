@@ -11,8 +11,6 @@ from typing import TypeGuard
 from mnist_lab.diagnosis.outline import outline
 from mnist_lab.submission.remote import Model
 
-__all__ = ["made", "shown", "used"]
-
 
 def made(model: Model, parameter: str) -> str:
     """``file:line`` in ``__init__``; empty where it is not found."""

@@ -25,8 +25,6 @@ from mnist_lab.diagnosis.networks.bank import Mistake
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
 from mnist_lab.diagnosis.reference import Network, through
 
-__all__ = ["Finding", "Observed", "Run", "explain"]
-
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
 

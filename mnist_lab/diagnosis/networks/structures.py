@@ -22,8 +22,6 @@ from mnist_lab.diagnosis.networks import bank
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named, possible
 from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network, through
 
-__all__ = ["Structure", "structures"]
-
 MOST = 60
 """Guesses at most; the likeliest come first."""
 

@@ -17,8 +17,6 @@ from mnist_lab.diagnosis.pictures.values import OwnTones, Tones
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Transform
 
-__all__ = ["expect_background", "expect_warps"]
-
 WARPS, MORE = 800, 2400
 """Warps of one image; more of them where those leave a doubt."""
 

@@ -15,8 +15,6 @@ from torch.nn import functional as F
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Edits, compiled, edited, entries
 
-__all__ = ["BANK", "ENTRIES", "NAMES", "REFERENCE", "computed", "of_step", "untouched"]
-
 REFERENCE = """
 def transform(picture):
     picture = resize(picture, (28, 28))

@@ -10,8 +10,6 @@ from mnist_lab.diagnosis import CheckFailure, explain, fail
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.pictures.bank import ENTRIES, NAMES
 
-__all__ = ["Findings"]
-
 
 class Findings:
     """Known mistakes, by their names in the bank, and what else was observed."""

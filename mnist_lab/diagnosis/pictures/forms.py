@@ -9,8 +9,6 @@ from torch import Tensor
 
 from mnist_lab.diagnosis.pictures.findings import Findings
 
-__all__ = ["Look", "expect_float32", "look"]
-
 EXACT = 1e-5
 """Part of the largest value: float32 and the order of its operations cost 1e-6, scaling by 256
 instead of 255 costs 4e-3."""

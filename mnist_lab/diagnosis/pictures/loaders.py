@@ -13,8 +13,6 @@ from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.client import ExerciseHandle
 
-__all__ = ["check_make_loaders"]
-
 
 def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
     """``make_loaders`` shuffles the training data anew each epoch, and drops nothing."""

@@ -14,8 +14,6 @@ from mnist_lab.submission.answers import Batch
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
 
-__all__ = ["check_downsample"]
-
 MANY, SEEDS = 200, 40
 """Items half of which are drawn under so many seeds, to see that all come equally often."""
 

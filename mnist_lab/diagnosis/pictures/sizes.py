@@ -15,8 +15,6 @@ from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.values import Tones
 from mnist_lab.submission.remote import Transform
 
-__all__ = ["expect_resized"]
-
 Size = tuple[int, int]
 
 SIZES: tuple[Size, ...] = ((56, 56), (40, 60), (60, 35), (20, 24))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_lab.contract import MEAN, STD
 from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.explain import Explanation
 from mnist_lab.diagnosis.pictures.bank import (
@@ -20,10 +21,7 @@ from mnist_lab.diagnosis.pictures.bank import (
 )
 from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.forms import EXACT, Look, look
-from mnist_lab.diagnosis.reference import MEAN, STD
 from mnist_lab.submission.remote import Transform
-
-__all__ = ["LEVELS", "OwnTones", "Tones", "explained", "read_levels", "read_pixels", "read_warped"]
 
 BLACK, WHITE = -MEAN / STD, (1 - MEAN) / STD
 

@@ -13,20 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = [
-    "DOTS",
-    "SPREAD",
-    "Traces",
-    "Warps",
-    "angles",
-    "clouds",
-    "dots",
-    "framed_dots",
-    "measure",
-    "middle",
-    "trace",
-]
-
 CENTRE = 13.5
 DOTS = torch.tensor([[6.0, 6.0], [21.0, 6.0], [21.0, 21.0], [6.0, 21.0], [CENTRE, CENTRE]])
 """(x, y) of the dots: top left, top right, bottom right, bottom left, centre."""
