@@ -206,7 +206,17 @@ GRADESCOPE = {
 
 
 def nothing_graded():
-    return formats.ungraded("There is no file.", "failed", submission="x")
+    return formats.ungraded("There is no file.", "failed", submission="x", full=True)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_cannot_be_graded_fails_the_checks_that_would_have_run(full):
+    graded = formats.ungraded("There is no file.", "failed", submission="x", full=full)
+    failed = {check.id for check in graded.checks if check.outcome == "failed"}
+
+    assert "cnn.network" in failed
+    assert ("cnn.accuracy" in failed) == full
+    assert "cnn.gpu" not in failed
 
 
 @pytest.mark.parametrize("graded", [a_grade(), nothing_graded(), many_mistakes()])
@@ -657,7 +667,8 @@ def test_when_the_grader_fails_every_format_is_written_with_no_points(
     assert results["score"] == 0
     assert "The grader ended with status 3" in results["output"]
     suites = ElementTree.parse(tmp_path / "junit.xml").getroot()
-    assert int(suites.get("errors")) == len(kit.load().checks)
+    quick = [check for check in kit.load().checks if check.tier == "quick"]
+    assert int(suites.get("errors")) == len(quick)
     assert json.loads((tmp_path / "autograding.json").read_text())["status"] == "error"
 
 

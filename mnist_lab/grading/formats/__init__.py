@@ -81,10 +81,12 @@ def ungraded(
 ) -> Grade:
     """The grade of what could not be graded: no points, and ``sentence`` at every check.
 
-    ``outcome`` is ``failed`` where the submission is to blame, else ``error``.
+    ``outcome`` is ``failed`` where the submission is to blame, else ``error``. Checks of another
+    tier did not run.
     """
-    results = {check.id: Result(outcome, cause=Cause(sentence)) for check in kit.load().checks}
     tier: Literal["quick", "full"] = "full" if full else "quick"
+    asked = [check.id for check in kit.load().checks if check.tier in ("quick", tier)]
+    results = {name: Result(outcome, cause=Cause(sentence)) for name in asked}
     return grades.build(kit.load(), results, submission=submission, tier=tier, seed=seed)
 
 

@@ -73,7 +73,8 @@ def _summary(grade: Grade) -> str:
     step = grade.next_step()
     if step is None:
         return headline(grade)
-    messages = {check.cause.message if check.cause else "" for check in grade.checks}
+    tried = [check for check in grade.checks if check.outcome != "not_run"]
+    messages = {check.cause.message if check.cause else "" for check in tried}
     if len(messages) == 1 and (only := one_line(messages.pop())):
         return f"{headline(grade)}\n{only}"
     return f"{headline(grade)}\nNext: {one_line(step.title)}"
