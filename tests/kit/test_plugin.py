@@ -101,6 +101,20 @@ def test_pytest_anywhere_in_a_workspace_runs_its_grading_tests(tmp_path):
         assert "tests/grading/test_cnn.py" in run.stdout
 
 
+def test_files_of_a_learner_that_are_called_like_a_library_are_in_nobodys_way(tmp_path):
+    lab = tmp_path / "lab"
+    workspace.create(lab)
+    for name in ("torch.py", "random.py", "mnist_lab.py", "exercises/torch.py"):
+        (lab / name).write_text("raise RuntimeError('a library was expected')\n")
+
+    command = [sys.executable, "-P", "-m", "pytest", "--collect-only", "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, cwd=lab, env=environment, capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "tests/grading/test_cnn.py" in run.stdout
+
+
 def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
     workspace.create(tmp_path / "lab")
 
