@@ -27,11 +27,9 @@ Or work in `exercises/mnist_lab.ipynb`, which has all six: `check("cnn")` grades
 SETTINGS = f"""\
 [pytest]
 testpaths = tests/grading
-addopts = --import-mode=importlib
 mnist_lab = {mnist_lab.__version__}
 """
-"""With the version of the kit whose checks the workspace's tests call. These are imported such that
-a learner's ``torch.py`` or ``random.py`` beside them is not."""
+"""With the version of the kit whose checks the workspace's tests call."""
 
 
 class WorkspaceError(Exception):

@@ -103,6 +103,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the run's ``Grading``."""
     config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
     config.addinivalue_line("markers", "gpu: needs a GPU that PyTorch can use")
+    if (here := str(config.rootpath)) in sys.path:  # Nothing in a workspace hides a library.
+        sys.path.remove(here)
+        sys.path.append(here)
     if sentence := _other_kit(str(config.getini("mnist_lab") or "")):
         raise pytest.UsageError(sentence)
     if sentence := unsupported(config.getoption("--isolation") or default_isolation()):

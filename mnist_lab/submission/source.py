@@ -96,7 +96,7 @@ def read(path: str | Path) -> HandedIn:
         if is_archive(path) and _is_file(path):
             found = _best(path, _look_through(_unpacked(path, stack), stack))
             return replace(found, folder=None)
-    if path.name.lower().endswith(notebook.SUFFIX) and path.exists():
+    if path.name.lower().endswith(notebook.SUFFIX) and (path.is_file() or path.is_symlink()):
         made = _read_notebook(path)
         if not made.modules:
             raise SourceError(f"{made.name} defines nothing that is asked for: {_asked()}.")
@@ -405,8 +405,10 @@ def _refusal(path: Path) -> SourceError:
     """Why ``path``, no folder, archive or notebook, is no exercise's file."""
     if path.is_symlink():
         return _link(path)
-    if not path.is_file():
+    if not path.exists():
         return SourceError(f"There is no file or folder {path}.")
+    if not path.is_file():
+        return SourceError(f"{shown(path)} can't be handed in: it is a pipe or a device.")
     if path.name.lower().endswith(UNREAD):
         return _unread(path)
     if exercise_file(path.name):

@@ -255,6 +255,41 @@ def test_links_at_any_level_give_nobody_anything(tmp_path):
     assert all(not list(read.exercises) for read in reads if read.reason)
 
 
+def test_a_pipe_or_a_device_is_a_row_that_says_so_at_once(tmp_path):
+    write(tmp_path, plain("ada", 2))
+    for name in ("bob_cnn.py", "cleo.ipynb", "dana.zip", "ada/mnist_lab.ipynb", "ada/helper.py"):
+        os.mkfifo(tmp_path / name)
+
+    reads = look(tmp_path)[1]
+
+    assert [read.name for read in reads if not read.reason] == ["ada"]
+    told = [read.reason for read in reads if read.reason]
+    assert len(told) == 3
+    assert all("a pipe or a device" in reason for reason in told)
+
+
+def test_a_reason_names_what_was_handed_in_and_no_folder_of_this_machine(tmp_path):
+    names = ["lovelaceada_1_90001_essay.pdf", "bob_2_90002_notes.txt", "bob_2_90003_plan.txt"]
+    write(tmp_path, {**plain("cleo", 2), **dict.fromkeys(names, "x")})
+
+    told = {read.name: read.reason for read in look(tmp_path)[1] if read.reason}
+
+    assert told["lovelaceada"].startswith("essay.pdf has none of the exercises")
+    assert told["bob"].startswith("What was handed in has none of the exercises")
+
+
+def test_what_vanishes_before_it_is_read_is_a_row_that_says_so(tmp_path):
+    write(tmp_path, plain("ada", 2) | {"bob.zip": zipped(files_of(1))})
+    listed = {each.name: each for each in find(tmp_path).submissions}
+    (tmp_path / "bob.zip").unlink()
+
+    with ReaderPool(tmp_path / "scratch", 1) as readers:
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        (read,) = readers.read([(listed["bob"], 0)])
+
+    assert read.reason == "bob.zip is not there any more."
+
+
 # Attacks, and bad luck
 
 

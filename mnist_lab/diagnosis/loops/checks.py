@@ -261,17 +261,7 @@ def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
 @functools.lru_cache(maxsize=1)
 def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
     """Once for the check of the steps and that of the numbers."""
-    return tuple(_try_an_epoch(exercise, asked) for asked in _epochs_asked(grader))
-
-
-def _try_an_epoch(exercise: ExerciseHandle, asked: Asked) -> Tried:
-    try:
-        return _try(exercise.train_epoch, asked)
-    except SubmissionFailure:
-        # What a call leaves behind may break the next; training.state looks at that.
-        if asked.recipe.calls == 1:
-            raise
-        return _try_an_epoch(exercise, _an_epoch(replace(asked.recipe, calls=1), asked.batches))
+    return tuple(_try(exercise.train_epoch, asked) for asked in _epochs_asked(grader))
 
 
 def _trainings(exercise: ExerciseHandle, grader: Grader) -> list[Tried]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -149,7 +149,7 @@ DRAWN_SIZES = ((3, 10), (11, 41))
 
 
 def check_network(exercise: str, model: Model, generator: torch.Generator) -> None:
-    """The reference's outputs with the same weights, in eval and in train mode."""
+    """The reference's outputs with the same weights, in eval mode, in train mode with others."""
     network = reference.NETWORKS[exercise]
     matched = layouts.match(network, model.parameters)
     weights = layouts.draw_weights(network, matched, generator)
@@ -159,9 +159,28 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
     seen = explained.Seen(matched, weights, images, outputs, exercise, model, compared)
     if not layouts.equal(outputs, compared.outputs):
         raise explained.another_network(seen, generator)
-    in_training = model.forward(images, training=True).logits
-    if not layouts.equal(in_training, compared.outputs):
-        raise explained.another_in_training(seen, in_training, generator)
+    others = layouts.draw_weights(network, matched, generator)
+    model.set_weights(others)
+    asked = network.forward(layouts.arranged(compared.layout, matched, others), images.double())
+    with_others = model.forward(images, training=True).logits
+    if not layouts.equal(with_others, asked):
+        model.set_weights(weights)
+        in_training = model.forward(images, training=True).logits
+        if not layouts.equal(in_training, compared.outputs):
+            raise explained.another_in_training(seen, in_training, generator)
+        model.set_weights(others)
+        both = torch.stack([with_others, model.forward(images, training=True).logits])
+        off = (both.double() - asked).abs().amax((1, 2))
+        if off.max() > off.min() + explained.STEADY:
+            raise explained.now_and_then(seen, off, len(images), generator, training=True)
+        raise fail(
+            f"{model.name} does not compute with its weights as they are.",
+            "With the first weights that it was given its outputs are as asked; with others, for "
+            f"the same images, they are up to {explain.difference(with_others, asked):.3g} away.",
+            "forward should use the parameters as they are at every call, and nothing that an "
+            "earlier call has kept.",
+        )
+    seen = replace(seen, stored=others)
     for training_, size, calls in REPEATED:
         _expect_the_same_of_digits(seen, training_, size, calls, generator)
 

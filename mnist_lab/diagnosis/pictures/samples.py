@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,6 +22,10 @@ UNEVEN = 320
 """The sum over ``MANY`` items of (often - 20)^2 / 10, how often they came in ``SEEDS`` draws: 200
 on average, above 320 once in 10 million right draws. Where half of the items have a chance of 0.6
 and half one of 0.4 it is 512 on average."""
+
+
+UNRELATED = 7.0
+"""Standard deviations that the items which two draws share may be from what chance gives."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,28 @@ def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
         )
         return True
     else:
+        drawn_at = torch.zeros(items, dtype=torch.float64)
+        drawn_at[places] = 1
+        for lag in range(1, (items + 1) // 2):
+            both = int((drawn_at * drawn_at.roll(lag)).sum())
+            if not _by_chance(both, len(places), items):
+                found.observe(
+                    "downsample draws items in a pattern, not at random.",
+                    f"{shown} Of {len(places)} items drawn {both} have the item {lag} places on "
+                    f"beside them; {len(places) ** 2 / items:.0f} would by chance.",
+                    "Draw single items: torch.randperm with a generator of the seed.",
+                )
+                return False
         return True
     return False
+
+
+def _by_chance(both: int, size: int, items: int) -> bool:
+    """Whether ``both`` items may be in two independent draws of ``size``: less than once in ten
+    million times they are not.
+    """
+    share = size / items
+    return abs(both - share * size) < UNRELATED * share * (1 - share) * math.sqrt(items)
 
 
 def _even(places: list[int]) -> bool:
@@ -128,6 +153,16 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
     for other, drawn in enumerate(others, seed + 1):
         if set(drawn) == set(first):
             found.add("seed-ignored", f"With seed={seed} and with seed={other}.")
+            return False
+    for other, drawn in enumerate(others, seed + 1):
+        both = len(set(drawn) & set(first))
+        if not _by_chance(both, size, draws.items):
+            found.observe(
+                "downsample draws much the same items with another seed.",
+                f"With seed={seed} and seed={other} {both} of {size} items are the same; "
+                f"{size**2 / draws.items:.0f} would be by chance.",
+                "Everything that is drawn belongs to the generator that the seed is for.",
+            )
             return False
     zero, again, default = (draws.draw(size, each) for each in (0, 0, None))
     if set(zero) != set(again):

@@ -218,14 +218,19 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
     for path in parts.values():
         if path.is_symlink():
             raise SourceError(f"{path.name} is a link: hand in the file itself.")
+        if not path.exists():
+            raise SourceError(f"{path.name} is not there any more.")
+        if not (path.is_file() or path.is_dir()):
+            raise SourceError(f"{path.name} can't be handed in: it is a pipe or a device.")
         if path.is_file() and path.lstat().st_size > LARGEST:
             raise SourceError(f"{path.name} has more than {LARGEST >> 20} MB.")
     with tempfile.TemporaryDirectory() as gathered:
         (name, whole), *more = parts.items()
         if more or name != whole.name:
+            whole = Path(gathered, "What was handed in" if more else name)
+            whole.mkdir()
             for name, path in parts.items():
-                shutil.copyfile(path, Path(gathered, name), follow_symlinks=False)
-            whole = Path(gathered)
+                shutil.copyfile(path, whole / name, follow_symlinks=False)
         found = source.read(whole)
         notes = found.write(folder)
     with contextlib.suppress(Exception):  # It can be graded all the same.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,9 +46,11 @@ class Roster:
         """
         try:
             text = _decoded(path.read_bytes())
-            delimiter = max(",;\t", key=text.partition("\n")[0].count)
+            first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
+            delimiter = max(",;\t", key=first.count)
             lines = csv.reader(io.StringIO(text), delimiter=delimiter)
             head, *rows = [tuple(line) for line in lines if any(line)]
+            head += ("",) * (max(map(len, rows), default=0) - len(head))
         except OSError as error:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
@@ -57,7 +61,7 @@ class Roster:
         known = {word for each in submissions for word in _words(each)}
         fits = {
             column: sum(_plain(_at(row, at)) in known for row in rows)
-            for at, column in enumerate(head)
+            for at, column in reversed([*enumerate(head)])  # of several with one name the first
         }
         told = [column for column in head if column != group]
         best = key or max(told, key=lambda column: fits[column])
@@ -118,7 +122,7 @@ class Roster:
         """The file again, all as it was, with the marks by the submission's name in their column:
         0 for who has handed in nothing, none for what could not be judged.
         """
-        columns = list(dict.fromkeys([*self.columns, self.score]))
+        columns = [*self.columns, *[self.score] * (self.score not in self.columns)]
         text = io.StringIO()
         writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
         writer.writerow(columns)
@@ -140,7 +144,8 @@ def _words(submission: Submission) -> set[str]:
 
 def _plain(word: str) -> str:
     """``word`` without what systems leave out: ``Lovelace, Ada`` is Canvas' ``lovelaceada``."""
-    return "".join(sign for sign in word.casefold() if sign.isalnum())
+    plain = unicodedata.normalize("NFKC", word).casefold()
+    return "".join(sign for sign in plain if sign.isalnum())
 
 
 def _at(row: Sequence[str], column: int) -> str:
@@ -148,12 +153,13 @@ def _at(row: Sequence[str], column: int) -> str:
 
 
 def _decoded(data: bytes) -> str:
-    for encoding in (
-        "utf-8-sig",
-        "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1",
-    ):
+    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter."""
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252", "latin-1"):
         try:
-            return data.decode(encoding)
+            text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError:
             continue
+        if "\0" not in text:
+            return re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
     raise ValueError("no text")

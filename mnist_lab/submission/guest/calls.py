@@ -67,7 +67,9 @@ def call(learner: Learner, question: Message) -> Message:
         seed_all(fields["seed"])
     returned: list[Any] = []
     with lent.watched():
-        returned = [function(*lent.arguments, **fields["options"]) for _ in range(fields["calls"])]
+        for _ in range(fields["calls"]):
+            lent.restore()
+            returned.append(function(*lent.arguments, **fields["options"]))
     left = lent.left_behind()
     told = [Described(value) for value in returned]
     arrays = dict(left.arrays)

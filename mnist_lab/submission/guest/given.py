@@ -166,6 +166,7 @@ class Lent:
         self._arrays = question.arrays
         self._model: Model | None = None
         self._told: set[int] = set()
+        self._settings = torch.is_grad_enabled(), torch.get_default_dtype()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
 
     def _made(self, said: Any) -> Any:
@@ -207,6 +208,15 @@ class Lent:
                 ):
                     hooks.callback(register(told).remove)
             yield
+
+    def restore(self) -> None:
+        """Undo what an earlier call left of PyTorch's settings, so that it does not break a later
+        one.
+        """
+        torch.set_grad_enabled(self._settings[0])
+        torch.set_default_dtype(self._settings[1])
+        if self._model is not None:
+            self._model.requires_grad_()
 
     def _before_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
         if not _has_closure(given, named):

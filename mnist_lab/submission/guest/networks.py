@@ -107,7 +107,7 @@ def repeated(learner: Learner, question: Message) -> Message:
     model.train(fields["training"])
     with torch.set_grad_enabled(fields["training"]):
         logits = [
-            a_tensor(model(question.arrays["images"].clone()), name).detach()
+            a_tensor(model(question.arrays["images"].clone()), name).detach().clone()
             for _ in range(fields["calls"])
         ]
     shapes = dict.fromkeys(map(shape_of, logits))
