@@ -283,7 +283,7 @@ def test_what_vanishes_before_it_is_read_is_a_row_that_says_so(tmp_path):
     listed = {each.name: each for each in find(tmp_path).submissions}
     (tmp_path / "bob.zip").unlink()
 
-    with ReaderPool(tmp_path / "scratch", 1) as readers:
+    with closing(ReaderPool(tmp_path / "scratch", 1)) as readers:
         (tmp_path / "scratch").mkdir(exist_ok=True)
         (read,) = readers.read([(listed["bob"], 0)])
 
