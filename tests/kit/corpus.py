@@ -51,12 +51,7 @@ def load() -> tuple[Variant, ...]:
     """All variants in the order of their lists, the right ones first."""
     manifest = tomllib.loads((SUBMISSIONS / "manifest.toml").read_text(encoding="utf-8"))
     right = [
-        Variant(
-            name,
-            True,
-            entry["description"],
-            {file: _text(SUBMISSIONS / "right" / name / file) for file in entry["files"]},
-        )
+        Variant(name, True, entry["description"], _files(name, entry))
         for name, entry in manifest["right"].items()
     ]
     listed = tomllib.loads(WRONG.read_text(encoding="utf-8"))["wrong"]
@@ -64,15 +59,21 @@ def load() -> tuple[Variant, ...]:
 
 
 def _wrong(entry: Mapping[str, Any]) -> Variant:
-    """``edits`` (old, new) of ``file`` in ``base``, which is ``solutions`` or a right variant; or
-    ``code`` that is of its own.
+    name, hostile = entry["name"], entry.get("hostile", False)
+    files, fails = _files(name, entry), tuple(entry["fails"])
+    return Variant(name, False, entry["description"], files, fails, hostile)
+
+
+def _files(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    """The ``files`` of a folder of its own; or a ``file`` with ``code``, or with ``edits`` (old,
+    new) of that in ``base``, which is ``solutions`` or a right variant.
     """
-    name, file = entry["name"], entry["file"]
-    code = entry.get("code")
+    if "files" in entry:
+        return {file: _text(original(name) / file) for file in entry["files"]}
+    file, code = entry["file"], entry.get("code")
     if code is None:
         code = edited(_text(original(entry.get("base", "solutions")) / file), entry["edits"], name)
-    hostile = entry.get("hostile", False)
-    return Variant(name, False, entry["description"], {file: code}, tuple(entry["fails"]), hostile)
+    return {file: code}
 
 
 def original(base: str) -> Path:

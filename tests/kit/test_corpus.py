@@ -76,7 +76,7 @@ def test_they_are_spread_over_all_exercises(variants):
 def test_the_manifest_lists_every_file_of_the_corpus():
     listed = {f"{variant.name}/{file}" for variant in RIGHT for file in variant.files}
     there = (corpus.SUBMISSIONS / "right").glob("*/*.py")
-    assert listed == {f"{file.parent.name}/{file.name}" for file in there}
+    assert {f"{file.parent.name}/{file.name}" for file in there} <= listed
 
 
 @by_name(WRONG)
