@@ -8,18 +8,16 @@ from dataclasses import replace
 from mnist_lab.compare import TITLES, Comparison, compare, result_of
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis.networks.checks import LearnedModel
+from mnist_lab.diagnosis.networks.trained import SETTINGS
 from mnist_lab.grade import Grade
-from mnist_lab.training import Settings
 
 
-def beside_the_kits(
-    models: Mapping[str, LearnedModel], digits: Digits, seed: int, grade: Grade
-) -> Comparison:
+def beside_the_kits(models: Mapping[str, LearnedModel], digits: Digits, grade: Grade) -> Comparison:
     """The learner's ``models`` by exercise, compared; the kit's own are trained to stand beside.
 
     ``grade`` says why a model is missing.
     """
-    own = compare(digits, Settings(seed=seed, device="cpu"))
+    own = compare(digits, SETTINGS)
     results = {
         name: result_of(name, model.history, model.logits, digits.test.labels, model.weights)
         for name, model in models.items()

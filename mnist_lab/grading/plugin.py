@@ -469,7 +469,7 @@ class Grading:
 
         try:
             report.check(out)
-            comparison = beside_the_kits(self.learned, data.load(), graded.seed, graded)
+            comparison = beside_the_kits(self.learned, data.load(), graded)
             return f"Report: {report.write(comparison, out, graded)}"
         except report.ReportError as error:
             return f"There is no report: {error}"

@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import os
+import pickle
 import select
 import signal
 import socket
@@ -297,13 +298,14 @@ def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) 
                 if isinstance(server, Branch):
                     break
             request = json.loads(line)
-            with TemporaryFile() as output, TemporaryFile() as result:
+            with TemporaryFile() as output, TemporaryFile() as result, TemporaryFile() as trained:
                 pid = os.fork()
                 if not pid:
                     kept = (output, result) if request["kept"] else None
-                    _run(request["arguments"], server, digits, kept)
+                    _run(request["arguments"], server, digits, kept, trained)
                 status = _wait(pid, request["limit"], caller)
                 answer = Run(status, _last(output), _read(result))
+                _remember(trained)
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
                 server = server.another()
@@ -324,6 +326,15 @@ def _read(result: IO[bytes]) -> dict[str, Any]:
     except ValueError:  # It was killed before it was done.
         return {}
     return read if isinstance(read, dict) else {}
+
+
+def _remember(file: IO[bytes]) -> None:
+    """Know what a run has trained, so that those that follow need not do it."""
+    from mnist_lab.diagnosis.networks import trained
+
+    file.seek(0)
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # It trained nothing or was killed.
+        trained.remember(pickle.load(file))
 
 
 def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) -> int:
@@ -364,8 +375,11 @@ def _run(
     server: Server,
     digits: Digits | None,
     kept: tuple[IO[bytes], IO[bytes]] | None,
+    new: IO[bytes],
 ) -> None:
-    """Run pytest in this process, which a fork has made for it, and end."""
+    """Run pytest in this process, which a fork has made for it, write what it has trained into
+    ``new``, and end.
+    """
     status = INTERNAL_ERROR
     try:
         _die_with_parent()
@@ -375,15 +389,19 @@ def _run(
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # What else is installed takes a while.
         import pytest
 
+        from mnist_lab.diagnosis.networks import trained
         from mnist_lab.grading import plugin
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        given = _Given(server, digits)
+        given, before = _Given(server, digits), trained.known().keys()
         # The plugin as it is: by its name pytest looks through all that is installed first.
         status = int(pytest.main(["--assert=plain", *arguments], plugins=[plugin, given]))
         if kept:
             kept[1].write(json.dumps(given.result()).encode())
             kept[1].flush()
+        if made := {key: each for key, each in trained.known().items() if key not in before}:
+            pickle.dump(made, new)
+            new.flush()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

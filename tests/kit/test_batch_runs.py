@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,8 @@ from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import Graded, NotGraded, Options
 from mnist_lab.grading.batch.submissions import find
 from mnist_lab.grading.batch.workers import WorkerPool, grade_here
-from mnist_lab.grading.warm import Jobs, Run
-from mnist_lab.submission.server import default_isolation
+from mnist_lab.grading.warm import Job, Jobs, Run
+from mnist_lab.submission.server import default_isolation, environment
 
 pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="runs are forked on Linux")
 
@@ -266,3 +267,52 @@ def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path, monk
     assert outcome == NotGraded("The wall network is not enforced here.")
     assert all(each[each.index("--require") + 1] == "strict" for each in asked)
     assert asked
+
+
+COUNTING = """
+import os
+from mnist_lab import data
+from mnist_lab.diagnosis.networks import trained
+from mnist_lab.grading import warm
+
+def counted(*given):
+    with open(os.environ["TRAININGS"], "a") as file:
+        file.write("x")
+    return train(*given)
+
+load, train = data.load, trained._train
+data.load, trained._train = lambda: load("sample"), counted
+warm.main()
+"""
+
+
+@pytest.fixture
+def counting_job(tmp_path):
+    """A job whose runs write an x into ``trainings`` for each training."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-c", COUNTING, "one", str(theirs.fileno()), "0"],
+            pass_fds=[theirs.fileno()],
+            env=environment() | {"TRAININGS": str(tmp_path / "trainings")},
+        )
+    with closing(Job(ours, process)) as job:
+        yield job
+
+
+def test_what_starts_with_the_same_weights_is_trained_once(counting_job, tmp_path):
+    right = (ROOT / "solutions" / "logistic_regression.py").read_text()
+    other = right.replace(
+        "super().__init__()", "super().__init__()\n        nn.Linear(1, 1)  # other weights follow"
+    )
+    assert other != right
+    trained = []
+    for number, text in enumerate((right, f"{right}\n# Another's.", other, other, right)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "logistic_regression.py").write_text(text)
+        asked = single.arguments(folder, full=True, seed=number, exercise="logistic_regression")
+        ended = counting_job.grade(asked, PATIENCE)
+        assert ended.result["grade"]["score"] == 10, ended.output
+        trained.append(len((tmp_path / "trainings").read_text()))
+    assert trained == [1, 1, 2, 2, 2]

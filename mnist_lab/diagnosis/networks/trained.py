@@ -1,0 +1,96 @@
+"""What the lab's training makes of a network's first weights.
+
+It is a function of these alone, and learners who leave PyTorch's own initialisation alone begin
+with the same ones: a process trains each once. ``grading/warm.py`` hands what a run has trained to
+the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnist_lab import models, training
+from mnist_lab.data import Digits
+from mnist_lab.diagnosis import reference
+from mnist_lab.training import History
+
+SETTINGS = training.Settings(device="cpu")
+"""The course's. Everybody knows their seed: the learner chooses nothing but the first weights."""
+
+MOST = 48
+"""Trainings that are remembered, 2 MB each."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``weights`` by the reference's names and with its axes; ``logits`` (N, 10) of the test digits
+    with these.
+    """
+
+    history: History
+    weights: dict[str, Tensor]
+    logits: Tensor
+
+
+_known: dict[str, Trained] = {}
+
+
+def train(
+    exercise: str, first_weights: Mapping[str, Tensor], digits: Digits, threads: int
+) -> Trained:
+    """The course's training of ``exercise``'s network from ``first_weights``, which have the
+    reference's names; known if it was done before.
+    """
+    started = {name: value.detach().float() for name, value in first_weights.items()}
+    key = _key(exercise, started, digits)
+    if key not in _known:
+        remember({key: _train(exercise, started, digits, threads)})
+    return _known[key]
+
+
+def known() -> dict[str, Trained]:
+    """The trainings that this process remembers."""
+    return dict(_known)
+
+
+def remember(trained: Mapping[str, Trained]) -> None:
+    """Know these as well; the oldest are forgotten where there are many."""
+    _known.update(trained)
+    for key in list(_known)[:-MOST]:
+        del _known[key]
+
+
+def _key(exercise: str, weights: Mapping[str, Tensor], digits: Digits) -> str:
+    digest = hashlib.sha256(
+        f"{exercise} {digits.source} {len(digits.train)} {len(digits.test)}".encode()
+    )
+    for name in reference.NETWORKS[exercise].axes:
+        digest.update(weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _train(exercise: str, weights: Mapping[str, Tensor], digits: Digits, threads: int) -> Trained:
+    model = models.MODELS[exercise]()
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    model.load_state_dict({name: weights[name].reshape(shape) for name, shape in shapes.items()})
+    with _using(threads):
+        history = training.train(model, digits, SETTINGS)
+    axes = reference.NETWORKS[exercise].axes
+    learned = {name: value.reshape(axes[name]) for name, value in model.state_dict().items()}
+    return Trained(history, learned, training.predict(model, digits.test, "cpu"))
+
+
+@contextmanager
+def _using(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
