@@ -63,9 +63,10 @@ What the checks ask
     optimizers and losses, a model with batch normalisation that arrives in eval mode among them;
     for ``train`` over several epochs, also where the loss rises again or there is nothing left to
     learn. The model gets the images as the loader gives them, neither flattened nor changed. The
-    loader in the checks has its batches and its length and nothing else. Neither function sets
-    seeds (of PyTorch, NumPy or ``random``), default types or PyTorch's gradient mode for the rest
-    of the program, or leaves parameters that cannot be trained.
+    loader in the checks has its batches and its length and nothing else. Images and labels are
+    moved to ``device``, which shows without a GPU. Neither function sets seeds (of PyTorch, NumPy
+    or ``random``), default types or PyTorch's gradient mode for the rest of the program, or leaves
+    parameters that cannot be trained.
 
 Stuck? ``mnist-lab hint training`` gives a nudge, and ``--more`` nearly the answer.
 """

@@ -40,6 +40,12 @@ DTYPES = {
     )
 }
 
+RECORDED = "cuda:0"
+"""The device that need not be there: what is moved to it stays where it is, and is noted."""
+
+APART = "Expected all tensors to be on the same device."
+"""What is raised where tensors that were moved meet others."""
+
 
 class WireError(Exception):
     """Bytes or fields that are not a message; completes the sentence "the answer is wrong: …"."""

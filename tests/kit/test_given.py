@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_lab.submission.answers import Batches, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import Submission
+from mnist_lab.submission.protocol import APART, RECORDED
 
 GENERATOR = torch.Generator().manual_seed(3)
 IMAGES = torch.randn(12, 1, 28, 28, generator=GENERATOR, dtype=torch.float64)
@@ -315,3 +316,49 @@ def test_what_a_gradient_is_wished_of_gives_other_scores(server, tmp_path):
     seen = losses(given)
     torch.testing.assert_close(seen, more, atol=1e-9, rtol=1e-9)
     assert F.one_hot(torch.tensor(given.facts.grad_enabled).long()).tolist() == [[1, 0], [0, 1]]
+
+
+def test_what_is_moved_to_a_device_that_is_not_there_is_known(server, tmp_path):
+    moves = """
+        import copy
+        import torch
+        from torch.autograd import Variable
+        def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
+            images, labels = next(iter(loader))
+            moved = images.to(device, torch.float32)
+            there = [
+                next(model.parameters()), moved, moved[0], moved.flatten(1) * 2,
+                Variable(moved), moved.detach(), [*moved][1], torch.stack(list(moved)),
+                torch.zeros(2, device=device), torch.as_tensor(labels, device=device),
+                images.cuda(), labels.to(moved), torch.zeros_like(moved), moved.double(),
+                torch.empty(images.shape, device=device).copy_(images), moved.to(device),
+                model(images.to(next(model.parameters()).device)),
+            ]
+            here = [images, labels, moved.cpu(), images.float(), torch.zeros(2), images.to("cpu"),
+                    moved.to(images), copy.deepcopy(images), torch.zeros(2, device="cpu")]
+            with torch.device(device):
+                there.append(torch.ones(3))
+            pairs = [(1.0, each) for each in there] + [(0.0, each) for each in here]
+            return [(where, float(each.device == torch.device(device))) for where, each in pairs]
+    """
+    (tmp_path / "training.py").write_text(textwrap.dedent(moves))
+    with Submission(tmp_path, server=server) as submission:
+        given = submission.exercise("training").train(
+            Recipe("normed", WEIGHTS), BATCHES, device=RECORDED
+        )
+    assert len(given.history) == 27
+    assert [score.accuracy for score in given.history] == losses(given).tolist()
+
+
+def test_a_model_on_a_device_that_is_not_there_takes_nothing_else(server, tmp_path):
+    stays = """
+        def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
+            return [(model.to({place})(images).sum().item(), 0.0) for images, _ in loader]
+    """
+    for place in ("device", "'cpu'"):
+        (tmp_path / "training.py").write_text(textwrap.dedent(stays).format(place=place))
+        with Submission(tmp_path, server=server) as submission:
+            train = submission.exercise("training").train
+            assert len(train(Recipe("normed", WEIGHTS), BATCHES).history) == 3
+            with pytest.raises(SubmissionFailure, match=APART):
+                train(Recipe("normed", WEIGHTS), BATCHES, device=RECORDED)

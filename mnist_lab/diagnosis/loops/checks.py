@@ -84,6 +84,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         left = [
             *comparing.left_behind(trained.facts),
             *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches, **given),
+            *comparing.elsewhere(getattr(exercise, name), recipe, batches, **given),
         ]
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")

@@ -83,11 +83,15 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     right = {name: _as_scored(each, logits, labels) for name, each in answers.items()}
     for name, each in answers.items():
         _expect_run(name, each.facts, right[name])
-    seeds = {
-        name: [*comparing.reseeds(exercise, getattr(exercise, name), recipe, batches)]
+    left = {
+        name: [
+            *_state(recipe, answers[name]),
+            *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches),
+            *comparing.elsewhere(getattr(exercise, name), recipe, batches),
+        ]
         for name in ANSWERS
     }
-    _expect_state({name: [*_state(recipe, answers[name]), *seeds[name]] for name in ANSWERS})
+    _expect_state(left)
     for name in (name for name in ANSWERS if not right[name]):
         if not _as_scored(_answer(exercise, name, plain, batches), same_in_any_mode, labels):
             raise Waiting(f"evaluation.{name}")

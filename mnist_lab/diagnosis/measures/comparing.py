@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -18,6 +19,7 @@ from mnist_lab.diagnosis.explain import difference
 from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
+from mnist_lab.submission.protocol import APART, RECORDED
 
 Answer = TypeVar("Answer")
 
@@ -127,6 +129,26 @@ def reseeds(
         names = {"torch": "PyTorch", "numpy": "NumPy", "random": "the module random"}
         of = " and ".join(names[each] for each in again)
         yield "reseeds", f"The next random numbers of {of} are the same after every call."
+
+
+def elsewhere(
+    call: Callable[..., object], recipe: Recipe, batches: Batches, **given: float
+) -> Iterator[tuple[str, str]]:
+    """The same for a device to which the images have to be moved.
+
+    What else goes wrong there goes for nothing: it is not a device that computes.
+    """
+    few = Batches(batches.images[:4], batches.labels[:4], batch_size=2)
+    try:
+        in_float64(partial(call, device=RECORDED), recipe, few, **given)
+    except SubmissionFailure as failure:
+        if APART in failure.cause.message:
+            where = f" ({failure.cause.where})" * bool(failure.cause.where)
+            yield (
+                "ignores-device",
+                f"Called with a model on {RECORDED!r} and device={RECORDED!r}, it computes with "
+                f"tensors that are not there{where}.",
+            )
 
 
 def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:

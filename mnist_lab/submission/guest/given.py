@@ -26,7 +26,8 @@ from torch.optim.optimizer import (
 )
 from torch.utils.data import Subset
 
-from mnist_lab.submission.protocol import Message
+from mnist_lab.submission.guest.places import Recorded
+from mnist_lab.submission.protocol import APART, RECORDED, Message
 
 _asks: list[Callable[[Message], Message]] = []
 
@@ -70,6 +71,7 @@ class Model(nn.Module):
                 else:
                     self.register_buffer(own, value)
         self._is_a_copy = self._is_known = False
+        self._device: torch.device | None = None  # Where it has to be when it is called.
 
     def forward(self, images: Tensor) -> Tensor:
         parameters, buffers = dict(self.named_parameters()), dict(self.named_buffers())
@@ -77,7 +79,8 @@ class Model(nn.Module):
         # Whether there will be a graph, asked of PyTorch itself and not of its settings.
         wish = any((each.flatten()[:1] * 1).requires_grad for each in inputs)
         asked = _Pass(self, list(parameters), list(buffers), wish)
-        return _Forward.apply(asked, *inputs, *buffers.values())
+        outputs: Tensor = _Forward.apply(asked, *inputs, *buffers.values())
+        return outputs.to(images.device)
 
     def __deepcopy__(self, known: dict[int, Any]) -> Model:
         twin = Model.__new__(type(self))
@@ -103,8 +106,9 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def forward(asked: _Pass, images: Tensor, *tensors: Tensor) -> Tensor:
-        if len({tensor.device for tensor in (images, *tensors)}) > 1:
-            raise RuntimeError("Expected all tensors to be on the same device.")
+        devices = {tensor.device for tensor in (images, *tensors)}
+        if len(devices) > 1 or asked.model._device not in (None, *devices):
+            raise RuntimeError(APART)
         fields = {
             "modes": {name: module.training for name, module in asked.model.named_modules()},
             "grad": asked.wish,
@@ -165,6 +169,7 @@ class Lent:
     def __init__(self, question: Message) -> None:
         self._arrays = question.arrays
         self._model: Model | None = None
+        self._recorded: Recorded | None = None
         self._told: set[int] = set()
         self._settings = torch.is_grad_enabled(), torch.get_default_dtype()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
@@ -181,7 +186,12 @@ class Lent:
                 for name, value in self._arrays.items()
                 if name.startswith("weights.")
             }
-            self._model = Model(fields["layers"], weights).to(fields["device"])
+            self._model = Model(fields["layers"], weights)
+            if fields["device"] == RECORDED:
+                self._recorded, self._model._device = Recorded(), torch.device(RECORDED)
+                self._recorded.put_there([*self._model.parameters(), *self._model.buffers()])
+            else:
+                self._model.to(fields["device"])
             return self._model.train(fields["training"])
         if kind == "loader":
             return Loader(**fields)
@@ -199,8 +209,12 @@ class Lent:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Tell the grader of every optimizer's step inside."""
+        """Tell the grader of every optimizer's step inside, and of what is moved to a device that
+        is not there.
+        """
         with ExitStack() as hooks:
+            if self._recorded:
+                hooks.enter_context(self._recorded)
             if self._model is not None:
                 for register, told in (
                     (register_optimizer_step_pre_hook, self._before_step),

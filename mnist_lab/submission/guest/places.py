@@ -1,0 +1,82 @@
+"""A device that is not there. What is moved to it stays where it is, and is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from mnist_lab.submission.protocol import APART, RECORDED
+
+LOSSES = (F.cross_entropy, F.nll_loss)
+"""Functions of outputs and labels."""
+
+
+class Recorded(TorchFunctionMode):
+    """Inside, all is computed on the CPU, and it is known which memory would be the device's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._there: dict[int, torch.UntypedStorage] = {}  # Kept, so that no other has its address.
+
+    def put_there(self, tensors: Iterable[Tensor]) -> None:
+        """Note that their memory is the device's."""
+        self._there |= {_address(each): each.untyped_storage() for each in tensors}
+
+    def is_there(self, tensor: Tensor) -> bool:
+        """Whether it was moved to the device, or computed from what was."""
+        return _address(tensor) in self._there
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named, given = dict(kwargs or {}), _tensors((args, kwargs))
+        there = any(map(self.is_there, given))
+        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
+            return torch.device(RECORDED if there else "cpu")
+        if func == Tensor.to:
+            return self._moved(*args, *named.values())
+        if func in (Tensor.cpu, Tensor.cuda):
+            return self._moved(args[0], "cpu" if func == Tensor.cpu else RECORDED)
+        if func in LOSSES and len(set(map(self.is_there, given[:2]))) > 1:
+            raise RuntimeError(APART)
+        if (device := named.pop("device", None)) is not None:
+            return self._moved(func(*args, **named, device="cpu"), device)
+        made = func(*args, **named)
+        if there:
+            old = set(map(_address, given))
+            self.put_there(each for each in _tensors(made) if _address(each) not in old)
+        return made
+
+    def _moved(self, tensor: Tensor, *to: object) -> Tensor:
+        """What ``tensor.to`` gives: the same tensor where that is its device and dtype already."""
+        was, dtype = self.is_there(tensor), tensor.dtype
+        there = was
+        for each in to:
+            if isinstance(each, Tensor):
+                there, dtype = self.is_there(each), each.dtype
+            elif isinstance(each, torch.dtype):
+                dtype = each
+            elif isinstance(each, str | torch.device):
+                there = torch.device(each).type != "cpu"
+        moved = tensor.to(dtype, copy=there != was)
+        if there:
+            self.put_there([moved])
+        return moved
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _tensors(of: object) -> list[Tensor]:
+    return [each for each in tree_leaves(of) if isinstance(each, Tensor)]
