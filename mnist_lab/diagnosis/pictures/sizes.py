@@ -28,8 +28,12 @@ APART = 0.06
 200 clouds too, a ramp that is cropped or padded instead of resized 0.2 and more."""
 
 WARPED_APART = 0.036
-"""The same of the mean of eight warps of a ramp, ``INSIDE``: 300 right ones had 0.008 to 0.028, 80
-that were cropped to the shorter side or to 28 pixels 0.048 to 0.070."""
+"""The same of the mean of eight warps of a ramp, ``INSIDE``, and of the worst of four: 300 right
+ones had 0.005 to 0.019, 120 that were cropped to the shorter side 0.046 to 0.053, 120 that were
+cropped to 28 pixels 0.064 to 0.069."""
+
+MORE = 64
+"""Warps from which it is told what was done instead."""
 
 INSIDE = slice(7, 21)
 """Rows and columns away from the edges, which a warp paints over."""
@@ -70,7 +74,11 @@ def expect_resized(
         )
 
     allowed = WARPED_APART if warped else APART
-    if differs(REFERENCE) >= allowed:
+    if differs(REFERENCE) < allowed:
+        return
+    if 1 < repeats < MORE:
+        expect_resized(transform, tones, found, MORE, seed)
+    else:
         explanation = explain.explain(REFERENCE, of_step("size"), differs, allowed)
         while explanation is not None and len(explanation.alternatives) > 1 and allowed > 1e-3:
             allowed *= 0.9  # until the nearest is left
@@ -99,12 +107,13 @@ def _off(
 
 
 def _pictures(height: int, width: int, seed: int) -> list[Tensor]:
-    """Two ramps from black to white, across and down, a white block on black, and soft clouds that
-    are drawn, so that no table has what becomes of them.
+    """Two ramps from black to white, across and down, a white block on black, and soft clouds. All
+    but the block are drawn, so that no table has what becomes of them.
     """
-    across, down = torch.linspace(0, 255, width), torch.linspace(0, 255, height)
+    generator = torch.Generator().manual_seed(seed)
+    across, down = _ramp(width, generator), _ramp(height, generator)
     block = torch.zeros(height, width, dtype=torch.uint8)
-    knots = torch.rand(1, 1, 3, 3, generator=torch.Generator().manual_seed(seed))
+    knots = torch.rand(1, 1, 3, 3, generator=generator)
     clouds = F.interpolate(knots, (height, width), mode="bilinear", align_corners=True)[0, 0]
     clouds = (clouds - clouds.min()) / (clouds.max() - clouds.min())
     block[height // 4 : height // 2, width // 3 : 3 * width // 4] = 255
@@ -114,6 +123,15 @@ def _pictures(height: int, width: int, seed: int) -> list[Tensor]:
         block,
         (255 * clouds).round().to(torch.uint8),
     ]
+
+
+def _ramp(length: int, generator: torch.Generator) -> Tensor:
+    """Numbers from 0 up to 255, or down, in two halves of which one is steeper."""
+    rises = 0.6 + 0.8 * torch.rand(2, generator=generator)
+    heights = F.pad(rises.cumsum(0), (1, 0)) / rises.sum()
+    ramp = F.interpolate(heights.view(1, 1, -1), length, mode="linear", align_corners=True)
+    up = torch.rand((), generator=generator) < 0.5
+    return 255 * (ramp if up else ramp.flip(-1)).flatten()
 
 
 def _say(
