@@ -49,6 +49,9 @@ class Recipe:
     ``given.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum`` and is called
     ``calls`` times. ``seed`` is what torch, NumPy and ``random`` are seeded with before the first.
     ``with_gradient`` (10,) is added to the scores of a forward pass that a gradient is wished of.
+    ``plus`` (10,) is added to all scores and is not in the guest: who computes the scores from the
+    weights, and does not ask the model, has others.
+    They are others too where a part of the model is in another mode than the rest.
     """
 
     kind: str
@@ -60,6 +63,7 @@ class Recipe:
     seed: int = 0
     calls: int = 1
     with_gradient: Tensor | None = None
+    plus: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -179,8 +179,8 @@ class Given:
             for value in inputs.values():
                 value.requires_grad_(wish)
             outputs = self._kind.forward(sent, modes, images)
-            if wish and self._recipe.with_gradient is not None:
-                outputs = outputs + self._recipe.with_gradient.to(outputs.dtype)
+            for plus in (self._plus(modes), self._recipe.with_gradient if wish else None):
+                outputs = outputs if plus is None else outputs + plus.to(outputs.dtype)
         self._tickets += 1
         if wish:
             self._keep(_Graph(inputs, outputs, is_a_copys, images.numel()))
@@ -191,6 +191,11 @@ class Given:
         }
         enough = len(self._gradients) >= MAX_RECORDED
         return Message({"ticket": self._tickets, "enough": enough}, {"outputs": outputs, **moved})
+
+    def _plus(self, modes: Modes) -> Tensor | None:
+        """What is added to the scores: something else where parts are in another mode."""
+        plus = self._recipe.plus
+        return plus if plus is None or len(set(modes.values())) == 1 else plus.roll(1) + plus
 
     def _keep(self, graph: _Graph) -> None:
         self._graphs[self._tickets] = graph

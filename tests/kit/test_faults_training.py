@@ -146,6 +146,7 @@ class Replaying:
                 recipe.lr,
                 recipe.calls,
                 momentum=recipe.momentum,
+                plus=recipe.plus,
             )
         )
 
@@ -154,7 +155,9 @@ class Replaying:
     ) -> Trained:
         parts = tuple(batches.split())
         loss = reference.cross_entropy
-        return self.replayed(Call("train", recipe.weights, parts, loss, lr, epochs))
+        return self.replayed(
+            Call("train", recipe.weights, parts, loss, lr, epochs, plus=recipe.plus)
+        )
 
     def replayed(self, call: Call) -> Trained:
         asked = trainings.text_of(call.function)

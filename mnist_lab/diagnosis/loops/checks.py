@@ -76,7 +76,8 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     """By the weights after training a model whose gradients in eval mode are others."""
     generator = grader.generator("training.state")
     weights, batches = draws.normed_weights(generator), _batches(generator)
-    recipe = Recipe("normed", weights, training=False, lr=LR)
+    plus = draws.plus(generator)
+    recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
     found: dict[Fault[Any], list[str]] = {}
     for name, given in (("train_epoch", {}), ("train", {"epochs": 2, "lr": LR})):
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
@@ -185,11 +186,10 @@ def prepare(grader: Grader) -> None:
 def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train_epoch`` on usual batches; twice in a row, on many; on gradients of all sizes."""
     generator = grader.generator("training.steps")
-    usual = Recipe("mlp", _weights(generator), lr=LR), _batches(generator)
+    usual = _recipe(generator, lr=LR), _batches(generator)
     twice = (
-        Recipe(
-            "mlp",
-            _weights(generator),
+        _recipe(
+            generator,
             training=False,
             loss="smoothed",
             lr=0.4 * LR,
@@ -199,7 +199,7 @@ def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
         _dimmed(_batches(generator, 47, 5)),
     )
     uneven = (
-        Recipe("mlp", _weights(generator), lr=0.02 * LR),
+        _recipe(generator, lr=0.02 * LR),
         _uneven(_batches(generator, 20, 8)),
     )
     return tuple(
@@ -229,7 +229,8 @@ def _an_epoch(recipe: Recipe, batches: Batches) -> Asked:
 
 def _asked(function: str, recipe: Recipe, batches: Batches, lr: float, epochs: int) -> Call:
     parts = tuple((images.double(), labels) for images, labels in batches.split())
-    return Call(function, recipe.weights, parts, F.cross_entropy, lr, epochs)
+    plus = 0.0 if recipe.plus is None else recipe.plus
+    return Call(function, recipe.weights, parts, F.cross_entropy, lr, epochs, plus=plus)
 
 
 def _with_answers(
@@ -247,7 +248,7 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
     """
     generator = grader.generator("training.train")
     restless = _restless(generator)
-    default = Recipe("mlp", _weights(generator), training=False)
+    default = _recipe(generator, training=False)
     batches = _half_known(default, _batches(generator, 14, 8))
     return restless, _a_training(default, batches), _learned_by_heart(generator)
 
@@ -305,6 +306,17 @@ def _of_all_groups(rates: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(each[0] for each in rates) if alike else ()
 
 
+def _recipe(generator: torch.Generator, **given: Any) -> Recipe:
+    """A model with few hidden units that says more than its weights do."""
+    return Recipe("mlp", _weights(generator), plus=draws.plus(generator), **given)
+
+
+def _read(recipe: Recipe, images: Tensor) -> Tensor:
+    """The digits (N,) that the recipe's model takes the images for."""
+    assert recipe.plus is not None
+    return (reference.fnn(recipe.weights, images) + recipe.plus).argmax(1)
+
+
 def _weights(generator: torch.Generator) -> dict[str, Tensor]:
     """Of few hidden units: what they show, many would not show better, and not as fast."""
     drawn = draws.fnn_weights(generator)
@@ -325,7 +337,7 @@ def _batches(generator: torch.Generator, examples: int = 23, size: int = 10) -> 
 
 def _half_known(recipe: Recipe, batches: Batches) -> Batches:
     """With labels of which the model knows some already, so that accuracies differ."""
-    known = reference.fnn(recipe.weights, batches.images).argmax(1)
+    known = _read(recipe, batches.images)
     share = torch.arange(len(known)) % 7 < 4
     return replace(batches, labels=torch.where(share, known, batches.labels))
 
@@ -349,11 +361,13 @@ def _restless(generator: torch.Generator) -> Asked:
     """
     while True:
         weights, batches = _weights(generator), _batches(generator)
+        plus = draws.plus(generator)
         images = 0.02 * batches.images[:1] + 1e-4 * batches.images
         batches = replace(batches, images=images)
         weights["output.weight"] *= 0.05
-        weights["output.bias"] = (torch.bincount(batches.labels, minlength=10) + 0.3).double().log()
-        asked = _a_training(Recipe("mlp", weights), batches, epochs=EPOCHS, lr=LARGE_LR)
+        often = torch.bincount(batches.labels, minlength=10) + 0.3
+        weights["output.bias"] = often.double().log() - plus
+        asked = _a_training(Recipe("mlp", weights, plus=plus), batches, epochs=EPOCHS, lr=LARGE_LR)
         losses, accuracies = zip(*asked.history, strict=True)
         rises = losses[-1] > 1.005 * min(losses) and min(losses) in losses[: EPOCHS // 2]
         if rises and accuracies[-1] < max(accuracies):
@@ -371,8 +385,8 @@ def _telling(trainings: Sequence[Tried]) -> Sequence[Tried]:
 def _learned_by_heart(generator: torch.Generator) -> Asked:
     """Five digits of which the weights know four; the last batch is one of these."""
     while True:
-        recipe, batches = Recipe("mlp", _weights(generator)), _dimmed(_batches(generator, 5, 4))
-        known = reference.fnn(recipe.weights, batches.images).argmax(1)
+        recipe, batches = _recipe(generator), _dimmed(_batches(generator, 5, 4))
+        known = _read(recipe, batches.images)
         known[0] = (known[0] + 1) % 10
         batches = replace(batches, labels=known)
         asked = _a_training(recipe, batches, epochs=MORE_EPOCHS, lr=SMALL_LR)
@@ -609,7 +623,7 @@ def _trains_in_train_mode(what: str, recipe: Recipe, batches: Batches, trained: 
     """In train mode batch normalisation gives other gradients, and moves its running averages."""
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     moved = comparing.furthest(trained.weights, averages) > 0
-    return moved and _agree(trained, _trained_by_the_reference(what, recipe.weights, batches))
+    return moved and _agree(trained, _trained_by_the_reference(what, recipe, batches))
 
 
 def _other_mode(
@@ -626,7 +640,9 @@ def _other_mode(
     """
     weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
     plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
-    if not _agree(plain, _trained_by_the_reference(what, weights, batches)):
+    if not _agree(
+        plain, _trained_by_the_reference(what, replace(recipe, weights=weights), batches)
+    ):
         raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what])
     came = "The model has batch normalisation and came in eval mode, as from an evaluation."
     return fail(
@@ -636,12 +652,11 @@ def _other_mode(
     )
 
 
-def _trained_by_the_reference(
-    what: str, weights: Mapping[str, Tensor], batches: Batches
-) -> dict[str, Tensor]:
-    trained = {name: value for name, value in weights.items() if "running" not in name}
-    call = _asked(what, Recipe("mlp", trained), batches, LR, 2 if what == "train" else 1)
-    normed = any("norm" in name for name in weights)
+def _trained_by_the_reference(what: str, recipe: Recipe, batches: Batches) -> dict[str, Tensor]:
+    trained = {name: value for name, value in recipe.weights.items() if "running" not in name}
+    recipe = replace(recipe, weights=trained)
+    call = _asked(what, recipe, batches, LR, 2 if what == "train" else 1)
+    normed = any("norm" in name for name in trained)
     call = replace(call, network=reference.normed_fnn if normed else None)
     return call.split(trainings.free(call)[0].weights)
 

@@ -117,7 +117,8 @@ class Call:
     """A call of ``train`` or ``train_epoch``, or several of ``train_epoch`` one after the other.
 
     ``lr`` and ``momentum`` are of the optimizer given, or ``lr`` is given itself; ``epochs`` is the
-    number of epochs or calls. ``network`` is given where it is not ``reference.fnn``.
+    number of epochs or calls. ``network`` is given where it is not ``reference.fnn``;
+    ``plus`` is added to its scores.
     """
 
     function: str
@@ -129,6 +130,7 @@ class Call:
     seen: Seen = Seen(torch.empty(0))
     momentum: float = 0.0
     network: Network | None = None
+    plus: Tensor | float = 0.0
 
     @cached_property
     def start(self) -> Tensor:
@@ -185,7 +187,7 @@ class Forward:
         self.w, self.x = w, images.flatten(1)
         hidden, hidden_bias, self.output, output_bias = call.split(w).values()
         self.z = torch.addmm(hidden_bias, self.x, hidden.T)
-        self.scores = torch.addmm(output_bias, F.relu(self.z), self.output.T)
+        self.scores = torch.addmm(output_bias + call.plus, F.relu(self.z), self.output.T)
         self._slope: Tensor | None = None
         self._gradient = w
 
@@ -405,7 +407,8 @@ class Run:
             self.mark("images", images)
         self.images = images
         if self.call.network is not None:
-            self.scores = self.call.network(self.call.split(self.weights), images)
+            scores = self.call.network(self.call.split(self.weights), images)
+            self.scores = scores + self.call.plus
         else:
             self.scores = _Scores.apply(self.weights, images, self)
         return self.scores

@@ -34,22 +34,27 @@ class Quiz:
     said: str
 
     @property
+    def logits(self) -> Tensor:
+        assert self.recipe.plus is not None
+        return self.recipe.weights["table"] + self.recipe.plus
+
+    @property
     def scored(self) -> tuple[reference.Batch, ...]:
         """The model's logits and the labels, batch by batch."""
-        logits = self.recipe.weights["table"].split(self.batches.batch_size)
+        logits = self.logits.split(self.batches.batch_size)
         labels = self.batches.labels.split(self.batches.batch_size)
         return tuple(zip(logits, labels, strict=True))
 
     @property
     def asked(self) -> tuple[float, float]:
         """Loss and accuracy."""
-        logits, labels = self.recipe.weights["table"], self.batches.labels
+        logits, labels = self.logits, self.batches.labels
         return reference.cross_entropy(logits, labels).item(), reference.accuracy(logits, labels)
 
     @property
     def counts(self) -> Tensor:
         """The confusion matrix."""
-        return reference.confusion_matrix(self.recipe.weights["table"], self.batches.labels)
+        return reference.confusion_matrix(self.logits, self.batches.labels)
 
 
 def check_evaluate(exercise: ExerciseHandle, grader: Grader) -> None:
@@ -74,10 +79,12 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     labels = torch.randint(10, (20,), generator=generator)
     batches = Batches(draws.images(generator, 20), labels, 10)
     moved = 4 * torch.randn(10, generator=generator, dtype=torch.float64)
-    recipe = Recipe("normed", weights, training=True, with_gradient=moved)
-    logits = reference.normed_fnn(weights, batches.images, training=False)
-    plain = Recipe("mlp", {name: v for name, v in weights.items() if "norm" not in name})
-    same_in_any_mode = reference.fnn(plain.weights, batches.images)
+    plus = draws.plus(generator)
+    recipe = Recipe("normed", weights, training=True, with_gradient=moved, plus=plus)
+    logits = reference.normed_fnn(weights, batches.images, training=False) + plus
+    without = {name: value for name, value in weights.items() if "norm" not in name}
+    plain = Recipe("mlp", without, plus=plus)
+    same_in_any_mode = reference.fnn(plain.weights, batches.images) + plus
 
     answers = {name: _answer(exercise, name, recipe, batches) for name in ANSWERS}
     right = {name: _as_scored(each, logits, labels) for name, each in answers.items()}
@@ -169,7 +176,7 @@ def _few(generator: torch.Generator) -> Quiz:
     labels[wrong] = (confused + torch.tensor([1, 1, 1, 1, 1, 2])) % 10
     table = _table(generator, labels, wrong, torch.full((6,), confused))
     said = "On 29 examples in batches of 12, 12 and 5."
-    return Quiz(_recipe(table), _batches(labels, 12), said)
+    return Quiz(_recipe(generator, table), _batches(labels, 12), said)
 
 
 def _many(generator: torch.Generator) -> Quiz:
@@ -187,7 +194,7 @@ def _many(generator: torch.Generator) -> Quiz:
     table = _table(generator, labels, wrong.tolist(), read[wrong])
     table[:, [absent, 9]] -= 40
     said = f"On 700 examples in batches of 128, the last of 60; {absent} and 9 do not occur."
-    return Quiz(_recipe(table), _batches(labels, 128), said)
+    return Quiz(_recipe(generator, table), _batches(labels, 128), said)
 
 
 def _further() -> list[Quiz]:
@@ -214,7 +221,7 @@ def _random(generator: torch.Generator, size: int, batch_size: int) -> Quiz:
     table = _table(generator, labels, wrong, read)
     table[0] += 30  # The best score of all is that of the first image.
     said = f"On {size} examples in batches of {batch_size}."
-    return Quiz(_recipe(table), _batches(labels, batch_size), said)
+    return Quiz(_recipe(generator, table), _batches(labels, batch_size), said)
 
 
 def _table(
@@ -238,8 +245,10 @@ def _table(
     return torch.where((near < 2).unsqueeze(1), table + moved.unsqueeze(1), table)
 
 
-def _recipe(table: Tensor) -> Recipe:
-    return Recipe("scripted", {"table": table})
+def _recipe(generator: torch.Generator, table: Tensor) -> Recipe:
+    """Of a model that answers with the rows of ``table``; the table that it has is another."""
+    plus = draws.plus(generator)
+    return Recipe("scripted", {"table": table - plus}, plus=plus)
 
 
 def _batches(labels: Tensor, batch_size: int) -> Batches:
