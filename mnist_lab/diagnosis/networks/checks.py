@@ -231,24 +231,26 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
     """A function of the weights and each image alone, in any dtype and on any device."""
     model.set_weights(_weights(exercise, model, generator))
     images = draws.images(generator, 6)
-    outputs = model(images.float())
-    _expect_shape(model, outputs, len(images))
-    _expect_dtype(exercise, model, torch.float32, outputs)
-    after = model.forward(images.float(), images_after=True).images_after
-    if not torch.equal(after, images.float()):
-        by = f"After the call they differ by up to {explain.difference(after, images.float()):.3g}."
-        raise explained.known(exercise, "changes-images", by)
+    for training in (False, True):
+        seen = model.forward(images.float(), training=training, images_after=True)
+        _expect_shape(model, seen.logits, len(images))
+        _expect_dtype(exercise, model, torch.float32, seen.logits)
+        if not torch.equal(seen.images_after, images.float()):
+            off = explain.difference(seen.images_after, images.float())
+            by = f"After the call{' in train mode' * training} they differ by up to {off:.3g}."
+            raise explained.known(exercise, "changes-images", by)
     _check_device(exercise, model)
     model.double()
     try:
-        outputs = model(images)
+        outputs = [model.forward(images, training=training).logits for training in (False, True)]
     except SubmissionFailure as failure:
         if not explained.is_of_the_code(failure):
             raise
         said = f"With float32 weights and images it works; with float64: {failure.cause.message}"
         details = explained.at(failure)
         raise explained.known(exercise, "float32-only", said, **details) from None
-    _expect_dtype(exercise, model, torch.float64, outputs)
+    for each in outputs:
+        _expect_dtype(exercise, model, torch.float64, each)
 
 
 def _expect_dtype(exercise: str, model: Model, given: torch.dtype, outputs: Tensor) -> None:
@@ -318,6 +320,14 @@ def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
         proven = proven or Proven(exercise, matched, compared.layout)
         _, asked = proven.gradients(weights, images.double(), lambda out: (out * cotangent).sum())
         _expect_gradients(exercise, model, seen, asked)
+        again = model.forward(images, training=training_).logits
+        if not layouts.equal(again, compared.outputs):
+            raise fail(
+                f"{model.name} computes something else after a backward pass than before it.",
+                f"Its outputs for the same images are then up to "
+                f"{explain.difference(again, compared.outputs):.3g} away.",
+                "A backward pass finds gradients; only an optimizer's step changes weights.",
+            )
     assert proven is not None
     return proven
 
