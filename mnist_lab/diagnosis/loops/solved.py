@@ -49,12 +49,16 @@ def seen_slope(run: Run, like: Tensor) -> Tensor:
     return slopes[number].double()
 
 
+def shows_gradient(run: Run) -> bool:
+    """Whether the gradients that this step found were seen: those of the first steps were."""
+    return run.counts["gradients"] < len(run.call.seen.gradients)
+
+
 def seen_gradient(run: Run) -> Tensor:
     """The gradients that this step found."""
-    gradients, number = run.call.seen.gradients, run.counts["gradients"]
-    if number >= len(gradients):
+    if not shows_gradient(run):
         raise Impossible
-    return gradients[number].double()
+    return run.call.seen.gradients[run.counts["gradients"]].double()
 
 
 def slope(run: Run, loss: Tensor) -> Tensor:
@@ -264,7 +268,7 @@ def _clip_norms(run: Run, parts_of: Callable[[Tensor], list[Tensor]]) -> None:
     if g is None:
         return
     parts = parts_of(g)
-    if "limit" not in run.found:
+    if "limit" not in run.found and shows_gradient(run):
         for seen, part in zip(parts_of(seen_gradient(run)), parts, strict=True):
             shorter, norm = cut(seen, part, torch.Tensor.norm), part.norm().item()
             if shorter is not None:
@@ -278,12 +282,12 @@ def clip_value(run: Run) -> None:
     g = run.weights.grad
     if g is None:
         return
-    if "limit" not in run.found:
+    if "limit" not in run.found and shows_gradient(run):
         limit = cut(seen_gradient(run), g, lambda values: values.abs().max())
-        if limit is None:
-            return
-        run.found["limit"] = limit
-    g.clamp_(-run.found["limit"], run.found["limit"])
+        if limit is not None:
+            run.found["limit"] = limit
+    if "limit" in run.found:
+        g.clamp_(-run.found["limit"], run.found["limit"])
 
 
 def normalise_gradients(run: Run) -> None:
