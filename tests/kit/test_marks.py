@@ -3,8 +3,10 @@
 With ``--full`` the right ones are trained as well: a quarter of an hour.
 """
 
+import re
+
 import pytest
-from corpus import SOLUTIONS, load, materialise
+from corpus import SOLUTIONS, edited, load, materialise
 from marks import grade
 
 RIGHT = [variant for variant in load() if variant.right]
@@ -56,6 +58,19 @@ def test_whoever_makes_the_model_float32_is_tried_on_one_that_is(exercise, tmp_p
     results = grade(tmp_path, [exercise], 0, server)
 
     assert {result.outcome for result in results.values()} == {"passed"}
+
+
+def test_a_loss_that_is_a_little_off_is_not_explained_by_the_mode(tmp_path, server):
+    text = (SOLUTIONS / "evaluation.py").read_text(encoding="utf-8")
+    shifted = "loss_fn((scores.softmax(1) + 1e-8).log(), labels)"
+    text = edited(text, [("loss_fn(scores, labels)", shifted)], "shifted")
+    (tmp_path / "evaluation.py").write_text(text, encoding="utf-8")
+
+    results = grade(tmp_path, ["evaluation"], 0, server)
+
+    told, asked = re.findall(r"\d+\.\d+", results["evaluation.evaluate"].cause.message)
+    assert told != asked
+    assert results["evaluation.state"].outcome == "blocked"
 
 
 @pytest.mark.parametrize("variant", WRONG, ids=lambda variant: variant.name)

@@ -84,8 +84,8 @@ def unknown(
     if same := of_scores(what, told, evidence[first]):
         return same
     sentences = (
-        "The loss that {what} returns is {told:.4f}; the mean over the examples is {asked:.4f}.",
-        "The accuracy that {what} returns is {told:.4f}; {asked:.4f} of the examples are right.",
+        "The loss that {what} returns is {told:.7g}; the mean over the examples is {asked:.7g}.",
+        "The accuracy that {what} returns is {told:.7g}; {asked:.7g} of the examples are right.",
     )
     wrong = []
     for number, says in enumerate(sentences):
