@@ -256,7 +256,8 @@ def _defines(seen: Seen, facts: Facts) -> Facts:
     place = seen.outline if seen.outline.top else seen.beside
     words = [_with_size(seen, place, name) for name in [*place.top][:6]]
     there = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-    return {"defines": f"It defines {there}." if there else "It defines no class or function."}
+    it = "It" if seen.event.caller.is_there else "Besides other exercises, it"
+    return {"defines": f"{it} defines {there or 'no class or function'}."}
 
 
 def _with_size(seen: Seen, place: Outline, name: str) -> str:

@@ -53,6 +53,15 @@ def test_the_first_message_is_of_what_happened_first(case, tmp_path, server):
     assert case.line in pointed_at(cause, submission, case)
 
 
+def test_what_a_notebook_has_of_other_exercises_is_not_denied(tmp_path, server):
+    case = next(case for case in CASES if case.is_notebook and case.exercise == "training")
+    path = corpus.materialise(case, tmp_path / "submission")
+    with Submission(path, server=server) as submission:
+        cause = marks.first_result(submission, "evaluation").cause
+
+    assert cause.evidence == "Besides other exercises, it defines no class or function."
+
+
 def pointed_at(cause, submission, case):
     """The text of the line that a learner is sent to."""
     file, _, line = cause.where.partition(":")
