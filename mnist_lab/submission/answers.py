@@ -149,7 +149,8 @@ class Facts:
     ``states``: the parameters at the first forward passes, each time that they are others than
     before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
-    parameters, at each step. ``passes`` counts how often the loader was gone through.
+    parameters, at each step; ``betas``: their first betas, of those that have any. ``passes``
+    counts how often the loader was gone through.
     ``optimizers``: those that made a step, by their numbers.
     """
 
@@ -162,6 +163,7 @@ class Facts:
     inputs: list[Tensor] = field(default_factory=list)
     slopes: list[Tensor] = field(default_factory=list)
     rates: list[tuple[float, ...]] = field(default_factory=list)
+    betas: list[tuple[float, ...]] = field(default_factory=list)
     optimizers: dict[int, OptimizerUsed] = field(default_factory=dict)
     steps: int = 0
     passes: int = 0

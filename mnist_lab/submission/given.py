@@ -240,6 +240,7 @@ class Given:
         self._note("s")
         if len(self._seen.rates) < MAX_STEPS:
             self._seen.rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
+            self._seen.betas.append(answers.many(asked, "betas", float)[:MAX_RATES])
         if "name" in asked.fields and len(self._seen.optimizers) < MAX_RECORDED:
             self._seen.optimizers[number] = answers.optimizer(asked)
         if len(self._gradients) < MAX_RECORDED:

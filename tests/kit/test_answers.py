@@ -225,6 +225,7 @@ ASKED = {
     "name": "SGD",
     "options": {"lr": 0.1},
     "rates": [0.1],
+    "betas": [0.9],
 }
 SENT = {
     "images": IMAGES.contiguous(),

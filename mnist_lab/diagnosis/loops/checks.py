@@ -295,15 +295,16 @@ def _seen(recipe: Recipe, trained: Trained) -> Seen:
         slopes=tuple(facts.slopes),
         events="".join(facts.events),
         rates=_of_all_groups(facts.rates),
+        betas=_of_all_groups(facts.betas),
         optimizers=tuple((used.name, used.options) for used in facts.optimizers.values()),
         passes=facts.passes,
     )
 
 
-def _of_all_groups(rates: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The learning rate of each step, if it is the same for all parameters."""
-    alike = all(len(set(each)) == 1 for each in rates)
-    return tuple(each[0] for each in rates) if alike else ()
+def _of_all_groups(seen: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """The learning rate or beta of each step, if it is the same for all parameters."""
+    alike = all(len(set(each)) == 1 for each in seen)
+    return tuple(each[0] for each in seen) if alike else ()
 
 
 def _recipe(generator: torch.Generator, **given: Any) -> Recipe:

@@ -81,8 +81,8 @@ class Seen:
     none. ``states``: the weights at the forward passes, each time that they are others than before.
     ``inputs``: the images of the first forward passes; ``slopes``: gradients of the loss with
     respect to the scores. ``events``: a letter for each forward pass, backward pass and step.
-    ``rates``: the learning rate of each step. ``optimizers``: class and settings of those that made
-    a step. ``passes``: how often the loader was gone through.
+    ``rates``, ``betas``: the learning rate and first beta of each step. ``optimizers``: class and
+    settings of those that made a step. ``passes``: how often the loader was gone through.
     """
 
     weights: Tensor
@@ -93,6 +93,7 @@ class Seen:
     slopes: tuple[Tensor, ...] = ()
     events: str = ""
     rates: tuple[float, ...] = ()
+    betas: tuple[float, ...] = ()
     optimizers: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     passes: int = 0
 
@@ -287,6 +288,7 @@ class Optimizer:
     def __init__(self, run: Run, kind: str, parameters: Sequence[Tensor], **settings: Any) -> None:
         self.run, self.kind, self.settings, self.parameters = run, kind, settings, parameters
         self.lr: float = settings.get("lr", 1e-3)
+        self.beta: float | None = None
         self._makes: Any = None
         self._first: tuple[Tensor, Tensor] | None = None
 
@@ -316,6 +318,8 @@ class Optimizer:
                 self._makes.step()
                 w.data, w.grad = now, grad
         self._makes.param_groups[0]["lr"] = self.lr
+        if self.beta is not None:
+            self._makes.betas = self.beta, self._makes.betas[1]
         self._makes.step()
 
     def step(self, only: Tensor | None = None) -> None:

@@ -462,6 +462,15 @@ def seen_rate(run: Run) -> float:
     return rates[number]
 
 
+def seen_beta(run: Run) -> float:
+    """Adam's first one at this step as it was seen, if it changes."""
+    betas, number = run.call.seen.betas, run.counts["gradients"]
+    if number >= len(betas) or len(set(betas)) == 1:
+        raise Never
+    run.found.setdefault("beta", f"between {min(betas):.3g} and {max(betas):.3g}")
+    return betas[number]
+
+
 def _listed(rates: Sequence[float], epochs: int) -> str:
     """How the learning rate begins, by epochs if it stays the same in each."""
     each = len(rates) // epochs if epochs > 1 and len(rates) % epochs == 0 else 1

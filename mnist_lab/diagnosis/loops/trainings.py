@@ -433,7 +433,7 @@ SAID = {
     ),
     "weights": (
         "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
-        "Only optimizer.step() changes the weights, once for every batch.",
+        "Nothing but step() of the optimizer asked for changes the weights, once for every batch.",
     ),
     "gradients": (
         "In {name} step {step} finds other gradients than those of the loss of its batch.",

@@ -242,10 +242,13 @@ class Lent:
 
     def _tell_step(self, optimizer: Optimizer) -> None:
         assert self._model is not None
-        rates = [group.get("lr") for group in optimizer.param_groups]
+        groups = optimizer.param_groups
+        rates = [group.get("lr") for group in groups]
+        betas = [group["betas"][0] for group in groups if isinstance(group.get("betas"), tuple)]
         fields: dict[str, Any] = {
             "optimizer": id(optimizer),
             "rates": [float(rate) for rate in rates if isinstance(rate, numbers.Real | Tensor)],
+            "betas": [float(beta) for beta in betas if isinstance(beta, numbers.Real | Tensor)],
         }
         if id(optimizer) not in self._told:
             self._told.add(id(optimizer))
