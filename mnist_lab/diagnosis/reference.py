@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -206,10 +207,10 @@ class Adam:
         corrected: bool = True,
         eps_in_root: bool = False,
     ) -> None:
-        self.parameters, self.betas, self.eps = list(parameters), betas, eps
+        self.parameters, self.eps = list(parameters), eps
         self.weight_decay, self.amsgrad, self.maximize = weight_decay, amsgrad, maximize
         self.corrected, self.eps_in_root = corrected, eps_in_root
-        self.param_groups = [{"lr": lr}]
+        self.param_groups: list[dict[str, Any]] = [{"lr": lr, "betas": betas}]
         self.m = [torch.zeros_like(w) for w in self.parameters]
         self.v = [torch.zeros_like(w) for w in self.parameters]
         self.largest = [torch.zeros_like(w) for w in self.parameters]
@@ -218,7 +219,7 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         self.t += 1
-        (beta1, beta2), (lr,) = self.betas, self.param_groups[0].values()
+        lr, (beta1, beta2) = self.param_groups[0].values()
         unbias1, unbias2 = 1 - beta1**self.t, 1 - beta2**self.t
         if not self.corrected:
             unbias1 = unbias2 = 1.0

@@ -263,7 +263,7 @@ class ExerciseHandle(Caller):
         chosen = {name: value for name, value in options.items() if value is not None}
         made, given = self._loop("train", recipe, batches, [], chosen, device)
         (history,) = made.values
-        self._expect_history(history)
+        self._expect_history(history, epochs)
         # One pair of numbers in the place of the list: the learner's answer for one epoch.
         alone = len(history.parts) == 2 and all(part.is_ == "number" for part in history.parts)
         scores = (history,) if alone else history.parts
@@ -328,8 +328,9 @@ class ExerciseHandle(Caller):
         )
         return made, given
 
-    def _expect_history(self, history: Value) -> None:
+    def _expect_history(self, history: Value, epochs: int | None) -> None:
         """A list of pairs, not one of single numbers or a list for each of the two."""
+        lists = len(history.parts) == 2 != epochs and all(map(_of_numbers, history.parts))
         parts, kind = history.parts, answers.described(history)
         message = f"train gave {kind}, not a list of one (loss, accuracy) an epoch."
         mistake = ""
@@ -337,7 +338,7 @@ class ExerciseHandle(Caller):
             mistake = "no-history"
         elif not parts:
             mistake = "empty-history"
-        elif len(parts) == 2 and all(_of_numbers(part) and len(part.parts) != 2 for part in parts):
+        elif lists and all(len(part.parts) != 2 for part in parts):
             mistake = "two-lists"
         elif _of_numbers(history) and (history.is_ == "list" or len(parts) != 2):
             mistake = "one-list"

@@ -302,7 +302,7 @@ class Optimizer:
     def take_step(self) -> None:
         """One that nobody sees."""
         (w,) = self.parameters
-        known = self.kind in FIRST_STEPS and self.settings.keys() <= {"lr"}
+        known = self.kind in FIRST_STEPS and self.settings.keys() <= {"lr"} and self.beta is None
         if known and self._makes is None and self._first is None and w.grad is not None:
             self._first = w.detach().clone(), w.grad.clone()
             w.data.sub_(self.lr * FIRST_STEPS[self.kind](w.grad, w.detach()))
@@ -317,9 +317,10 @@ class Optimizer:
                 w.data, w.grad = self._first
                 self._makes.step()
                 w.data, w.grad = now, grad
-        self._makes.param_groups[0]["lr"] = self.lr
+        (group,) = self._makes.param_groups
+        group["lr"] = self.lr
         if self.beta is not None:
-            self._makes.betas = self.beta, self._makes.betas[1]
+            group["betas"] = self.beta, group["betas"][1]
         self._makes.step()
 
     def step(self, only: Tensor | None = None) -> None:

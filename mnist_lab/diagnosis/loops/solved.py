@@ -463,7 +463,7 @@ def seen_rate(run: Run) -> float:
 
 
 def seen_beta(run: Run) -> float:
-    """Adam's first one at this step as it was seen, if it changes."""
+    """The optimizer's first one at this step as it was seen, if it changes."""
     betas, number = run.call.seen.betas, run.counts["gradients"]
     if number >= len(betas) or len(set(betas)) == 1:
         raise Never

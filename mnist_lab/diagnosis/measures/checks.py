@@ -546,7 +546,7 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
     if facts.steps:
         yield "trains", f"an optimizer made {facts.steps} steps."
     elif weights:
-        yield "weights-changed", f"{', '.join(weights)} are others after the call."
+        yield "weights-changed", f"the call changes {', '.join(weights)}."
     if buffers and not any(facts.modes):
-        yield "buffers-changed", f"{', '.join(buffers)} are others after the call."
+        yield "buffers-changed", f"the call changes {', '.join(buffers)}."
     yield from comparing.left_behind(facts)
