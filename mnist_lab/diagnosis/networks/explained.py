@@ -103,7 +103,7 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
         f"On {len(seen.images)} random images with random weights its outputs are those of such a "
         f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
         f"{seen.compared.difference:.3g} away.",
-        _line(seen, explanation),
+        _line(seen.network, seen.model, seen.matched, explanation),
     )
     return _only("eval", failure) if layouts.equal(in_training, seen.compared.outputs) else failure
 
@@ -113,14 +113,19 @@ def _only(mode: str, failure: CheckFailure) -> CheckFailure:
     return CheckFailure(replace(failure.cause, message=message))
 
 
-def _line(seen: Seen, explanation: Explanation) -> str:
+def _line(
+    network: reference.Network,
+    model: Model,
+    matched: Mapping[str, layouts.Named],
+    explanation: Explanation,
+) -> str:
     """Where the layer is made that a mistake is in, or used behind which it is."""
-    mistake, stages = bank.entry(explanation.alternatives[0][0].id), list(seen.network.stages)
+    mistake, stages = bank.entry(explanation.alternatives[0][0].id), list(network.stages)
     if not mistake.changes:
         return ""
     _, stage, _ = mistake.changes[0].steps[0]
-    layers = [each for each in seen.network.layers if stages.index(each) <= stages.index(stage)]
-    return _of(mistake, seen.model, seen.matched[f"{layers[-1]}.weight"].name)
+    layers = [each for each in network.layers if stages.index(each) <= stages.index(stage)]
+    return _of(mistake, model, matched[f"{layers[-1]}.weight"].name)
 
 
 def _of(mistake: bank.Mistake, model: Model, parameter: str) -> str:
@@ -172,7 +177,7 @@ def another_in_training(
     observed, run = replace(seen, outputs=in_training), seen.run(training=True)
     found = probes.explain(seen.network, bank.of(seen.exercise), observed, run, generator)
     if found.explanation is not None:
-        line = _line(seen, found.explanation)
+        line = _line(seen.network, seen.model, seen.matched, found.explanation)
         return _only("train", explain.named(found.explanation, differs, line))
     kinds = [shown.partition("(")[0] for shown in seen.model.modules.values()]
     return fail(
@@ -562,7 +567,37 @@ def other_shapes(
         digits = model(torch.randn(16, 1, 28, 28))
         if not digits.is_floating_point():
             return known(exercise, "returns-classes", evidence, **details)
-    return _sizes(exercise, model, evidence, details) or failure
+    of_size = getattr(failure, "raised", "RuntimeError") == "RuntimeError"
+    named = _of_other_sides(model, evidence) if exercise == "cnn" and of_size else None
+    return named or _sizes(exercise, model, evidence, details) or failure
+
+
+def _of_other_sides(model: Model, evidence: str) -> CheckFailure | None:
+    """Mistakes that change the sizes of maps, known from images for which the sizes fit."""
+    network, generator = reference.NETWORKS["cnn"], torch.Generator().manual_seed(0)
+    try:
+        matched = layouts.match(network, model.parameters)
+    except layouts.Unmatched:
+        return None
+    stored = layouts.draw_weights(network, matched, generator)
+    given = layouts.usual(network, matched, stored)
+    model.double()
+    run = _runner(model, torch.float64, training=False)
+    for side, others in structures.of_other_sides().items():
+        images = torch.randn(4, 1, side, side, generator=generator, dtype=torch.float64)
+        outputs = run(stored, images) if others else None
+        if outputs is None or outputs.shape != (4, 10):
+            continue
+        kinds = [
+            ids for ids, other in others if layouts.equal(outputs, other.forward(given, images))
+        ]
+        if kinds:
+            fewest = dict.fromkeys(ids for ids in kinds if len(ids) == len(min(kinds, key=len)))
+            alternatives = tuple(tuple(map(bank.entry, ids)) for ids in fewest)
+            said = f"On images of {side}x{side} its outputs are those of such a network. {evidence}"
+            found = explain.Explanation(alternatives, 0.0, network)
+            return explain.named(found, said, _line(network, model, matched, found))
+    return None
 
 
 def _shape_for(model: Model, size: int) -> tuple[int, ...] | None:
@@ -583,7 +618,9 @@ def _sizes(
     if (got, takes) == ((7, 1568) if exercise == "cnn" else (28, 784)):
         return known(exercise, "no-flatten", evidence, **details)
     layers = [each for each in model.parameters if tuple(each.shape[1:]) == (takes,)]
-    line = places.made(model, layers[0].name) if layers else ""
+    asked = {math.prod(axes[1:]) for axes in reference.NETWORKS[exercise].axes.values()}
+    refuses_rightly = takes in asked and "where" in details
+    line = places.made(model, layers[0].name) if layers and not refuses_rightly else ""
     return known(
         exercise,
         "sizes-do-not-fit",

@@ -20,7 +20,7 @@ import torch
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 from mnist_lab.diagnosis.networks import bank
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named, possible
-from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, Network, through
+from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, NETWORKS, Network, through
 
 MOST = 60
 """Guesses at most; the likeliest come first."""
@@ -218,7 +218,32 @@ def _convolutional(
     return found
 
 
-def _maps(network: Network) -> tuple[int, ...]:
+OTHER_SIDES = range(8, 65)
+"""Images that fit the CNN's linear layer after one or two mistakes that change sizes."""
+
+
+@cache
+def of_other_sides() -> Mapping[int, Sequence[tuple[tuple[str, ...], Network]]]:
+    """By the side of images that end in 7x7 maps all the same: the CNN with such mistakes."""
+    asked = NETWORKS["cnn"]
+    ends = asked.axes["hidden.weight"][1:]
+    axes = {name: asked.axes[name] for name in ("conv1.weight", "conv2.weight")}
+    found: dict[int, list[tuple[tuple[str, ...], Network]]] = {side: [] for side in OTHER_SIDES}
+    for mistakes in (*combinations(RESIZING, 1), *combinations(RESIZING, 2)):
+        network: Network | None = asked
+        for _, change in mistakes:
+            network = network and change(network)
+        if network is None or len({mistake.id for mistake, _ in mistakes}) < len(mistakes):
+            continue
+        stages = list(network.stages)
+        maps = Network({k: network.stages[k] for k in stages[: stages.index("hidden")]}, axes)
+        for side in OTHER_SIDES:
+            if _maps(maps, side) == ends:
+                found[side].append((tuple(mistake.id for mistake, _ in mistakes), network))
+    return found
+
+
+def _maps(network: Network, side: int = SIDE) -> tuple[int, ...]:
     """The sizes of what comes out for one image, for which one channel is enough; empty where
     sizes do not fit.
     """
@@ -228,7 +253,7 @@ def _maps(network: Network) -> tuple[int, ...]:
         for kind, shape in (("weight", (1, 1, *axes[2:])), ("bias", (1,)))
     }
     try:
-        ends = through(network.stages.values(), weights, torch.zeros(1, 1, SIDE, SIDE))
+        ends = through(network.stages.values(), weights, torch.zeros(1, 1, side, side))
     except MISFIT:
         return ()
     return (list(network.axes.values())[-1][0], *ends.shape[2:])
