@@ -210,7 +210,7 @@ def _expect_all_drawn(draws: Draws, seed: int) -> None:
     except SubmissionFailure as failure:
         if failure.raised != "ValueError":
             raise
-        evidence = f"downsample of {items} items with size={items} raises it."
+        evidence = f"downsample of {items} items with size={items} raises ValueError."
         draws.found.add("refuses-all-items", evidence)
 
 
