@@ -33,7 +33,7 @@ from mnist_lab.submission.answers import (
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import LOSSES, Given
 from mnist_lab.submission.process import EndedError, StartError, start
-from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.protocol import HERE, Message, WireError
 from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
@@ -313,7 +313,8 @@ class ExerciseHandle(Caller):
         """
         given = Given(recipe, batches)
         model, loader, arrays = given.described(device)
-        chosen = {**options, **({} if device == "cpu" else {"device": device})}
+        place = "cpu" if device == HERE else device
+        chosen = {**options, **({} if device == "cpu" else {"device": place})}
         made = called(
             self,
             name,

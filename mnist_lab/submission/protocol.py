@@ -43,6 +43,9 @@ DTYPES = {
 RECORDED = "cuda:0"
 """The device that need not be there: what is moved to it stays where it is, and is noted."""
 
+HERE = "cpu:0"
+"""The CPU of a machine that has such a device; what is called gets it as "cpu"."""
+
 APART = "Expected all tensors to be on the same device."
 """What is raised where tensors that were moved meet others."""
 

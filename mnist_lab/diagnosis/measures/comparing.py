@@ -19,7 +19,7 @@ from mnist_lab.diagnosis.explain import difference
 from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
-from mnist_lab.submission.protocol import APART, RECORDED
+from mnist_lab.submission.protocol import APART, HERE, RECORDED
 
 Answer = TypeVar("Answer")
 
@@ -134,21 +134,24 @@ def reseeds(
 def elsewhere(
     call: Callable[..., object], recipe: Recipe, batches: Batches, **given: float
 ) -> Iterator[tuple[str, str]]:
-    """The same for a device to which the images have to be moved.
+    """The same for a device to which the images have to be moved, and for the CPU where there is
+    such a device.
 
     What else goes wrong there goes for nothing: it is not a device that computes.
     """
     few = Batches(batches.images[:4], batches.labels[:4], batch_size=2)
-    try:
-        in_float64(partial(call, device=RECORDED), recipe, few, **given)
-    except SubmissionFailure as failure:
-        if APART in failure.cause.message:
-            where = f" ({failure.cause.where})" * bool(failure.cause.where)
-            yield (
-                "ignores-device",
-                f"Called with a model on {RECORDED!r} and device={RECORDED!r}, it computes with "
-                f"tensors that are not there{where}.",
-            )
+    for device, said in ((RECORDED, repr(RECORDED)), (HERE, "'cpu', where there is a GPU")):
+        try:
+            in_float64(partial(call, device=device), recipe, few, **given)
+        except SubmissionFailure as failure:
+            if APART in failure.cause.message:
+                where = f" ({failure.cause.where})" * bool(failure.cause.where)
+                yield (
+                    "ignores-device",
+                    f"Called with the model on the device and device={said}, it computes with "
+                    f"tensors that are not there{where}.",
+                )
+                return
 
 
 def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:

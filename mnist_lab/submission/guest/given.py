@@ -26,8 +26,8 @@ from torch.optim.optimizer import (
 )
 from torch.utils.data import Subset
 
-from mnist_lab.submission.guest.places import Recorded
-from mnist_lab.submission.protocol import APART, RECORDED, Message
+from mnist_lab.submission.guest.places import Recorded, with_a_gpu
+from mnist_lab.submission.protocol import APART, HERE, RECORDED, Message
 
 _asks: list[Callable[[Message], Message]] = []
 
@@ -187,9 +187,11 @@ class Lent:
                 if name.startswith("weights.")
             }
             self._model = Model(fields["layers"], weights)
-            if fields["device"] == RECORDED:
-                self._recorded, self._model._device = Recorded(), torch.device(RECORDED)
-                self._recorded.put_there([*self._model.parameters(), *self._model.buffers()])
+            if fields["device"] in (RECORDED, HERE):
+                self._recorded, there = Recorded(), fields["device"] == RECORDED
+                self._model._device = torch.device(RECORDED if there else "cpu")
+                if there:
+                    self._recorded.put_there([*self._model.parameters(), *self._model.buffers()])
             else:
                 self._model.to(fields["device"])
             return self._model.train(fields["training"])
@@ -215,6 +217,7 @@ class Lent:
         with ExitStack() as hooks:
             if self._recorded:
                 hooks.enter_context(self._recorded)
+                hooks.enter_context(with_a_gpu())
             if self._model is not None:
                 for register, told in (
                     (register_optimizer_step_pre_hook, self._before_step),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -15,6 +17,24 @@ from mnist_lab.submission.protocol import APART, RECORDED
 
 LOSSES = (F.cross_entropy, F.nll_loss)
 """Functions of outputs and labels."""
+
+WITH_A_GPU = (
+    (torch.cuda, "is_available", True),
+    (torch.cuda, "device_count", 1),
+    (torch.cuda, "is_current_stream_capturing", False),  # Which optimizers ask before a step.
+    (torch.accelerator, "is_available", True),
+    (torch.accelerator, "current_accelerator", torch.device("cuda")),
+)
+"""What PyTorch answers on a machine that has a GPU."""
+
+
+@contextmanager
+def with_a_gpu() -> Iterator[None]:
+    """Inside, code that asks for a GPU hears that there is one, on every machine alike."""
+    with ExitStack() as answers:
+        for library, name, answer in WITH_A_GPU:
+            answers.enter_context(patch.object(library, name, lambda *_, it=answer, **__: it))
+        yield
 
 
 class Recorded(TorchFunctionMode):
