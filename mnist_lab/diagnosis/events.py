@@ -413,6 +413,14 @@ def _in_nested_loops(seen: Seen, facts: Facts) -> Facts | None:
     return {"depth": len(seen.loops)} if len(seen.loops) > usual else None
 
 
+def _made_later(seen: Seen, facts: Facts) -> Facts | None:
+    """The file defines the name at its top, below the line that was reached."""
+    made = (seen.outline.imported | seen.outline.assigned | seen.outline.top).get(facts["missing"])
+    file, _, line = seen.event.where.partition(":")
+    below = made and file == seen.exercise.file and line.isdigit() and made.lineno > int(line)
+    return {"later": seen.at(made)} if made and below else None
+
+
 def _import_of(seen: Seen, facts: Facts) -> Facts | None:
     line = TABLES["imports"].get(facts["missing"])
     return {"import": line} if line else None
@@ -448,7 +456,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
             *(_decorated, _dataclass, _forward_decorated, _yields),
             *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
             *(_in_a_while, _in_an_endless_for, _in_nested_loops),
-            *(_import_of, _of_self, _near_name, _of_this_class, _near_attribute),
+            *(_made_later, _import_of, _of_self, _near_name, _of_this_class, _near_attribute),
         )
     },
 }
