@@ -177,9 +177,11 @@ class ExerciseHandle(Caller):
         """What ``train_transform()`` returns."""
         return Transform(self, "train_transform")
 
-    def downsample(self, dataset: Batch, size: int, seed: int | None = None) -> Drawn:
+    def downsample(
+        self, dataset: Batch, size: int, seed: int | None = None, reads: int = 1
+    ) -> Drawn:
         """``downsample`` of a dataset with these images, which differ in their first pixels, and
-        labels; without a seed if ``None``.
+        labels; without a seed if ``None``. What it gives is read as often, the last time counts.
         """
         images, labels = dataset
         options = {"size": size} | ({} if seed is None else {"seed": seed})
@@ -187,7 +189,8 @@ class ExerciseHandle(Caller):
         arrays = _arrays("dataset", dataset)
         made = called(self, "downsample", doing, [_dataset("dataset")], options, arrays)
         fields = {"id": made.kept, "name": "downsample"}
-        reply = self.ask("items", Message(fields), doing)
+        for _ in range(reads):
+            reply = self.ask("items", Message(fields), doing)
         with self.reading(doing):
             if "odd" in reply.fields:
                 self._pair(answers.value(reply.fields["odd"], reply.arrays), ITEM, "downsample")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.pictures import warps
@@ -65,6 +66,10 @@ STRAIGHT, STRAIGHT_NEAREST = 0.2, 0.55
 
 ALIKE = 0.99
 """Of clouds that were merely turned; a perspective leaves them at most 0.988 alike."""
+
+DRAWN, TURNED, FEWEST = 48, 0.95, 5
+"""Warps of a picture that is drawn, how alike it looks after a mere rotation (0.9 after most
+perspectives), and how few of either are too few: 14 to 30 of 48 are rotations in 125 right ways."""
 
 CLEAR = 0.6
 """Degrees to which the angle of a mere rotation is known."""
@@ -180,6 +185,25 @@ def expect_warps(
                 "Five dots on black come out larger than they were, and with a white pixel in each "
                 "corner of the picture as large as before.",
             )
+
+
+def expect_any_picture(transform: Transform, tones: Tones, seed: int, found: Findings) -> None:
+    """Clouds that are drawn, in a picture of another size, are warped too: neither the dots nor a
+    ramp alone, whose warps a table may have.
+    """
+    large = F.interpolate(warps.clouds(seed).float()[None, None], (56, 56), mode="bilinear")
+    results, _ = transform.of_any_kind([large[0, 0].round().to(torch.uint8)], DRAWN, seed)
+    if results[0].numel() != 28 * 28:
+        return
+    degrees, alike = warps.angles(tones.light(results.view(-1, 28, 28)).float(), seed)
+    turned = degrees[alike > TURNED]
+    if not FEWEST < len(turned) < DRAWN - FEWEST or turned.std() < STEEPEST[0] / 4:
+        found.observe(
+            f"{transform.name} does not do to every picture what it does to some.",
+            f"Of {DRAWN} warps of clouds, 56x56 pixels, {len(turned)} are the picture in 28x28 "
+            "pixels and turned; half of them are asked for, by angles from -10 to 10 degrees.",
+            "Resize, rotate and distort the picture that comes, whatever it shows.",
+        )
 
 
 def off_by(measured: warps.Warps) -> float:

@@ -74,6 +74,8 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
         fill = augmentation.expect_background(transform, tones, seed, found)
         augmentation.expect_warps(transform, exercise.train_transform, tones, fill, seed, found)
     sizes.expect_resized(transform, tones, found, 8, seed)
+    if tones is not None and not found:
+        augmentation.expect_any_picture(transform, tones, seed, found)
     found.expect_none()
 
 

@@ -40,9 +40,9 @@ class Draws:
     def items(self) -> int:
         return len(self.dataset[1])
 
-    def draw(self, size: int, seed: int | None) -> tuple[int, ...]:
+    def draw(self, size: int, seed: int | None, reads: int = 1) -> tuple[int, ...]:
         """The items drawn; it is told if their number, their labels or repeats are wrong."""
-        drawn = self.exercise.downsample(self.dataset, size, seed)
+        drawn = self.exercise.downsample(self.dataset, size, seed, reads)
         what = f"downsample of {self.items} items, size={size}, seed={seed}"
         if drawn.length != size:
             evidence = f"{what}: it gives a dataset of {drawn.length} items."
@@ -68,7 +68,7 @@ def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
         said = f"downsample of {items} items, size={size}, seed={seed}."
         raise degenerate("dataset-one-item" if first else "dataset-empty", "downsample", said)
     at_random = _expect_random(first, items, found)
-    again = draws.draw(size, seed)
+    again = draws.draw(size, seed, reads=2)  # nor are they others when they are read again
     if set(again) != set(first):
         found.add(
             "not-reproducible",

@@ -18,7 +18,7 @@ from mnist_lab.submission.remote import Transform
 
 Size = tuple[int, int]
 
-SIZES: tuple[Size, ...] = ((56, 56), (40, 60), (60, 35), (20, 24))
+SIZES: tuple[Size, ...] = ((56, 56), (40, 60), (60, 36), (20, 24))
 
 WARPED_SIZES = SIZES[1:3]
 """The same for a transform that warps, which needs several pictures of each."""
@@ -107,20 +107,25 @@ def _off(
 
 
 def _pictures(height: int, width: int, seed: int) -> list[Tensor]:
-    """Two ramps from black to white, across and down, a white block on black, and soft clouds. All
-    but the block are drawn, so that no table has what becomes of them.
+    """Two ramps from black to white, across and down, white blocks on black, and soft clouds. All
+    are drawn, so that no table has what becomes of them.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed + 100 * height + width)
     across, down = _ramp(width, generator), _ramp(height, generator)
-    block = torch.zeros(height, width, dtype=torch.uint8)
+    blocks = torch.zeros(height, width, dtype=torch.uint8)
     knots = torch.rand(1, 1, 3, 3, generator=generator)
     clouds = F.interpolate(knots, (height, width), mode="bilinear", align_corners=True)[0, 0]
     clouds = (clouds - clouds.min()) / (clouds.max() - clouds.min())
-    block[height // 4 : height // 2, width // 3 : 3 * width // 4] = 255
+    for top, left, tall, wide in torch.rand(2, 4, generator=generator).tolist():
+        rows, columns = (
+            slice(round(side * (0.05 + at)), round(side * (0.3 + at + 0.2 * long)))
+            for side, at, long in ((height, 0.5 * top, tall), (width, 0.5 * left, wide))
+        )
+        blocks[rows, columns] = 255
     return [
         across.expand(height, width).round().to(torch.uint8),
         down.unsqueeze(1).expand(height, width).round().to(torch.uint8),
-        block,
+        blocks,
         (255 * clouds).round().to(torch.uint8),
     ]
 
@@ -148,7 +153,7 @@ def _say(
     evidence = f"{name}, size of the picture and of what comes out: {said}. 1x28x28 is asked for."
     if off < math.inf:
         evidence = (
-            f"Of pictures of other sizes, a ramp from black to white or a block, {name} makes ones "
+            f"Of pictures of other sizes, a ramp from black to white or blocks, {name} makes ones "
             f"that are up to {off:.2f} off on average, on the scale from 0 to 1."
         )
     elif found.does("resizes") or (found and len(set(shapes.values())) == 1):

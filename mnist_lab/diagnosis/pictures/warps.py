@@ -199,9 +199,9 @@ def _spread(images: Tensor, centres: Tensor) -> Tensor:
     return (light * squares).sum((1, 2)) / light.sum((1, 2)).clamp(min=1e-6)
 
 
-def clouds() -> Tensor:
+def clouds(seed: int = 0) -> Tensor:
     """A probe image of which angles can be told more exactly, uint8 (28, 28): clouds on black."""
-    noise = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(seed))
     weights = torch.exp(-torch.arange(-2.0, 3.0).square() / (2 * 0.8**2))
     smooth = F.conv2d(noise, torch.outer(weights, weights).view(1, 1, 5, 5), padding=2)[0, 0]
     inside = ((MIDDLE - _pixels().abs()) / 2).clamp(0, 1)
@@ -214,16 +214,16 @@ def middle() -> Tensor:
     return (z.real.abs() < MIDDLE) & (z.imag.abs() < MIDDLE) & (z.abs() < 1.25 * MIDDLE)
 
 
-def angles(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The angle (N,) by which ``clouds`` were turned in each of ``images`` (N, 28, 28), in degrees
-    from -180 to 180, anticlockwise, and how alike (N,) they look then, at most 1.
+def angles(images: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The angle (N,) by which ``clouds`` of the seed were turned in each of ``images`` (N, 28, 28),
+    in degrees from -180 to 180, anticlockwise, and how alike (N,) they look then, at most 1.
 
     A mere rotation has 0.991 and more by any interpolation, and its angle is known to half a
     degree; but nearest-neighbour sampling leaves an image as it is up to 2.2 degrees, which is told
     as 0.
     """
     degrees = torch.arange(-180.0, 180.0, 0.5)
-    alike = torch.maximum(*(_alike(images, looks) for looks in _turned_clouds(degrees)))
+    alike = torch.maximum(*(_alike(images, looks) for looks in _turned_clouds(degrees, seed)))
     best, at = alike.max(1, keepdim=True)
     ties = (alike > best - 1e-4).float()
     beside = (degrees - degrees[at] + 180) % 360 - 180  # around the circle
@@ -241,14 +241,14 @@ def _alike(images: Tensor, others: Tensor) -> Tensor:
     return standardised(images) @ standardised(others).T
 
 
-def _turned_clouds(degrees: Tensor) -> Iterator[Tensor]:
+def _turned_clouds(degrees: Tensor, seed: int) -> Iterator[Tensor]:
     """Clouds turned by each angle, by nearest neighbours and bilinearly."""
     turn = torch.deg2rad(degrees)
     cos, sin, none = turn.cos(), turn.sin(), torch.zeros_like(turn)
     matrix = torch.stack([cos, -sin, none, sin, cos, none], dim=1).view(-1, 2, 3)
     size = [len(degrees), 1, 28, 28]
     grid = F.affine_grid(matrix, size, align_corners=False)
-    image = (clouds() / 255).expand(size)
+    image = (clouds(seed) / 255).expand(size)
     for mode in ("nearest", "bilinear"):
         yield F.grid_sample(image, grid, mode=mode, align_corners=False)[:, 0]
 
