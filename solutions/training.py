@@ -28,6 +28,7 @@ the weights that it has, and returns a list with one ``(loss, accuracy)`` an epo
 ``nn.CrossEntropyLoss()`` and one ``torch.optim.Adam`` over all parameters with the learning rate
 ``lr`` and otherwise PyTorch's defaults. No schedule, no clipping of gradients, no early stop.
 
+    Every epoch goes through the loader itself: one that shuffles gives other batches each time.
     One Adam for all epochs: it scales each parameter's step by averages of its past gradients. A
     new one each epoch would begin without them.
 
@@ -63,10 +64,10 @@ What the checks ask
     optimizers and losses, a model with batch normalisation that arrives in eval mode among them;
     for ``train`` over several epochs, also where the loss rises again or there is nothing left to
     learn. The model gets the images as the loader gives them, neither flattened nor changed. The
-    loader in the checks has its batches and its length and nothing else. Images and labels are
-    moved to ``device``, which shows without a GPU. Neither function sets seeds (of PyTorch, NumPy
-    or ``random``), default types or PyTorch's gradient mode for the rest of the program, or leaves
-    parameters that cannot be trained.
+    loader in the checks has its batches and its length and nothing else, and one of them shuffles.
+    Images and labels are moved to ``device``, which shows without a GPU. Neither function sets
+    seeds (of PyTorch, NumPy or ``random``), default types or PyTorch's gradient mode for the rest
+    of the program, or leaves parameters that cannot be trained.
 
 Stuck? ``mnist-lab hint training`` gives a nudge, and ``--more`` nearly the answer.
 """

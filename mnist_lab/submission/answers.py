@@ -25,12 +25,24 @@ MAX_TEXT, MAX_INT, MAX_PARAMETERS = 20_000, 1 << 63, 64
 @dataclass(frozen=True)
 class Batches:
     """Images (N, 1, 28, 28) and labels (N,), loaded in order, ``batch_size`` at a time; the last
-    batch may be short.
+    batch may be short. Where the loader ``shuffles`` they come in another order each time that it
+    is gone through.
     """
 
     images: Tensor
     labels: Tensor
     batch_size: int = 10
+    shuffles: bool = False
+
+    def order(self, of_pass: int) -> Tensor:
+        """The order of the examples, int64 (N,), the nth time that the loader is gone through."""
+        order = torch.arange(len(self.labels))
+        return order.roll(7 * of_pass) if self.shuffles else order
+
+    def of_pass(self, number: int) -> Batches:
+        """What comes the nth time that the loader is gone through."""
+        order = self.order(number)
+        return Batches(self.images[order], self.labels[order], self.batch_size)
 
     def split(self) -> list[Batch]:
         """The batches in order."""
@@ -150,7 +162,8 @@ class Facts:
     before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
     parameters, at each step; ``betas``: their first betas, of those that have any. ``passes``
-    counts how often the loader was gone through.
+    counts how often the loader was gone through, ``whole`` are the numbers of the first passes that
+    reached its end.
     ``optimizers``: those that made a step, by their numbers.
     """
 
@@ -167,6 +180,7 @@ class Facts:
     optimizers: dict[int, OptimizerUsed] = field(default_factory=dict)
     steps: int = 0
     passes: int = 0
+    whole: list[int] = field(default_factory=list)
     training_after: bool = False
     requires_grad_after: bool = True
     grad_after: bool = True

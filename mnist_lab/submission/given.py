@@ -24,6 +24,9 @@ MAX_EVENTS, MAX_STEPS, MAX_RECORDED, MAX_STATES, MAX_RATES = 10_000, 1_000, 24, 
 """What is noted of a call: events, steps, passes and steps whose tensors are kept, weights that are
 kept, learning rates of a step."""
 
+MAX_PASSES = 1 << 20
+"""Passes through a loader that are told apart."""
+
 MAX_ASKED, MAX_KEPT = 1 << 21, 1 << 25
 """Pixels that a model is asked about at a time, and numbers that are kept of passes that wait for a
 backward pass: beyond that the oldest are forgotten."""
@@ -228,8 +231,11 @@ class Given:
             raise WireError("it asks for more examples than there are")
         if not all(0 <= index < len(self._batches.labels) for index in indices):
             raise IndexError("There is no such example.")
+        number = answers.entry(asked, "pass", int) % MAX_PASSES
         self._seen.passes += 0 in indices
-        chosen = torch.tensor(indices, dtype=torch.int64)
+        if len(self._batches.labels) - 1 in indices and len(self._seen.whole) < MAX_RECORDED:
+            self._seen.whole.append(number)
+        chosen = self._batches.order(number)[torch.tensor(indices, dtype=torch.int64)]
         return Message(
             {}, {"images": self._batches.images[chosen], "labels": self._batches.labels[chosen]}
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import chain, combinations, product
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ are told instead."""
 HIDDEN = 6
 """Units of the model."""
 
+MOST_PASSES = 8
+"""Through the loader, from which the ones that train are found."""
+
 FAINT = 1e-6
 """What some pixels are multiplied with: their gradients are so small that Adam's epsilon counts
 beside them, and with it the scale of the loss, which Adam hides elsewhere."""
@@ -75,7 +78,8 @@ def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
 def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     """By the weights after training a model whose gradients in eval mode are others."""
     generator = grader.generator("training.state")
-    weights, batches = draws.normed_weights(generator), _batches(generator)
+    weights = draws.normed_weights(generator)
+    batches = replace(_batches(generator), shuffles=True)
     plus = draws.plus(generator)
     recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
     found: dict[Fault[Any], list[str]] = {}
@@ -90,6 +94,10 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
         if _trains_in_train_mode(name, recipe, batches, trained):
+            continue
+        if _keeps_batches(name, recipe, batches, trained):
+            said = f"{name}: gone through for the second time, the loader gives other batches."
+            found.setdefault(entry("keeps-batches"), []).append(said)
             continue
         again = call(replace(recipe, training=True), batches, **given)
         for mode in _modes([(False, trained.facts), (True, again.facts)]):
@@ -624,7 +632,19 @@ def _trains_in_train_mode(what: str, recipe: Recipe, batches: Batches, trained: 
     """In train mode batch normalisation gives other gradients, and moves its running averages."""
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     moved = comparing.furthest(trained.weights, averages) > 0
-    return moved and _agree(trained, _trained_by_the_reference(what, recipe, batches))
+    return moved and _trained_as_asked(what, recipe, batches, trained)
+
+
+def _trained_as_asked(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
+    """On what the loader gave each time; who counts or evaluates goes through it more often."""
+    passes = combinations(trained.facts.whole[:MOST_PASSES], 2 if what == "train" else 1)
+    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in passes)
+
+
+def _keeps_batches(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
+    """Whether both epochs are trained on what the loader gave once."""
+    twice = ((each, each) for each in trained.facts.whole if what == "train")
+    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in twice)
 
 
 def _other_mode(
@@ -641,9 +661,7 @@ def _other_mode(
     """
     weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
     plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
-    if not _agree(
-        plain, _trained_by_the_reference(what, replace(recipe, weights=weights), batches)
-    ):
+    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain):
         raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what])
     came = "The model has batch normalisation and came in eval mode, as from an evaluation."
     return fail(
@@ -653,12 +671,21 @@ def _other_mode(
     )
 
 
-def _trained_by_the_reference(what: str, recipe: Recipe, batches: Batches) -> dict[str, Tensor]:
+def _by_the_reference(
+    what: str, recipe: Recipe, batches: Batches, passes: Sequence[int]
+) -> dict[str, Tensor]:
+    """The weights after training on these passes through the loader."""
     trained = {name: value for name, value in recipe.weights.items() if "running" not in name}
-    recipe = replace(recipe, weights=trained)
-    call = _asked(what, recipe, batches, LR, 2 if what == "train" else 1)
+    calls = [
+        _asked(what, replace(recipe, weights=trained), batches.of_pass(each), LR, epochs=1)
+        for each in passes
+    ]
     normed = any("norm" in name for name in trained)
-    call = replace(call, network=reference.normed_fnn if normed else None)
+    call = replace(
+        calls[0],
+        batches=tuple(chain.from_iterable(each.batches for each in calls)),
+        network=reference.normed_fnn if normed else None,
+    )
     return call.split(trainings.free(call)[0].weights)
 
 

@@ -152,14 +152,16 @@ class Loader:
 
     def __init__(self, size: int, batch_size: int) -> None:
         self._starts, self._indices = range(0, size, batch_size), list(range(size))
+        self._passes = 0
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self._passes = number = self._passes + 1
         for start in self._starts:
             chosen = self._indices[start : start + self._starts.step]
-            arrays = _ask("examples", {"indices": chosen}).arrays
+            arrays = _ask("examples", {"indices": chosen, "pass": number}).arrays
             yield arrays["images"], arrays["labels"]
 
 

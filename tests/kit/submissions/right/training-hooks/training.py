@@ -35,9 +35,11 @@ def train_epoch(model, loader, optimizer, loss_fn, device="cpu"):
 
 def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
     model.to(device)
-    batches = [(images.to(device), labels.to(device)) for images, labels in loader]
+    counted = sum(1 for _ in loader)
+    first, _ = next(iter(loader))
+    print(f"{counted} batches of {len(first)}")
     optimizer = torch.optim.Adam([{"params": [p]} for p in model.parameters()], lr=lr)
     return [
-        train_epoch(model, batches, optimizer, nn.CrossEntropyLoss(), device)
+        train_epoch(model, loader, optimizer, nn.CrossEntropyLoss(), device)
         for _ in range(epochs)
     ]
