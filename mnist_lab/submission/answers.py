@@ -80,11 +80,12 @@ class Parameter:
 class Unregistered:
     """An attribute of a model with layers, or weights, that PyTorch does not find.
 
-    ``type`` is ``list`` and the like for layers, ``Tensor`` for weights.
+    ``type`` is ``list`` and the like for what holds several ``parts``, ``Tensor`` for a weight.
     """
 
     name: str
     type: str
+    parts: int
     shapes: tuple[tuple[int, ...], ...]
 
 
@@ -302,6 +303,7 @@ def unregistered(reply: Message) -> list[Unregistered]:
         Unregistered(
             entry(each, "name", str),
             entry(each, "type", str),
+            entry(each, "parts", int),
             tuple(tuple(of(size, int, "shape") for size in s) for s in many(each, "shapes", list)),
         )
         for each in many(reply, "unregistered", dict)

@@ -434,7 +434,8 @@ def _not_found(
             said = f"self.{held.name} is a tensor and no parameter."
             return "plain-tensors", said, held.name
         said = f"self.{held.name} is a {held.type} with {len(held.shapes)} weights and biases."
-        return "plain-list", said, held.name
+        slug = "tuple-of-one" if (held.type, held.parts) == ("tuple", 1) else "plain-list"
+        return slug, said, held.name
     return None
 
 

@@ -198,7 +198,8 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
             if name.startswith("_") or isinstance(value, nn.Module):
                 continue
             parts = value.values() if isinstance(value, dict) else value
-            held = list(parts) if isinstance(value, dict | list | tuple) else [value]
+            is_several = isinstance(value, dict | list | tuple)
+            held = list(parts) if is_several else [value]
             modules = [part for part in held if isinstance(part, nn.Module)]
             tensors = [
                 part for part in held if isinstance(part, Tensor) and part.is_floating_point()
@@ -207,7 +208,8 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
             if tensors:
                 yield {
                     "name": f"{prefix}.{name}".lstrip("."),
-                    "type": type_of(value) if modules else "Tensor",
+                    "type": type_of(value) if is_several or modules else "Tensor",
+                    "parts": len(held),
                     "shapes": [list(tensor.shape) for tensor in tensors[:100]],
                 }
 
