@@ -102,6 +102,19 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Step:
+    """The ``value`` of a step of a forward pass, the ``line`` of the learner's file that it is in,
+    or 0, and the name of the PyTorch ``module`` that made it, or nothing, which may be ``inside``
+    of another.
+    """
+
+    value: Tensor
+    line: int
+    module: str
+    inside: bool
+
+
+@dataclass(frozen=True)
 class Gradients:
     """Gradients of ``(logits * cotangent).sum()``; ``None`` where none arrived."""
 
@@ -307,6 +320,19 @@ def unregistered(reply: Message) -> list[Unregistered]:
             tuple(tuple(of(size, int, "shape") for size in s) for s in many(each, "shapes", list)),
         )
         for each in many(reply, "unregistered", dict)
+    ]
+
+
+def steps(reply: Message) -> list[Step]:
+    """The steps of a forward pass, in order."""
+    return [
+        Step(
+            array(reply, f"steps.{number}"),
+            entry(place, "line", int),
+            entry(place, "module", str),
+            entry(place, "inside", bool),
+        )
+        for number, place in enumerate(many(reply, "places", dict))
     ]
 
 
