@@ -220,9 +220,12 @@ def _plainly(seen: Seen, facts: Facts) -> Facts | None:
         taken = {name for e in kit.load().exercises for name in e.names}
         own = {name: node for name, node in place.top.items() if name not in taken}
         if found := _of_that_size(seen, place):
-            return {"found": found[0], "what": f", a Module with {found[1]:,} parameters"}
+            what = f", a Module with {found[1]:,} parameters"
+            why = f"That is the number of parameters that {seen.name} should have."
+            return {"found": found[0], "what": what, "why": why}
         if near := like(seen.name, list(own), TABLES["also-called"].get(seen.name, ())):
-            return {"found": place.written(near[0]), "what": ""}
+            why = "It is spelt nearly so, or often called so."
+            return {"found": place.written(near[0]), "what": "", "why": why}
     return None
 
 
@@ -431,6 +434,17 @@ def _of_self(seen: Seen, facts: Facts) -> Facts | None:
     return {} if facts["missing"] in own else None
 
 
+def _tuple_of_one(seen: Seen, facts: Facts) -> Facts | None:
+    """A line that gives a name a tuple of one, as a comma at its end does."""
+    node = seen.outline.tuple_of_one
+    return {"at": seen.at(node)} if node else None
+
+
+def _returned_at(seen: Seen, facts: Facts) -> Facts:
+    node = seen.outline.returning(facts["type"])
+    return {"at": seen.at(node)} if node else {}
+
+
 def _near_name(seen: Seen, facts: Facts) -> Facts | None:
     near = like(facts["missing"], sorted(seen.outline.names - {facts["missing"]}))
     return {"near": near[0]} if near else None
@@ -457,6 +471,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
             *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
             *(_in_a_while, _in_an_endless_for, _in_nested_loops),
             *(_made_later, _import_of, _of_self, _near_name, _of_this_class, _near_attribute),
+            *(_tuple_of_one, _returned_at),
         )
     },
 }

@@ -6,8 +6,9 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from functools import cached_property
+from operator import itemgetter
 
 from mnist_lab.diagnosis.faults import tables
 
@@ -67,6 +68,29 @@ class Outline:
     def names(self) -> set[str]:
         """All that are used."""
         return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+
+    @cached_property
+    def tuple_of_one(self) -> ast.stmt | None:
+        """The first line that gives a name, or an attribute, a tuple with a single part."""
+        return next(
+            (
+                node
+                for node in ast.walk(self.tree)
+                if isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Tuple)
+                and len(node.value.elts) == 1
+            ),
+            None,
+        )
+
+    def returning(self, name: str) -> ast.stmt | None:
+        """The first line that returns what is called ``name``, or what a call of it makes."""
+        returns = [node for node in ast.walk(self.tree) if isinstance(node, ast.Return)]
+        for node in returns:
+            made = node.value.func if isinstance(node.value, ast.Call) else node.value
+            if name in (getattr(made, "id", ""), getattr(made, "attr", "")):
+                return node
+        return None
 
     def loops(self, line: int) -> list[ast.For | ast.While]:
         """The loops that ``line`` is in."""
@@ -158,14 +182,27 @@ def never_ends(loop: ast.For | ast.While) -> bool:
 
 
 def like(name: str, among: Sequence[str], also: Sequence[str] = ()) -> list[str]:
-    """Which of the names ``among`` are spelt nearly as ``name`` or one ``also`` meant by it."""
-    plain = {_plain(each): each for each in among}
-    near = [m for each in (name, *also) for m in get_close_matches(_plain(each), plain, 1, 0.8)]
-    return list(dict.fromkeys(plain[each] for each in near))
+    """Which of the names ``among`` are spelt most nearly as ``name`` or one ``also`` meant by it.
+
+    Capitals and underscores count for nothing; names that are numbered differently are others.
+    """
+    nearest = (
+        max(((_likeness(meant, each), each) for each in among), key=itemgetter(0), default=(0, ""))
+        for meant in (name, *also)
+    )
+    return list(dict.fromkeys(each for likeness, each in nearest if likeness >= NEAR))
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"_|\d+$", "", name.lower())
+NEAR = 0.8
+"""The part of two names that is the same where one is taken for the other."""
+
+
+def _likeness(one: str, other: str) -> float:
+    first, second = (re.sub(r"_", "", each.lower()) for each in (one, other))
+    numbers = [re.findall(r"\d+", each) for each in (first, second)]
+    if all(numbers) and numbers[0] != numbers[1]:
+        return 0.0
+    return SequenceMatcher(None, first, second).ratio()
 
 
 def _called(name: str, asked: Sequence[str]) -> Iterator[str]:

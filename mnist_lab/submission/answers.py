@@ -92,11 +92,12 @@ class Parameter:
 class Unregistered:
     """An attribute of a model with layers, or weights, that PyTorch does not find.
 
-    ``type`` is ``list`` and the like for layers, ``Tensor`` for weights.
+    ``type`` is ``list`` and the like for what holds several ``parts``, ``Tensor`` for a weight.
     """
 
     name: str
     type: str
+    parts: int
     shapes: tuple[tuple[int, ...], ...]
 
 
@@ -110,6 +111,19 @@ class Output:
     logits: Tensor
     images_after: Tensor
     made: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The ``value`` of a step of a forward pass, the ``line`` of the learner's file that it is in,
+    or 0, and the name of the PyTorch ``module`` that made it, or nothing, which may be ``inside``
+    of another.
+    """
+
+    value: Tensor
+    line: int
+    module: str
+    inside: bool
 
 
 @dataclass(frozen=True)
@@ -316,9 +330,23 @@ def unregistered(reply: Message) -> list[Unregistered]:
         Unregistered(
             entry(each, "name", str),
             entry(each, "type", str),
+            entry(each, "parts", int),
             tuple(tuple(of(size, int, "shape") for size in s) for s in many(each, "shapes", list)),
         )
         for each in many(reply, "unregistered", dict)
+    ]
+
+
+def steps(reply: Message) -> list[Step]:
+    """The steps of a forward pass, in order."""
+    return [
+        Step(
+            array(reply, f"steps.{number}"),
+            entry(place, "line", int),
+            entry(place, "module", str),
+            entry(place, "inside", bool),
+        )
+        for number, place in enumerate(many(reply, "places", dict))
     ]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
-from mnist_lab.submission.answers import Gradients, Output, Value
+from mnist_lab.submission.answers import Gradients, Output, Step, Value
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import Message, WireError
@@ -230,6 +230,13 @@ class Model(_Remote):
             if logits.shape[:1] != (calls,):
                 raise WireError("the wrong number of outputs")
             return logits
+
+    def steps(self, images: Tensor, *, training: bool = False) -> list[Step]:
+        """What the steps of a forward pass give, and where they are: the learner's word for it."""
+        doing = self._on(images)
+        reply = self._ask("steps", doing, {"training": training}, {"images": images})
+        with self._caller.reading(doing):
+            return answers.steps(reply)
 
     def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool = False) -> Gradients:
         """Gradients of ``(logits * cotangent).sum()`` by parameter."""

@@ -481,7 +481,8 @@ def _broken_by_the_first_epoch(
     left = {n: said for n, said in comparing.left_behind(trained.facts) if n in breaks}
     if not left:
         return None
-    seen = f"train ends with {failure.raised}. After a single epoch: {' '.join(left.values())}"
+    said = failure.cause.message.rstrip(".")
+    seen = f"{said}. After a single epoch: {' '.join(left.values())}"
     return explain.failure([[observed(name, "train_epoch") for name in left]], seen)
 
 

@@ -160,8 +160,17 @@ LAYERS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 and the id of ``no_bias``.
 """
 
-PROBES: Mapping[str, Mapping[str, tuple[str, str]]] = _FILE["probes"]
-"""Where a network departs from what is asked, by the probe that shows it; how that is seen."""
+PROBES: Mapping[str, Mapping[str, tuple[str, str, str]]] = _FILE["probes"]
+"""Where a network departs from what is asked, by the probe that shows it; how that is seen; the
+hint.
+"""
+
+FIRST_WEIGHTS: Mapping[str, str] = _FILE["first_weights"]
+"""The hint for first weights that will not do, by whose they are."""
+
+ANYWHERE: str = _FILE["otherwise"]["anywhere"]
+ONE_OF_EACH: str = _FILE["otherwise"]["one_of_each"]
+"""The hints where outputs or parameters are others and no more is known."""
 
 
 def of(exercise: str) -> Sequence[Mistake]:

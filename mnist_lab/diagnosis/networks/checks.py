@@ -377,10 +377,13 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
     started, gradients = proven.gradients(weights, images, loss_of)
     low, high = NO_BETTER_THAN_GUESSING
     if not low < started < high:
+        lowest = min(value.min().item() for value in weights.values())
+        highest = max(value.max().item() for value in weights.values())
         raise fail(
             f"Before any training the loss of {model.name} is {started:.2f}; guessing gives 2.30.",
-            f"The mean cross-entropy on {size} digits, with its own first weights.",
-            "Leave the layers' own initialisation alone.",
+            f"That is the mean cross-entropy on {size} digits. Its own first weights lie between "
+            f"{lowest:.3g} and {highest:.3g}.",
+            explained.of_first_weights(model),
             expected=2.30,
             actual=started,
         )
@@ -402,8 +405,14 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
                 own = proven.matched[name].name
                 first = f"{value.flatten()[0]:.3g} and so on"
                 start = f"In {own} every unit has the same weights, {first}. {said}"
-                line = places.made(model, own)
-                raise explained.known(exercise, "equal-start", start, where=line, **numbers)
+                raise explained.known(
+                    exercise,
+                    "equal-start",
+                    start,
+                    hint=explained.of_first_weights(model),
+                    where=places.made(model, own),
+                    **numbers,
+                )
         raise fail(
             said,
             f"Below {reached:.2f} is asked for; the loss began at {started:.2f}. With random "

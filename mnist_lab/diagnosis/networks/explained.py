@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, takewhile
 from typing import Any
 
 import torch
@@ -70,10 +72,17 @@ def at(failure: CheckFailure | SubmissionFailure) -> dict[str, Any]:
     return {"where": failure.cause.where, "traceback": failure.cause.traceback}
 
 
-def known(exercise: str, slug: str, evidence: str, **details: Any) -> CheckFailure:
-    """A mistake of the bank that a check observed."""
+def known(exercise: str, slug: str, evidence: str, hint: str = "", **details: Any) -> CheckFailure:
+    """A mistake of the bank that a check observed; the hint is its own unless given."""
     mistake = bank.entry(f"{exercise}.{slug}")
-    return fail(mistake.says, evidence, mistake.hint, fault=mistake.id, **details)
+    return fail(mistake.says, evidence, hint or mistake.hint, fault=mistake.id, **details)
+
+
+def of_first_weights(model: Model) -> str:
+    """The hint where they are not random as they should be: of PyTorch's layers or one's own."""
+    owners = {model.modules.get(each.name.rpartition(".")[0], "") for each in model.parameters}
+    layers = [shown for shown in owners if "(" in shown and not shown.startswith("Parameter")]
+    return bank.FIRST_WEIGHTS["layers" if layers else "own"]
 
 
 # The network
@@ -103,7 +112,7 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
         f"On {len(seen.images)} random images with random weights its outputs are those of such a "
         f"network to {max(explanation.difference, 1e-16):.0e}; those asked for are up to "
         f"{seen.compared.difference:.3g} away.",
-        _line(seen.network, seen.model, seen.matched, explanation),
+        _line(seen, explanation),
     )
     return _only("eval", failure) if layouts.equal(in_training, seen.compared.outputs) else failure
 
@@ -113,7 +122,48 @@ def _only(mode: str, failure: CheckFailure) -> CheckFailure:
     return CheckFailure(replace(failure.cause, message=message))
 
 
-def _line(
+def _line(seen: Seen, explanation: Explanation, *, training: bool = False) -> str:
+    """The line at which the learner's values become those of the mistake. Where there are several,
+    that of ``forward``; of something that is left out, that of the layer behind which it belongs.
+    """
+    mistake, plan = bank.entry(explanation.alternatives[0][0].id), explanation.plan
+    model, images = seen.model, seen.images[:FOLLOWED]
+    usual = _line_of_layer(seen.network, model, seen.matched, explanation)
+    found = layouts.compare(plan, seen.matched, seen.stored, seen.images, seen.outputs)
+    w = layouts.arranged(found.layout, seen.matched, seen.stored)
+    one, other = (
+        list(accumulate(each.stages.values(), partial(_next, w), initial=images.double()))
+        for each in (seen.network, plan)
+    )
+    same = len(list(takewhile(lambda pair: layouts.equal(*pair), zip(one, other, strict=False))))
+    asked = [*seen.network.stages.items()][same - 1 : same]
+    if same == len(other) or any(name not in plan.stages for name, _ in asked):
+        return usual
+    without_bias = {name: value * (not name.endswith(".bias")) for name, value in w.items()}
+    right = [*one, *(_next(without_bias, one[same - 1], text) for _, text in asked)]
+    try:
+        model.set_weights(seen.stored)
+        steps = model.steps(images, training=training)
+    except SubmissionFailure:
+        return usual
+    between = places.departing(steps, right, other[same:])
+    layers = [step.module for step in between]
+    made = places.shown(model, mistake.layer, layers)
+    if mistake.more.get("made") and all(layers) and len({*layers}) == 1:
+        made = places.made(model, layers[0])
+    lines = {places.line(model, step) for step in between}
+    return made or (lines.pop() if len(lines) == 1 else "") or places.forward(model)
+
+
+FOLLOWED = 3
+"""Images whose values are followed through a learner's forward."""
+
+
+def _next(w: Mapping[str, Tensor], x: Tensor, stage: str) -> Tensor:
+    return reference.through([stage], w, x)
+
+
+def _line_of_layer(
     network: reference.Network,
     model: Model,
     matched: Mapping[str, layouts.Named],
@@ -177,7 +227,7 @@ def another_in_training(
     observed, run = replace(seen, outputs=in_training), seen.run(training=True)
     found = probes.explain(seen.network, bank.of(seen.exercise), observed, run, generator)
     if found.explanation is not None:
-        line = _line(seen.network, seen.model, seen.matched, found.explanation)
+        line = _line(observed, found.explanation, training=True)
         return _only("train", explain.named(found.explanation, differs, line))
     kinds = [shown.partition("(")[0] for shown in seen.model.modules.values()]
     return fail(
@@ -293,7 +343,7 @@ def _unknown(
 ) -> CheckFailure:
     """What is seen, where no known mistake explains it."""
     name, low, high = seen.model.name, seen.outputs.min().item(), seen.outputs.max().item()
-    where, how = bank.PROBES[seen.exercise].get(finding.departs, ("", ""))
+    where, how, hint = bank.PROBES[seen.exercise].get(finding.departs, ("", "", bank.ANYWHERE))
     evidence = [
         f"With the same random weights and images its outputs are off by up to "
         f"{seen.compared.difference:.3g}; they lie between {low:.3g} and {high:.3g}, and those "
@@ -315,6 +365,8 @@ def _unknown(
         f"The outputs of {name} are not those of {CHAIN[seen.exercise]}"
         + (f": they depart {where}." if where else "."),
         " ".join(evidence),
+        hint,
+        where=places.forward(seen.model),
     )
 
 
@@ -395,7 +447,7 @@ def other_parameters(
         if fits is not None:
             return fits
     line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
-    return fail(count, inventory, where=line, **numbers)
+    return fail(count, inventory, bank.ONE_OF_EACH, where=line, **numbers)
 
 
 def _listed(things: Sequence[str]) -> str:
@@ -434,7 +486,8 @@ def _not_found(
             said = f"self.{held.name} is a tensor and no parameter."
             return "plain-tensors", said, held.name
         said = f"self.{held.name} is a {held.type} with {len(held.shapes)} weights and biases."
-        return "plain-list", said, held.name
+        slug = "tuple-of-one" if (held.type, held.parts) == ("tuple", 1) else "plain-list"
+        return slug, said, held.name
     return None
 
 
@@ -596,7 +649,7 @@ def _of_other_sides(model: Model, evidence: str) -> CheckFailure | None:
             alternatives = tuple(tuple(map(bank.entry, ids)) for ids in fewest)
             said = f"On images of {side}x{side} its outputs are those of such a network. {evidence}"
             found = explain.Explanation(alternatives, 0.0, network)
-            return explain.named(found, said, _line(network, model, matched, found))
+            return explain.named(found, said, _line_of_layer(network, model, matched, found))
     return None
 
 

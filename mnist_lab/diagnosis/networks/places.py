@@ -1,14 +1,19 @@
-"""The lines of a learner's file that make a layer and that use it, found from the name of one of
-its parameters or from how PyTorch shows it. Nothing is recognised by them.
+"""The lines of a learner's file that make a layer, that use it, or at which a forward pass departs
+from what is asked. Nothing is recognised by them.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Sequence
 from typing import TypeGuard
 
+from torch import Tensor
+
+from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.outline import outline
+from mnist_lab.submission.answers import Step
 from mnist_lab.submission.remote import Model
 
 
@@ -29,10 +34,51 @@ def used(model: Model, parameter: str) -> str:
     return made(model, parameter)
 
 
-def shown(model: Model, pattern: str) -> str:
-    """``file:line`` in ``__init__`` of the first module that PyTorch shows so; empty if none."""
-    names = (name for name, text in model.modules.items() if re.match(pattern, text, re.IGNORECASE))
-    return made(model, next(names, ""))
+def forward(model: Model) -> str:
+    """``file:line`` at which it begins; empty where it is not found."""
+    found = outline(model.text).methods(model.name).get("forward")
+    return "" if found is None else f"{model.file}:{found.lineno}"
+
+
+def shown(model: Model, pattern: str, among: Sequence[str] | None = None) -> str:
+    """``file:line`` in ``__init__`` of the first module, of those ``among`` which it is looked for,
+    that PyTorch shows so; empty if none.
+    """
+    names = model.modules if among is None else among
+    fitting = (n for n in names if re.match(pattern, model.modules.get(n, ""), re.IGNORECASE))
+    return made(model, next(fitting, ""))
+
+
+def departing(
+    steps: Sequence[Step], right: Sequence[Tensor], wrong: Sequence[Tensor]
+) -> list[Step]:
+    """The steps behind the last that gives one of the values which are ``right``, up to the first
+    that gives one of those which are ``wrong``; in whatever order the numbers of a value are,
+    unless the order is all by which one of ``wrong`` differs.
+    """
+    in_order = any(_alike(value, wrong[0], in_order=False) for value in right)
+
+    def gives(step: Step, values: Sequence[Tensor]) -> bool:
+        return any(_alike(step.value, value, in_order) for value in values)
+
+    ends = next((n for n, step in enumerate(steps) if gives(step, wrong)), -1)
+    begins = max((n for n, step in enumerate(steps[:ends]) if gives(step, right)), default=-1)
+    return list(steps[begins + 1 : ends + 1])
+
+
+def line(model: Model, step: Step) -> str:
+    """``file:line`` of a step; of a layer inside of a container of the one that makes it."""
+    there = f"{model.file}:{step.line}" if step.line else ""
+    return (made(model, step.module) if step.inside else "") or there
+
+
+def _alike(value: Tensor, other: Tensor, in_order: bool) -> bool:
+    first, second = value.flatten(), other.flatten()
+    if first.shape != second.shape:
+        return False
+    if not in_order:
+        first, second = first.sort().values, second.sort().values
+    return layouts.equal(first, second)
 
 
 def _assigned(model: Model, parameter: str) -> ast.expr | None:

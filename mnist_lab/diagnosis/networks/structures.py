@@ -315,7 +315,23 @@ def _complete(
     vectors: Sequence[Named],
     faults: Mapping[str, str],
 ) -> Iterator[Structure]:
-    """The vectors as biases of the layers, and what is left of them as those of other layers."""
+    """The vectors as biases of the layers, and what is left of them as those of other layers. A
+    single number may be the bias of all of a layer's outputs.
+    """
+    yield from _with_biases(exercise, stages, layers, vectors, faults, shared=False)
+    if any(math.prod(each.shape) == 1 for each in vectors):
+        yield from _with_biases(exercise, stages, layers, vectors, faults, shared=True)
+
+
+def _with_biases(
+    exercise: str,
+    stages: Mapping[str, str],
+    layers: Sequence[_Layer],
+    vectors: Sequence[Named],
+    faults: Mapping[str, str],
+    *,
+    shared: bool,
+) -> Iterator[Structure]:
     left, stages, found = list(vectors), dict(stages), dict(faults)
     known, without = bank.LAYERS[exercise], dict[str, str]()
     if layers[-1].axes[0] != DIGITS:
@@ -328,6 +344,15 @@ def _complete(
             left.remove(bias)
             axes[f"{layer.name}.bias"] = (layer.axes[0],)
             matched[f"{layer.name}.bias"] = bias
+            continue
+        single = next((each for each in left if math.prod(each.shape) == 1), None)
+        if shared and single is not None and layer.name in known:
+            left.remove(single)
+            axes[f"{layer.name}.bias"] = (1,)
+            matched[f"{layer.name}.bias"] = single
+            own = f"w['{layer.name}.bias']"
+            stages[layer.name] = stages[layer.name].replace(own, f"{own}.expand({layer.axes[0]})")
+            found[f"shared-bias-{known[layer.name]['at']}"] = single.name
             continue
         stages[layer.name] = stages[layer.name].replace(f", w['{layer.name}.bias']", "")
         if layer.name in known:

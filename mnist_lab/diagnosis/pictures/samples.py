@@ -222,8 +222,11 @@ def _expect_value_error(draws: Draws) -> None:
     except SubmissionFailure as failure:
         if failure.raised == "ValueError":
             return
-        if failure.outcome != "failed" or not failure.raised:
+        if failure.outcome != "failed" or not failure.raised or failure.mistake == "exception":
             raise
-        draws.found.add("other-error", f"{what}: it raises {failure.raised}.")
+        if failure.mistake:
+            draws.found.add("no-value-error", f"{what}: {failure.cause.message}")
+        else:
+            draws.found.add("other-error", f"{what}: it raises {failure.raised}.")
     else:
         draws.found.add("no-value-error", f"{what} gave a dataset of {drawn.length}.")

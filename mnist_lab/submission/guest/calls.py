@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mnist_lab.submission.guest import given
 from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
-from mnist_lab.submission.guest.values import Described, a_tensor, parts_of, type_of
+from mnist_lab.submission.guest.values import Described, a_tensor, no_exception, parts_of, type_of
 from mnist_lab.submission.protocol import Message
 
 __all__ = ["apply", "batches", "call", "items", "load", "locate", "random_states"]
@@ -69,7 +69,8 @@ def call(learner: Learner, question: Message) -> Message:
     with lent.watched():
         for _ in range(fields["calls"]):
             lent.restore()
-            returned.append(function(*lent.arguments, **fields["options"]))
+            value = function(*lent.arguments, **fields["options"])
+            returned.append(no_exception(value, fields["name"]))
     left = lent.left_behind()
     told = [Described(value) for value in returned]
     arrays = dict(left.arrays)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 from torch.func import functional_call
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -32,6 +35,7 @@ __all__ = [
     "on_fake_device",
     "repeated",
     "set_weights",
+    "steps",
     "try_gpu",
     "weights",
 ]
@@ -119,6 +123,16 @@ def repeated(learner: Learner, question: Message) -> Message:
     return Message({}, {"logits": torch.stack(logits)})
 
 
+def steps(learner: Learner, question: Message) -> Message:
+    """What each step of a forward pass gives, and where it is (see ``_Watched``)."""
+    model = _model(learner, question).train(question.fields["training"])
+    watched = _Watched(str(learner.path), model)
+    with torch.no_grad(), watched:
+        model(question.arrays["images"])
+    arrays = {f"steps.{number}": value for number, value in enumerate(watched.values)}
+    return Message({"places": watched.places}, arrays)
+
+
 def gradients(learner: Learner, question: Message) -> Message:
     """Gradients of the cotangent's product with the logits."""
     model, fields = _model(learner, question), question.fields
@@ -185,6 +199,42 @@ class _OneDevice(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Watched(TorchFunctionMode):
+    """Keeps the ``values`` of floating-point tensors as they are made or changed, with ``places``:
+    the line of the learner's file, 0 outside of it, the PyTorch module that was called there, and
+    whether that is ``inside`` of another one.
+    """
+
+    def __init__(self, path: str, model: nn.Module) -> None:
+        super().__init__()
+        self.values: list[Tensor] = []
+        self.places: list[dict[str, Any]] = []
+        self._path = path
+        self._names = {id(module): name for name, module in model.named_modules()}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        value = args[0] if result is None and args else result  # x[x < 0] = 0 gives nothing.
+        is_kept = isinstance(value, Tensor) and value.is_floating_point()
+        if is_kept and len(self.values) < MOST_STEPS:
+            self.values.append(value.detach().clone())
+            self.places.append(self._place(sys._getframe(1)))
+        return result
+
+    def _place(self, frame: FrameType | None) -> dict[str, Any]:
+        modules: dict[str, None] = {}
+        while frame is not None and frame.f_code.co_filename != self._path:
+            name = self._names.get(id(frame.f_locals.get("self")))
+            modules |= {name: None} if name is not None else {}
+            frame = frame.f_back
+        line = frame.f_lineno if frame else 0
+        return {"line": line, "module": next(iter(modules), ""), "inside": len(modules) > 1}
+
+
+MOST_STEPS = 60
+"""Of a forward pass that are told: a network for each image of a batch has more."""
+
+
 def _of_fake_tensors(model: nn.Module, images: Tensor) -> Any:
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         state = {name: mode.from_tensor(value).to("meta") for name, value in _placed(model)}
@@ -198,7 +248,8 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
             if name.startswith("_") or isinstance(value, nn.Module):
                 continue
             parts = value.values() if isinstance(value, dict) else value
-            held = list(parts) if isinstance(value, dict | list | tuple) else [value]
+            is_several = isinstance(value, dict | list | tuple)
+            held = list(parts) if is_several else [value]
             modules = [part for part in held if isinstance(part, nn.Module)]
             tensors = [
                 part for part in held if isinstance(part, Tensor) and part.is_floating_point()
@@ -207,7 +258,8 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
             if tensors:
                 yield {
                     "name": f"{prefix}.{name}".lstrip("."),
-                    "type": type_of(value) if modules else "Tensor",
+                    "type": type_of(value) if is_several or modules else "Tensor",
+                    "parts": len(held),
                     "shapes": [list(tensor.shape) for tensor in tensors[:100]],
                 }
 

@@ -99,8 +99,18 @@ def _plain(value: Tensor) -> Tensor:
         return Tensor.as_subclass(value, Tensor)
 
 
+def no_exception(value: Any, what: str) -> Any:
+    """``value``, unless it is an exception. Raises ``ReturnedError``, about ``what``."""
+    kind = value if issubclass(type(value), type) else type(value)
+    if issubclass(kind, BaseException):
+        name = kind.__name__
+        raise ReturnedError(f"{what} gave an exception, {name}.", "exception", type=name)
+    return value
+
+
 def a_tensor(value: Any, what: str) -> Tensor:
     """``value``, if it is a dense tensor of numbers. Raises ``ReturnedError``, about ``what``."""
+    no_exception(value, what)
     if not issubclass(type(value), Tensor):
         raise ReturnedError(
             f"{what} gave a {type_of(value)}, not a tensor.",
@@ -122,6 +132,7 @@ def _kind(value: Any) -> str:
         dict: "returns-dict",
         np.ndarray: "returns-array",
         type(None): "returns-nothing",
+        torch.nn.Module: "returns-layer",
     }
     return next((kind for known, kind in kinds.items() if isinstance(value, known)), "no-tensor")
 
