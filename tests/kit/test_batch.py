@@ -277,7 +277,7 @@ def test_what_is_left_of_who_is_not_in_the_class_any_more_is_said(handed_in, tmp
 
     result = grade_class(handed_in, "--out", tmp_path / "out")
 
-    assert "Kept from an earlier run in grades and feedback: bob." in result.output
+    assert "Left over from an earlier run in grades and feedback: bob." in result.output
     assert [row["name"] for row in rows(tmp_path / "out")] == ["ada", "cleo"]
 
 
@@ -508,6 +508,7 @@ def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing
     [
         (["--roster-key", "Name"], "no column 'Name': it has Student, ID, Lab 1"),
         (["--roster-score", "Lab 2"], "no column 'Lab 2'"),
+        (["--roster-score", "ID"], "The marks cannot go into ID, which tells the learners."),
     ],
 )
 def test_a_column_that_a_roster_lacks_is_said(attempts, tmp_path, engine, given, said):
@@ -529,7 +530,7 @@ def test_two_rows_of_one_learner_are_said_before_anything_is_graded(
 
     assert result.exit_code == 1
     assert "Rows 2 and 4 of" in result.output
-    assert "are both ada by their who: take one out" in result.output
+    assert "are both for ada, by the column who. Keep one of them" in result.output
     assert not engine.graded
 
 
@@ -550,8 +551,8 @@ def test_who_has_handed_in_and_is_not_on_the_list_is_said(handed_in, tmp_path, e
 
     result = grade_class(handed_in, "--out", tmp_path / "out", "--roster", tmp_path / "list.csv")
 
-    assert "On no row of the list: bob, cleo." in result.output
-    assert "On no row of the list: bob, cleo." in (tmp_path / "out" / "class.html").read_text()
+    assert "Not on the roster: bob, cleo." in result.output
+    assert "Not on the roster: bob, cleo." in (tmp_path / "out" / "class.html").read_text()
     assert len(rows(tmp_path / "out")) == 3
 
 
@@ -561,7 +562,7 @@ def test_a_roster_of_another_class_is_refused(attempts, tmp_path, engine):
     roster = tmp_path / "list.csv"
     result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster)
 
-    assert "nobody who has handed in is found" in result.output
+    assert "fits a submission by any of its columns, Name, Mail." in result.output
 
 
 def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_path, engine):

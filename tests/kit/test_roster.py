@@ -71,13 +71,13 @@ def test_a_list_without_learners_is_refused_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("ada,1\nbob,2\nada,1\n", "Rows 2 and 4 of .* are both ada by their Name"),
-        ("bob,2\n\nada,1\nada,3\n", "Rows 4 and 5 of .* are both ada by their Name"),
-        ("Ada,1\nA-da,3\nbob,2\n", "Rows 2 and 3 of .* are both A-da by their Name"),
+        ("ada,1\nbob,2\nada,1\n", "Rows 2 and 4 of .* are both for ada, by the column Name"),
+        ("bob,2\n\nada,1\nada,3\n", "Rows 4 and 5 of .* are both for ada, by the column Name"),
+        ("Ada,1\nA-da,3\nbob,2\n", "Rows 2 and 3 of .* are both for ada, by the column Name"),
     ],
 )
 def test_two_rows_of_one_learner_are_told_with_what_to_do(tmp_path, rows, said):
-    remedy = ": take one out, or name another column with --roster-key"
+    remedy = ". Keep one of them, .*--roster-group, or name another column with --roster-key."
     with pytest.raises(ClassError, match=said + remedy):
         filled(tmp_path, f"Name,Row\n{rows}".encode(), "ada", "bob")
 
@@ -95,7 +95,7 @@ def test_a_row_that_fits_two_submissions_is_told_with_both(tmp_path):
     submissions = [handed_in(f"Anna ({number})", number, "Anna") for number in ("12", "34")]
     roster = Roster.read(tmp_path / "list.csv", submissions)
 
-    said = "Row 2 of .*, Anna, fits more than one submission, Anna \\(12\\), Anna \\(34\\): take"
+    said = r"Row 2 of .* \(Anna\) fits more than one submission: Anna \(12\), Anna \(34\)\. Keep"
     with pytest.raises(ClassError, match=said):
         roster.matched(submissions)
 

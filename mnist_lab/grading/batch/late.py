@@ -57,7 +57,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Late:
-    """A rule, and how late who was: ``listed`` by submission, or by the times of the files."""
+    """A rule, and how late each learner was: ``listed`` by submission, or by the times of files."""
 
     rule: Rule
     listed: dict[str, timedelta] = field(default_factory=dict)

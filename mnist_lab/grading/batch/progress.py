@@ -70,15 +70,15 @@ class Progress(AbstractContextManager["Progress"]):
             _say(self.console, f"{number}  {_said(name, outcome)}")
 
     def keeps(self, names: Collection[str]) -> None:
-        """What the files are called of those who were in the class in an earlier run."""
+        """Say which files are of learners who were in the class in an earlier run only."""
         if names:
             of = ", ".join(sorted(names))
-            _say(self.console, f"Kept from an earlier run in grades and feedback: {of}.")
+            _say(self.console, f"Left over from an earlier run in grades and feedback: {of}.")
 
 
 def _say_ignored(console: Console, listing: Listing) -> None:
     if listing.unlisted:
-        _say(console, f"On no row of the list: {', '.join(listing.unlisted)}.")
+        _say(console, f"Not on the roster: {', '.join(listing.unlisted)}.")
     if listing.ignored:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
 

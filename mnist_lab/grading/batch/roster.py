@@ -82,11 +82,13 @@ class Roster:
         told = [column for column in head if column != group]
         best = key or max(told, key=lambda column: fits[column])
         if not fits[best][0] + (fits[group][0] if group else 0):
-            where = key or f"any column of {', '.join(head)}"
+            where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
             raise ClassError(
-                f"In {path} nobody who has handed in is found by {where}: the list must have a "
-                "name or a number as that of the submissions."
+                f"No row of {path} fits a submission by {where}. A column must hold the learners' "
+                "names or numbers as the submissions have them."
             )
+        if score == best:
+            raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
         numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
         return cls(path, head, cells_of, numbers, delimiter, *known, option)
@@ -103,16 +105,22 @@ class Roster:
         keys = self.column(self.key)
         matched = _found(submissions, keys)
         row_of: dict[str, int] = {}
+        other = f"or name another column with {self.option}" if self.option else ""
         for number, key, found in zip(self.numbers, keys, matched, strict=True):
             if len(found) > 1:
                 names = ", ".join(each.name for each in found)
-                row = f"Row {number} of {self.path}, {key},"
-                raise self._error(f"{row} fits more than one submission, {names}", "all but one")
+                raise ClassError(
+                    f"Row {number} of {self.path} ({key}) fits more than one submission: {names}. "
+                    f"Keep one of them{other and ', '}{other}."
+                )
             for each in found:
                 first = row_of.setdefault(each.name, number)
                 if first != number:
-                    both = f"Rows {first} and {number} of {self.path} are both {key}"
-                    raise self._error(f"{both} by their {self.key}", "one")
+                    group = other and ", name their group's column with --roster-group, "
+                    raise ClassError(
+                        f"Rows {first} and {number} of {self.path} are both for {each.name}, by "
+                        f"the column {self.key}. Keep one of them{group}{other}."
+                    )
         return [found[0] if found else None for found in matched]
 
     def of_members(self, submissions: Sequence[Submission]) -> list[Submission]:
@@ -177,7 +185,7 @@ class Roster:
         return text.getvalue()
 
     def _names(self) -> list[str]:
-        """What the learner of each row is called: of several with one name, by the key too."""
+        """The name of each row's learner, with the key where several share it."""
         keys = self.column(self.key)
         names = [
             one_line(name or key) for name, key in zip(self.column(self.name), keys, strict=True)
@@ -188,14 +196,10 @@ class Roster:
             for name, key in zip(names, keys, strict=True)
         ]
 
-    def _error(self, problem: str, too_many: str) -> ClassError:
-        other = f", or name another column with {self.option}" if self.option else ""
-        return ClassError(f"{problem}: take {too_many} out{other}.")
-
 
 def _found(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list[Submission]]:
-    """The submissions that each cell tells, one of a group's: those that are called just so go
-    before those that are called alike.
+    """The submissions that each cell names, one for a group. A cell that is equal to a name goes
+    before one that only resembles it.
     """
     all_found: list[list[Submission]] = [[] for _ in cells]
     for fold in (folded, _plain, _numbered):

@@ -77,8 +77,8 @@ class Pair:
 
 @dataclass(frozen=True)
 class Group:
-    """Learners whose submissions are alike, and as many of their pairs as connect them: of those
-    that could, the ones that are most alike.
+    """Learners whose submissions are alike, and the pairs that connect them, the most alike first
+    to be chosen.
     """
 
     names: list[str]

@@ -56,7 +56,7 @@ class ClassError(Exception):
 
 @dataclass(frozen=True)
 class Submission:
-    """One learner's: a name that nobody else has, and the attempts, the last last.
+    """A learner's name, which nobody else has, and attempts, the latest last.
 
     An attempt has its files and folders by the names that they had for the learner. ``ids`` are
     what else the course's system calls the learner. All learners of a ``group`` have handed in the
@@ -253,7 +253,7 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
 
 
 def _number_files(owner: _Owner) -> None:
-    """Say of each file the how-manieth of its name it is: those of one attempt have own numbers."""
+    """Number the files of each name: the first of every name are an attempt, then the second."""
     seen: dict[str, int] = {}
     numbered = []
     for _, name, path in sorted(owner.parts):
