@@ -418,7 +418,7 @@ def grade_class_command(
     listed = partial(Roster.read, roster, **columns) if roster else None
     try:
         if dry_run:
-            raise SystemExit(not show(*look(submissions, listed), console))
+            raise SystemExit(not show(*look(submissions, out, listed), console))
         lateness = Late.asked(late_rule, late, deadline)
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")

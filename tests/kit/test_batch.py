@@ -111,27 +111,113 @@ def test_a_folder_an_archive_a_notebook_and_a_set_of_files_are_a_submission_each
     assert found.ignored == ("Thumbs.db",)
 
 
-def test_names_that_are_there_twice_stay_apart(tmp_path):
+def test_of_what_is_called_the_same_each_is_told_by_its_file(tmp_path):
     for name in ("ada", "Ada"):
         hand_in(tmp_path / name)
-    (tmp_path / "ada.zip").touch()
-    (tmp_path / "ada_cnn.py").touch()
+    for name in ("ada.zip", "ada_cnn.py"):
+        (tmp_path / name).touch()
 
     found = find(tmp_path).submissions
 
-    assert len({each.name for each in found}) == 4
-    assert len({each.slug.casefold() for each in found}) == 4
+    assert [each.name for each in found] == ["Ada", "ada", "ada.zip", "ada_cnn.py"]
 
 
-@pytest.mark.parametrize("name", ["a\nb", "<b>", "=1+1", "a" * 240, "%3C", "\x1b[31mred", "ä ö"])
-def test_a_name_becomes_one_of_a_file_that_every_system_takes(tmp_path, name):
-    hand_in(tmp_path / name)
+def test_two_learners_of_one_name_are_told_by_their_numbers(tmp_path):
+    for number in (34, 12):
+        hand_in(tmp_path / f"Anna Li_{number}_assignsubmission_file")
 
-    (only,) = find(tmp_path).submissions
+    assert [each.name for each in find(tmp_path).submissions] == ["Anna Li (12)", "Anna Li (34)"]
 
-    assert len(only.slug.encode()) < 200
-    assert not set(only.slug) & set('<>:"/\\|?*\n\x1b=')
-    assert "\n" not in only.name
+
+def test_names_that_only_look_the_same_are_numbered(tmp_path):
+    for name in (b"caf\xe9", b"caf\xe8", "é".encode(), "e\u0301".encode()):
+        hand_in(tmp_path / os.fsdecode(name))
+
+    names = ["caf\ufffd", "caf\ufffd (2)", "e\u0301", "é (2)"]
+    assert sorted(each.name for each in find(tmp_path).submissions) == names
+
+
+NAMES = ("a\nb", "<b>", "=1+1", "a" * 240, "%3C", "\x1b[31mred", "ä ö", "-rf", "../x", ".x", "CON")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "nul.txt", "Com1.a.b"])
+def test_a_name_becomes_one_of_a_file_that_every_system_takes(name):
+    (own,) = pages.file_names([name], folds_case=True).values()
+
+    assert len(own.encode()) < 200
+    assert not set(own) & set('<>:"/\\|?*\n\x1b=')
+    assert own[0] not in "-."
+    assert own.casefold().partition(".")[0] not in ("con", "nul", "com1")
+
+
+@pytest.mark.parametrize(
+    ("folds_case", "expected"), [(False, ["Ada", "ada"]), (True, ["Ada", "ada (2)"])]
+)
+def test_learners_keep_their_names_wherever_the_file_system_allows(folds_case, expected):
+    assert list(pages.file_names(["Ada", "ada"], folds_case).values()) == expected
+
+
+def test_a_letter_makes_another_row_and_other_files(tmp_path, engine):
+    for name in ("ada", "Ada"):
+        hand_in(tmp_path / "in" / name, f"# {name}\n")
+    engine.outcomes = {"ada": graded(failed("cnn.network"), name="ada")}
+
+    run.grade_class(tmp_path / "in", tmp_path / "out", seed=3)
+
+    assert [(row["name"], row["score"]) for row in rows(tmp_path / "out")] == [
+        ("Ada", "100"),
+        ("ada", "92"),
+    ]
+    folded = (tmp_path / "OUT").exists()
+    for name in ("Ada", "ada (2)" if folded else "ada"):
+        grade = json.loads((tmp_path / "out" / "grades" / f"{name}.json").read_text())
+        assert grade["submission"] == name.removesuffix(" (2)")
+
+
+@pytest.mark.parametrize(
+    "name", [".ada/cnn.py", ".ada/lab/lab.ipynb", ".ada.zip", ".ada_cnn.py", "__pycache__/cnn.py"]
+)
+def test_what_is_passed_over_is_said_if_it_looks_like_work(handed_in, tmp_path, engine, name):
+    for each in (name, ".git/refs/cnn.py", ".DS_Store", "._bob.zip", "__MACOSX/._cnn.py", ".x/y"):
+        (handed_in / each).parent.mkdir(parents=True, exist_ok=True)
+        (handed_in / each).touch()
+    (handed_in / ".loop").symlink_to(handed_in / ".loop")
+    (handed_in / ".link").symlink_to(handed_in / "ada")
+    said = f"Not taken for submissions: {Path(name).parts[0]} (looks like a submission: rename it"
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert f"{said} to have it graded)." in result.output
+    assert f"{said} to have it graded)." in (tmp_path / "out" / "class.html").read_text()
+    assert len(rows(tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize("name", ["submitted", "feedback", "lab_1_2_final", "Thumbs.db", "cnn.py"])
+def test_a_learner_whose_folder_is_called_like_something_else_is_a_learner(handed_in, name):
+    hand_in(handed_in / name)
+
+    names = [each.name for each in find(handed_in).submissions]
+
+    assert sorted(names) == sorted(["ada", "bob", "cleo", name])
+
+
+def test_results_in_the_folder_of_the_class_are_nobodys(handed_in, tmp_path, engine):
+    for _ in range(2):
+        result = grade_class(handed_in, "--out", handed_in / "results")
+        assert result.exit_code == 0
+
+    assert len(rows(handed_in / "results")) == 3
+    assert "Not taken for submissions: results." in grade_class(handed_in, "--dry-run").output
+
+
+@pytest.mark.parametrize("place", [".", "ada", "ada/results"])
+def test_results_never_go_where_submissions_are(handed_in, engine, place):
+    result = grade_class(handed_in, "--out", handed_in / place)
+
+    assert result.exit_code == 1
+    assert "lies where submissions are: name another folder for the results." in result.output
+    assert not engine.graded
+    assert not list(handed_in.rglob("journal.jsonl"))
 
 
 def test_one_submission_is_no_class(tmp_path):
@@ -183,6 +269,16 @@ def test_a_changed_submission_alone_is_graded_anew(handed_in, tmp_path, engine):
     run.grade_class(handed_in, tmp_path / "out")
 
     assert engine.graded == ["ada", "bob", "cleo", "bob"]
+
+
+def test_what_is_left_of_who_is_not_in_the_class_any_more_is_said(handed_in, tmp_path, engine):
+    grade_class(handed_in, "--out", tmp_path / "out")
+    shutil.rmtree(handed_in / "bob")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert "Left over from an earlier run in grades and feedback: bob." in result.output
+    assert [row["name"] for row in rows(tmp_path / "out")] == ["ada", "cleo"]
 
 
 @pytest.mark.parametrize("change", [{"tier": "full"}, {"seed": 8}])
@@ -338,11 +434,16 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
         Journal(tmp_path)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(handed_in, tmp_path, engine):
-    (tmp_path / "out").write_text("a file")
+@pytest.mark.parametrize("file", ["out", "out/grades", "out/feedback"])
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_graded(
+    handed_in, tmp_path, engine, file
+):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("a file")
 
-    with pytest.raises(ClassError, match="cannot be written"):
+    with pytest.raises(ClassError, match=r"cannot be written .*: name another folder"):
         run.grade_class(handed_in, tmp_path / "out")
+    assert not engine.graded
 
 
 # Attempts and the roster
@@ -389,14 +490,14 @@ def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing
     )
 
     assert result.exit_code == 0
-    assert "Nothing was handed in by Łukasz, Łukasz (2)." in result.output
+    assert "Nothing was handed in by Łukasz (7), Łukasz (8)." in result.output
     assert (out / "roster.csv").read_text() == (
         'Student;ID;Lab 1\n;;85\n"Lovelace; ""Ada""";ADA;100\nŁukasz;7;0\nŁukasz;8;0\n'
     )
     ada, lukasz, _ = rows(out)
     assert (ada["name"], ada["score"]) == ("ada", "100")
     assert (lukasz["name"], lukasz["score"], lukasz["outcome"]) == (
-        "Łukasz",
+        "Łukasz (7)",
         "0",
         "nothing handed in",
     )
@@ -407,6 +508,7 @@ def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing
     [
         (["--roster-key", "Name"], "no column 'Name': it has Student, ID, Lab 1"),
         (["--roster-score", "Lab 2"], "no column 'Lab 2'"),
+        (["--roster-score", "ID"], "The marks cannot go into ID, which tells the learners."),
     ],
 )
 def test_a_column_that_a_roster_lacks_is_said(attempts, tmp_path, engine, given, said):
@@ -417,13 +519,50 @@ def test_a_column_that_a_roster_lacks_is_said(attempts, tmp_path, engine, given,
     assert said in result.output
 
 
+@pytest.mark.parametrize("option", ["--roster", "--late"])
+def test_two_rows_of_one_learner_are_said_before_anything_is_graded(
+    handed_in, tmp_path, engine, option
+):
+    (tmp_path / "list.csv").write_text("who,days late\nada,1\nbob,\nada,2\n")
+    also = ("--late-rule", "2/day") if option == "--late" else ()
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", option, tmp_path / "list.csv", *also)
+
+    assert result.exit_code == 1
+    assert "Rows 2 and 4 of" in result.output
+    assert "are both for ada, by the column who. Keep one of them" in result.output
+    assert not engine.graded
+
+
+def test_two_of_a_group_with_one_key_are_said_before_anything_is_graded(
+    handed_in, tmp_path, engine
+):
+    (tmp_path / "list.csv").write_text("who,team\nada,x\nAnna,x\nAnna,x\n")
+    given = ("--roster", tmp_path / "list.csv", "--roster-group", "team")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", *given)
+
+    assert "Rows 3 and 4 of" in result.output
+    assert not engine.graded
+
+
+def test_who_has_handed_in_and_is_not_on_the_list_is_said(handed_in, tmp_path, engine):
+    (tmp_path / "list.csv").write_text("who\nada\n")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", "--roster", tmp_path / "list.csv")
+
+    assert "Not on the roster: bob, cleo." in result.output
+    assert "Not on the roster: bob, cleo." in (tmp_path / "out" / "class.html").read_text()
+    assert len(rows(tmp_path / "out")) == 3
+
+
 def test_a_roster_of_another_class_is_refused(attempts, tmp_path, engine):
     (tmp_path / "list.csv").write_text("Name,Mail\nzoe,z@example.org\n")
 
     roster = tmp_path / "list.csv"
     result = grade_class(attempts, "--out", tmp_path / "out", "--roster", roster)
 
-    assert "nobody who has handed in is found" in result.output
+    assert "fits a submission by any of its columns, Name, Mail." in result.output
 
 
 def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_path, engine):

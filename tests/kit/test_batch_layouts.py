@@ -251,7 +251,7 @@ def test_links_at_any_level_give_nobody_anything(tmp_path):
 
     reads = look(tmp_path / "class")[1]
 
-    assert sorted(read.name for read in reads if not read.reason) == ["ada", "ada (2)"]
+    assert sorted(read.name for read in reads if not read.reason) == ["ada", "ada.zip"]
     assert all(not list(read.exercises) for read in reads if read.reason)
 
 

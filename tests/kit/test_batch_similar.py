@@ -11,6 +11,7 @@ import mutants
 import pytest
 
 from mnist_lab.grading.batch import run, similar
+from mnist_lab.grading.batch.similar import Pair, grouped
 from mnist_lab.submission.notebook import of_history
 
 EXERCISES = ("preprocessing", "cnn", "training", "evaluation")
@@ -37,6 +38,15 @@ def alike(tmp_path):
         return similar.compare(prints)
 
     return compared
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """A class is read and compared, and nothing in it graded."""
+    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: lambda reads, options: ())
+    monkeypatch.setattr(
+        run, "_grade", lambda listing, reads, *rest: [run.NotGraded("No.")] * len(reads)
+    )
 
 
 def commented(text):
@@ -86,7 +96,7 @@ def test_work_of_several_is_not_listed(alike, exercise):
     texts = {
         variant.name.replace("-", "_"): variant.files[f"{exercise}.py"]
         for variant in corpus.load()
-        if corpus.original(variant.name).exists() and f"{exercise}.py" in variant.files
+        if (corpus.original(variant.name) / f"{exercise}.py").exists()
     }
 
     pairs = alike(f"{exercise}.py", solution=solution(exercise), **texts)
@@ -142,11 +152,33 @@ def test_what_is_no_python_stops_nothing(alike, text):
     assert pair.names == ("ada", "bob")
 
 
-def test_both_places_are_told_and_shown_side_by_side_in_files_and_notebooks(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "_engine", lambda jobs, cluster: lambda reads, options: ())
-    monkeypatch.setattr(
-        run, "_grade", lambda listing, reads, *rest: [run.NotGraded("No.")] * len(reads)
-    )
+def test_those_who_are_alike_are_one_group_with_the_pairs_that_connect_them():
+    pairs = [Pair((one, other), ()) for one, other in ("ab", "cd", "ac", "bd", "xy", "ad", "de")]
+
+    known = {frozenset(each.names): [pair.names for pair in each.pairs] for each in grouped(pairs)}
+
+    assert known == {
+        frozenset("abcde"): [("a", "b"), ("c", "d"), ("a", "c"), ("d", "e")],
+        frozenset("xy"): [("x", "y")],
+    }
+
+
+def test_five_who_hand_in_the_same_are_one_entry_of_the_page_and_ten_rows(tmp_path, pretended):
+    for name in ("ada", "bob", "cleo", "dan", "eve"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "training.py").write_text(solution("training"))
+
+    run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    page = (tmp_path / "out" / "class.html").read_text()
+    panel = page.partition('<section id="similar">')[2].partition("</section>")[0]
+    assert panel.count("<details>") == 1
+    assert "<summary>ada, bob, cleo, dan and eve</summary>" in panel
+    assert panel.count("<h3>") == 4
+    assert len((tmp_path / "out" / "similar.csv").read_text().splitlines()) == 1 + 10
+
+
+def test_both_places_are_told_and_shown_side_by_side_in_files_and_notebooks(tmp_path, pretended):
     (tmp_path / "in" / "ada").mkdir(parents=True)
     (tmp_path / "in" / "ada" / "training.py").write_text(solution("training"))
     cell = "\n".join(solution("training").partition("from collections")[2].splitlines()[5:])

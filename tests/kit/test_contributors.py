@@ -1,4 +1,4 @@
-"""What docs/contributors.md says of a new exercise is enough to add one."""
+"""What docs/contributors.md says of a new exercise is enough to add one, and its check is one."""
 
 import os
 import re
@@ -7,6 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
+
+import pytest
+import torch
+
+from mnist_lab.diagnosis import CheckFailure
+from mnist_lab.diagnosis.networks import checks
+from mnist_lab.submission.client import Submission
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,3 +55,23 @@ def test_a_seventh_exercise_is_added_as_the_page_says(tmp_path):
     (handed_in / "top_k.py").write_text(solution.replace("any(1)", "all(1)"))
     graded = mnist_lab(tmp_path, "grade", str(handed_in))
     assert "top_k returns 0 for k=4" in graded.stdout, graded.stdout + graded.stderr
+
+
+@pytest.mark.parametrize("exercise", ["logistic_regression", "fnn", "cnn"])
+def test_the_check_on_the_page_is_one(exercise, tmp_path, server):
+    page = (ROOT / "docs" / "contributors.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^    def check_bright.*\n(?: {8}.*\n)+", page, re.M)
+    known = dict(vars(checks))
+    exec(dedent(block), known)
+    right = (ROOT / "solutions" / f"{exercise}.py").read_text(encoding="utf-8")
+    wrong = re.sub(r"(def forward\(.*\n.*\n)", r"\1        images = images.clamp(max=9)\n", right)
+    for text in (right, wrong):
+        (tmp_path / f"{exercise}.py").write_text(text, encoding="utf-8")
+        with Submission(tmp_path, isolation="fork", server=server) as submission:
+            name = re.search(r"class (\w+)", text)[1]
+            model = submission.exercise(exercise).build(name)
+            if text == right:
+                known["check_bright"](exercise, model, torch.Generator())
+                continue
+            with pytest.raises(CheckFailure, match="computes something else for bright images"):
+                known["check_bright"](exercise, model, torch.Generator())

@@ -1,6 +1,7 @@
 """The list of a course is read as spreadsheets save it, and comes back with the marks."""
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,13 @@ from mnist_lab.grading.batch.submissions import ClassError, Submission
 def filled(folder, data, *names):
     """The roster with these bytes, in which each of ``names`` gets 7."""
     (folder / "list.csv").write_bytes(data)
-    submissions = [Submission(name, name, ({},)) for name in names]
+    submissions = [handed_in(name) for name in names]
     roster = Roster.read(folder / "list.csv", submissions)
     return roster.filled(submissions, dict.fromkeys(names, 7.0))
+
+
+def handed_in(name, *ids):
+    return Submission(name, ({"cnn.py": Path(name)},), ids)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +58,70 @@ def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path):
 def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, data):
     with pytest.raises(ClassError, match="no CSV file with a line of column names"):
         filled(tmp_path, data, "ada")
+
+
+def test_a_list_without_learners_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(ClassError, match="a line of column names and no learner below it"):
+        filled(tmp_path, b"Name,ID\n", "ada")
+
+
+# Whose a row is
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("ada,1\nbob,2\nada,1\n", "Rows 2 and 4 of .* are both for ada, by the column Name"),
+        ("bob,2\n\nada,1\nada,3\n", "Rows 4 and 5 of .* are both for ada, by the column Name"),
+        ("Ada,1\nA-da,3\nbob,2\n", "Rows 2 and 3 of .* are both for ada, by the column Name"),
+    ],
+)
+def test_two_rows_of_one_learner_are_told_with_what_to_do(tmp_path, rows, said):
+    remedy = ". Keep one of them, .*--roster-group, or name another column with --roster-key."
+    with pytest.raises(ClassError, match=said + remedy):
+        filled(tmp_path, f"Name,Row\n{rows}".encode(), "ada", "bob")
+
+
+def test_rows_of_one_name_that_have_handed_in_nothing_are_told_apart_by_their_keys(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,ID\nAnna,1\nAnna,2\nada,3\nada (3),4\n")
+    submissions = [handed_in("3")]
+    roster = Roster.read(tmp_path / "list.csv", submissions, name="Name")
+
+    assert roster.missing(submissions) == ["Anna (1)", "Anna (2)", "ada (3)"]
+
+
+def test_a_row_that_fits_two_submissions_is_told_with_both(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,Mail\nAnna,a@x\nBob,b@x\n")
+    submissions = [handed_in(f"Anna ({number})", number, "Anna") for number in ("12", "34")]
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    said = r"Row 2 of .* \(Anna\) fits more than one submission: Anna \(12\), Anna \(34\)\. Keep"
+    with pytest.raises(ClassError, match=said):
+        roster.matched(submissions)
+
+
+def test_the_column_that_tells_learners_apart_is_found(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,Identifier\nAnna,Teilnehmer/in 012\nAnna,Person 345\n")
+    submissions = [handed_in(f"Anna ({number})", "Anna", number) for number in ("345", "012")]
+
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert roster.matched(submissions) == submissions[::-1]
+
+
+@pytest.mark.parametrize(
+    ("listed", "names", "marks"),
+    [
+        (["007", "0012"], ["007", "0012"], [7, 7]),
+        (["7", "12"], ["007", "0012"], [7, 7]),
+        (["007", "0012"], ["7", "12"], [7, 7]),
+        (["7.0", "12.0"], ["007", "0012"], [7, 7]),
+        (["7", "007", "12.0"], ["007", "120"], [0, 7, 0]),
+        (["Ada", "ada"], ["ada"], [0, 7]),
+        (["Ada", "ada"], ["ada", "Ada"], [7, 7]),
+    ],
+)
+def test_what_a_spreadsheet_does_to_numbers_takes_nobodys_marks(tmp_path, listed, names, marks):
+    lines = filled(tmp_path, "\n".join(["ID", *listed]).encode(), *names).splitlines()
+
+    assert lines[1:] == [f"{key},{mark}" for key, mark in zip(listed, marks, strict=True)]

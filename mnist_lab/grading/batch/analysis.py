@@ -34,7 +34,7 @@ class Learner:
     @property
     def owner(self) -> tuple[str, str]:
         """Whose the submission is: a group's, or the learner's."""
-        return self.group, "" if self.group else self.slug
+        return self.group, "" if self.group else self.name
 
     @property
     def grade(self) -> Grade | None:

@@ -16,6 +16,7 @@ from typing import Any
 from mnist_lab.grade import GradeError
 from mnist_lab.grading.batch.results import Options, Outcome, from_json
 from mnist_lab.grading.batch.submissions import ClassError
+from mnist_lab.writing import cannot_write
 
 try:
     import fcntl
@@ -40,7 +41,7 @@ class Journal(AbstractContextManager["Journal"]):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self._path, "a+b")  # noqa: SIM115 - it stays open
         except OSError as error:
-            raise ClassError(f"{self._path} cannot be written ({error.strerror}).") from error
+            raise ClassError(cannot_write(self._path, error)) from error
         try:
             self._claim()
             _sync_folder(folder)
@@ -60,6 +61,11 @@ class Journal(AbstractContextManager["Journal"]):
     def add(self, digest: str, options: Options, outcome: Outcome) -> None:
         """Note what came of a submission; it is on the disk on return."""
         self._append({"digest": digest, **asdict(options), **outcome.to_json()})
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether its folder takes ``Ada`` and ``ada`` for one name."""
+        return self._path.with_name(NAME.upper()).exists()
 
     def __exit__(self, *error: object) -> None:
         self._file.close()

@@ -57,7 +57,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Late:
-    """A rule, and how late who was: ``listed`` by submission, or by the times of the files."""
+    """A rule, and how late each learner was: ``listed`` by submission, or by the times of files."""
 
     rule: Rule
     listed: dict[str, timedelta] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Late:
         "late" in its name how late they were: ``26:10:00``, ``2 days``, ``3 h``, or a plain number
         in the unit of the rule. Raises ``ClassError``.
         """
-        roster = Roster.read(path, submissions)
+        roster = Roster.read(path, submissions, option=None)
         column = next((each for each in roster.columns if "late" in each.casefold()), None)
         if column is None:
             raise ClassError(f'{path} has no column with "late" in its name.')

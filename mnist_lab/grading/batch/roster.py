@@ -6,29 +6,41 @@ import csv
 import io
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mnist_lab.grading.batch.submissions import ClassError, Names, Submission
+from mnist_lab.grading.batch.submissions import ClassError, Names, Submission, folded
+from mnist_lab.grading.formats.text import one_line
 
 SCORE = "Score"
 """The column that is added for the marks where none is named."""
 
+NUMBER = re.compile(r"0*(\d+)(?:\.0)?")
+"""A number, with the zeros and the point that spreadsheets leave out or add."""
+
+NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
+"""What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
+
 
 @dataclass(frozen=True)
 class Roster:
-    """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row, and which
-    columns have the ``key``, ``name``, ``score`` and ``group`` of a learner.
+    """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row with its
+    number in a spreadsheet, and which columns have the ``key``, ``name``, ``score`` and ``group``
+    of a learner.
     """
 
+    path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[int, ...]
     delimiter: str
     key: str
     name: str
     score: str
-    group: str | None = None
+    group: str | None
+    option: str | None
 
     @classmethod
     def read(
@@ -40,17 +52,19 @@ class Roster:
         name: str | None = None,
         score: str | None = None,
         group: str | None = None,
+        option: str | None = "--roster-key",
     ) -> Roster:
         """The roster at ``path``. Without a ``key`` it is the column that fits most of the
-        ``submissions``, and the ``name`` is in the same one. Raises ``ClassError``.
+        ``submissions``, and the ``name`` is in the same one. ``option`` is that of
+        the command which names the key. Raises ``ClassError``.
         """
         try:
             text = _decoded(path.read_bytes())
             first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
             delimiter = max(",;\t", key=first.count)
             lines = csv.reader(io.StringIO(text), delimiter=delimiter)
-            head, *rows = [tuple(line) for line in lines if any(line)]
-            head += ("",) * (max(map(len, rows), default=0) - len(head))
+            (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
+            head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
@@ -58,19 +72,26 @@ class Roster:
         for column in (key, name, score, group):
             if column is not None and column not in head:
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
-        known = {word for each in submissions for word in _words(each)}
-        fits = {
-            column: sum(_plain(_at(row, at)) in known for row in rows)
-            for at, column in reversed([*enumerate(head)])  # of several with one name the first
-        }
+        if not rows:
+            raise ClassError(f"{path} has a line of column names and no learner below it.")
+        fits = {}
+        for at, column in reversed([*enumerate(head)]):  # of several with one name the first
+            cells = [_at(row, at) for _, row in rows]
+            names = [each.name for found in _found(submissions, cells) for each in found]
+            fits[column] = len(set(names)), -len(names)
         told = [column for column in head if column != group]
         best = key or max(told, key=lambda column: fits[column])
-        if known and not fits[best] + fits.get(group or "", 0):
+        if not fits[best][0] + (fits[group][0] if group else 0):
+            where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
             raise ClassError(
-                f"In {path} nobody who has handed in is found: name the column that tells them, of "
-                f"{', '.join(head)}, with --roster-key."
+                f"No row of {path} fits a submission by {where}. A column must hold the learners' "
+                "names or numbers as the submissions have them."
             )
-        return cls(head, tuple(rows), delimiter, best, name or best, score or SCORE, group)
+        if score == best:
+            raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
+        numbers, cells_of = zip(*rows, strict=True)
+        known = best, name or best, score or SCORE, group
+        return cls(path, head, cells_of, numbers, delimiter, *known, option)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column, by row."""
@@ -78,45 +99,71 @@ class Roster:
         return [_at(row, at) for row in self.rows]
 
     def matched(self, submissions: Sequence[Submission]) -> list[Submission | None]:
-        """Whose submission each row is."""
-        known = {word: each for each in submissions for word in _words(each)}
-        return [known.get(_plain(key)) for key in self.column(self.key)]
+        """Whose submission each row is. Raises ``ClassError`` where a submission is two rows' or a
+        row has two.
+        """
+        keys = self.column(self.key)
+        matched = _found(submissions, keys)
+        row_of: dict[str, int] = {}
+        other = f"or name another column with {self.option}" if self.option else ""
+        for number, key, found in zip(self.numbers, keys, matched, strict=True):
+            if len(found) > 1:
+                names = ", ".join(each.name for each in found)
+                raise ClassError(
+                    f"Row {number} of {self.path} ({key}) fits more than one submission: {names}. "
+                    f"Keep one of them{other and ', '}{other}."
+                )
+            for each in found:
+                first = row_of.setdefault(each.name, number)
+                if first != number:
+                    group = other and ", name their group's column with --roster-group, "
+                    raise ClassError(
+                        f"Rows {first} and {number} of {self.path} are both for {each.name}, by "
+                        f"the column {self.key}. Keep one of them{group}{other}."
+                    )
+        return [found[0] if found else None for found in matched]
 
     def of_members(self, submissions: Sequence[Submission]) -> list[Submission]:
         """The submissions, and for who is in a group and has handed in nothing a copy of the
-        group's: what bears its name, or is that of the first of its members who has one.
+        group's: what bears its name, or is that of the first of its members who has one. Raises
+        ``ClassError``.
         """
+        own = self.matched(submissions)
         if self.group is None:
             return list(submissions)
-        own = self.matched(submissions)
         groups = self.column(self.group)
         named = {_plain(each.name): each for each in submissions}
         of_group = {group: named[_plain(group)] for group in groups if _plain(group) in named}
         for group, submission in zip(groups, own, strict=True):
             if group and submission:
                 of_group.setdefault(group, submission)
-        names = Names(each.slug for each in submissions)
-        found = {each.slug: each for each in submissions}
-        rows = zip(self.column(self.name), self.column(self.key), groups, own, strict=True)
+        found = {each.name: each for each in submissions}
+        names = Names(found)
+        rows = zip(self._names(), self.column(self.key), groups, own, strict=True)
         for name, key, group, submission in rows:
             if submission:
-                found[submission.slug] = replace(submission, group=group or submission.group)
+                found[submission.name] = replace(submission, group=group or submission.group)
             elif key and group in of_group:
-                shown, slug = names.own(name or key)
-                shared = of_group[group]
-                found[slug] = replace(shared, name=shown, slug=slug, ids=(key,), group=group)
+                shown = names.own(name)
+                found[shown] = replace(of_group[group], name=shown, ids=(key,), group=group)
         for group in named.keys() & {_plain(group) for group in groups}:
-            found.pop(named[group].slug, None)
-        return sorted(found.values(), key=lambda each: each.name)
+            found.pop(named[group].name, None)
+        members = sorted(found.values(), key=lambda each: each.name)
+        self.matched(members)
+        return members
 
     def missing(self, submissions: Sequence[Submission]) -> list[str]:
-        """The names of those who have handed in nothing. A row without a key is nobody's, as
-        Canvas' with the points that can be had.
+        """The names of those who have handed in nothing, which are nobody else's. A row without a
+        key is nobody's, as Canvas' with the points that can be had.
         """
-        rows = zip(
-            self.column(self.name), self.column(self.key), self.matched(submissions), strict=True
-        )
-        return [name or key for name, key, submission in rows if not submission and _plain(key)]
+        names = Names(each.name for each in submissions)
+        rows = zip(self._names(), self.column(self.key), self.matched(submissions), strict=True)
+        return [names.own(name) for name, key, found in rows if not found and _plain(key)]
+
+    def unlisted(self, submissions: Sequence[Submission]) -> list[str]:
+        """The names of the submissions that are of nobody in the list."""
+        listed = {each.name for each in self.matched(submissions) if each}
+        return [each.name for each in submissions if each.name not in listed]
 
     def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> str:
         """The file again, all as it was, with the marks by the submission's name in their column:
@@ -137,15 +184,52 @@ class Roster:
             writer.writerow(cells)
         return text.getvalue()
 
+    def _names(self) -> list[str]:
+        """The name of each row's learner, with the key where several share it."""
+        keys = self.column(self.key)
+        names = [
+            one_line(name or key) for name, key in zip(self.column(self.name), keys, strict=True)
+        ]
+        shared = Counter(map(folded, names))
+        return [
+            f"{name} ({one_line(key)})" if shared[folded(name)] > 1 and key != name else name
+            for name, key in zip(names, keys, strict=True)
+        ]
 
-def _words(submission: Submission) -> set[str]:
-    return {_plain(word) for word in (submission.name, *submission.ids)} - {""}
+
+def _found(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list[Submission]]:
+    """The submissions that each cell names, one for a group. A cell that is equal to a name goes
+    before one that only resembles it.
+    """
+    all_found: list[list[Submission]] = [[] for _ in cells]
+    for fold in (folded, _plain, _numbered):
+        taken = {each.name for found in all_found for each in found}
+        known: dict[str, list[Submission]] = defaultdict(list)
+        for each in submissions:
+            words = (each.name, *each.ids) if each.name not in taken else ()
+            for word in {fold(word) for word in words} - {""}:
+                if all(each.attempts != other.attempts for other in known[word]):
+                    known[word].append(each)
+        all_found = [
+            found or known.get(fold(cell), []) for found, cell in zip(all_found, cells, strict=True)
+        ]
+    return all_found
 
 
 def _plain(word: str) -> str:
-    """``word`` without what systems leave out: ``Lovelace, Ada`` is Canvas' ``lovelaceada``."""
+    """``word`` without what systems leave out or add: ``Lovelace, Ada`` is Canvas'
+    ``lovelaceada``, ``0012`` a spreadsheet's ``12`` or ``12.0``.
+    """
     plain = unicodedata.normalize("NFKC", word).casefold()
+    if number := NUMBER.fullmatch(plain):
+        return number[1]
     return "".join(sign for sign in plain if sign.isalnum())
+
+
+def _numbered(word: str) -> str:
+    """The number of a learner that Moodle shows no name of, or a plain number."""
+    found = NUMBERED.fullmatch(word)
+    return found[1] if found else _plain(word)
 
 
 def _at(row: Sequence[str], column: int) -> str:

@@ -4,10 +4,11 @@ results.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,7 +21,7 @@ from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
 from mnist_lab.grading.batch.analysis import Analysis, Learner
-from mnist_lab.grading.batch.journal import Journal
+from mnist_lab.grading.batch.journal import NAME, Journal
 from mnist_lab.grading.batch.late import Late
 from mnist_lab.grading.batch.progress import Progress
 from mnist_lab.grading.batch.reading import Read, ReaderPool
@@ -37,13 +38,14 @@ from mnist_lab.grading.batch.similar import Pair
 from mnist_lab.grading.batch.submissions import (
     ClassError,
     Listing,
-    Names,
     Submission,
     find,
 )
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.sandbox import scratch
-from mnist_lab.writing import write
+from mnist_lab.writing import cannot_write, write
+
+FOLDERS = ("grades", "feedback")
 
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
@@ -78,10 +80,13 @@ def grade_class(
     names nobody. Raises ``ClassError``.
     """
     progress = progress or Progress(Console(quiet=True))
-    listing, listed = _listed(submissions, roster)
+    listing, listed = _listed(submissions, out, roster)
+    missing = listed.missing(listing.submissions) if listed else []
+    names = [*(each.name for each in listing.submissions), *missing]
     lateness = late(listing.submissions) if late else None
     started = time.perf_counter()
     with Journal(out) as journal, scratch.folder() as folder:
+        _make_folders(out)
         if seed is None:
             seed = single.fresh_seed() if journal.seed is None else journal.seed
         options = Options(tier, seed, fingerprint(), strict)
@@ -91,32 +96,37 @@ def grade_class(
         outcomes = _grade(listing, reads, engine, journal, options, progress)
         attainable = kit.load().attainable(tier)
         counted = list(_counted(reads, outcomes, best))
-        learners = [_learner(*each, lateness, attainable) for each in counted]
+        files = pages.file_names(names, journal.folds_case)
+        learners = [_learner(*each, files, lateness, attainable) for each in counted]
         pairs = _pairs(learners, counted) if alike else []
-        learners += _missing(listing, listed)
+        learners += [Learner(name, files[name], NOTHING) for name in missing]
         told = tuple(_told(each, attainable, options, out) for each in learners)
         found = Analysis(told, attainable)
     aliases = _aliases(found, seed) if anonymous else {}
     shown = _unnamed(found, aliases) if anonymous else found
     settings = _settings(shown, options, time.perf_counter() - started)
-    page = pages.class_page(shown, settings, () if anonymous else listing.ignored, pairs, aliases)
-    files = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
+    beside = ((), ()) if anonymous else (listing.ignored, listing.unlisted)
+    page = pages.class_page(shown, settings, beside[0], pairs, aliases, beside[1])
+    written = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
     if alike:
-        files["similar.csv"] = similar.table(pairs)
+        written["similar.csv"] = similar.table(pairs)
     if listed:
         marks = {each.name: each.mark for each in found.learners if each.mark is not None}
-        files["roster.csv"] = listed.filled(listing.submissions, marks)
-    _write(out, files)
+        written["roster.csv"] = listed.filled(listing.submissions, marks)
+    _write(out, written)
+    progress.keeps({path.stem for path in (out / "grades").glob("*.json")} - {*files.values()})
     return found
 
 
 def look(
-    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None = None
+    submissions: Path,
+    out: Path | None = None,
+    roster: Callable[[Sequence[Submission]], Roster] | None = None,
 ) -> tuple[Listing, list[Read], list[str]]:
     """What would be graded: the submissions in a folder, the last attempt of each, read, and who
     of the roster has handed in nothing. Raises ``ClassError``.
     """
-    listing, listed = _listed(submissions, roster)
+    listing, listed = _listed(submissions, out, roster)
     with scratch.folder() as folder:
         reads = _read(listing, Path(folder), best=False)
     return listing, reads, listed.missing(listing.submissions) if listed else []
@@ -186,10 +196,11 @@ def _counted(
         yield read, outcome
 
 
-def _learner(read: Read, outcome: Outcome, late: Late | None, attainable: float) -> Learner:
+def _learner(
+    read: Read, outcome: Outcome, files: Mapping[str, str], late: Late | None, attainable: float
+) -> Learner:
     """A learner; what is deducted for being late is said in the notes too."""
-    submission = read.submission
-    learner = Learner(read.name, submission.slug, outcome, read.digest, submission.group)
+    learner = Learner(read.name, files[read.name], outcome, read.digest, read.submission.group)
     if late is None or not isinstance(outcome, Graded):
         return learner
     by = late.by(read)
@@ -230,22 +241,18 @@ def _unnamed(found: Analysis, aliases: Mapping[str, str]) -> Analysis:
 
 
 def _listed(
-    submissions: Path, roster: Callable[[Sequence[Submission]], Roster] | None
+    submissions: Path,
+    out: Path | None,
+    roster: Callable[[Sequence[Submission]], Roster] | None,
 ) -> tuple[Listing, Roster | None]:
     """The submissions in a folder, and the roster with the learners of its groups among them."""
-    listing = find(submissions)
+    listing = find(submissions, out)
     if roster is None:
         return listing, None
     listed = roster(listing.submissions)
     members = listed.of_members(listing.submissions)
-    return replace(listing, submissions=tuple(members)), listed
-
-
-def _missing(listing: Listing, roster: Roster | None) -> Iterator[Learner]:
-    names = Names(each.slug for each in listing.submissions)
-    for name in roster.missing(listing.submissions) if roster else ():
-        own, slug = names.own(one_line(name))
-        yield Learner(own, slug, NOTHING)
+    unlisted = tuple(listed.unlisted(members))
+    return replace(listing, submissions=tuple(members), unlisted=unlisted), listed
 
 
 def _score(outcome: Outcome) -> float:
@@ -306,12 +313,24 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
 
 def _write(out: Path, files: Mapping[str, str]) -> None:
     """Write texts by their path in ``out``."""
-    try:
+    with _writing(out):
         for name, text in files.items():
-            (out / name).parent.mkdir(exist_ok=True)
             write(out / name, text)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise ClassError(
-            f"The results cannot be written to {out} ({error.strerror}). What is graded is kept in "
-            "its journal: free some space and run the same command again."
-        ) from error
+        kept = f"What is graded is kept in {out / NAME}."
+        raise ClassError(f"{cannot_write(out, error)} {kept}") from error
+
+
+def _make_folders(out: Path) -> None:
+    """Have the folders of the results, or say that they cannot be had before anything is graded."""
+    with _writing(out):
+        for name in FOLDERS:
+            (out / name).mkdir(exist_ok=True)
+            if not os.access(out / name, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

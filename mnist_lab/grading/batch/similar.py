@@ -75,6 +75,16 @@ class Pair:
     passages: tuple[Passage, ...]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Learners whose submissions are alike, and the pairs that connect them, the most alike first
+    to be chosen.
+    """
+
+    names: list[str]
+    pairs: list[Pair]
+
+
 def fingerprint(folder: Path, target: Path) -> None:
     """Write the fingerprints of the submission in ``folder`` into the file ``target``."""
     found, read = {}, source.read(folder)
@@ -112,6 +122,20 @@ def compare(files: Mapping[str, Path]) -> list[Pair]:
         )
         for first, second in sorted(listed, key=lambda pair: (-count[pair], pair))[:MOST]
     ]
+
+
+def grouped(pairs: Iterable[Pair]) -> list[Group]:
+    """The groups of those who are alike, directly or through others, in the order of the
+    ``pairs``.
+    """
+    group_of: dict[str, Group] = {}
+    for pair in pairs:
+        one, other = (group_of.setdefault(name, Group([name], [])) for name in pair.names)
+        if one is not other:
+            one.names.extend(other.names)
+            one.pairs.extend([*other.pairs, pair])
+            group_of |= dict.fromkeys(other.names, one)
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def table(pairs: Iterable[Pair]) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import is_archive, is_debris
-from mnist_lab.submission.source import SPELLINGS
-
-LONGEST_NAME = 150
-"""Bytes of a file's name, with room for an ending in the 255 that file systems allow."""
+from mnist_lab.submission.source import SPELLINGS, exercise_file
 
 LAYOUTS = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
@@ -40,6 +37,18 @@ EXPORT = "submission_metadata.yml"
 
 IGNORED = (EXPORT, "Thumbs.db", "desktop.ini")
 
+NBGRADER = ("source", "release", "autograded", "feedback")
+"""The folders that nbgrader has beside ``submitted``."""
+
+RESULTS = ("gradebook.csv", "class.html")
+"""What the folder with the results of a class has."""
+
+TOOLS = (".git", ".ipynb_checkpoints")
+"""Folders of a tool's that are nobody's work, whatever their files are called."""
+
+LOOKED_AT = 20_000
+"""How many files of a folder that is passed over are looked at."""
+
 
 class ClassError(Exception):
     """A class cannot be graded; the message says why and what to do."""
@@ -47,7 +56,7 @@ class ClassError(Exception):
 
 @dataclass(frozen=True)
 class Submission:
-    """One learner's: a name, what the files of results are called, and the attempts, the last last.
+    """A learner's name, which nobody else has, and attempts, the latest last.
 
     An attempt has its files and folders by the names that they had for the learner. ``ids`` are
     what else the course's system calls the learner. All learners of a ``group`` have handed in the
@@ -55,7 +64,6 @@ class Submission:
     """
 
     name: str
-    slug: str
     attempts: tuple[Mapping[str, Path], ...]
     ids: tuple[str, ...] = ()
     group: str = ""
@@ -63,10 +71,13 @@ class Submission:
 
 @dataclass(frozen=True)
 class Listing:
-    """The submissions of a class, by name, and the names of files beside them that are none."""
+    """The submissions of a class, by name, what beside them was not taken for one, and whose are of
+    nobody on the course's list.
+    """
 
     submissions: tuple[Submission, ...]
     ignored: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()
 
     @property
     def forms(self) -> str:
@@ -96,19 +107,27 @@ class _Owner:
             yield found
 
 
-def find(folder: Path) -> Listing:
-    """The submissions in ``folder``: whatever lies in it is somebody's, but for what systems leave.
+def find(folder: Path, out: Path | None = None) -> Listing:
+    """The submissions in ``folder``: whatever lies in it is somebody's, but for what systems leave
+    and for the folder ``out`` of the results.
 
     It is a folder, archive or notebook a learner, or files that begin with the learner's name, such
     as ``ada_cnn.py``, or what Moodle, Canvas, Blackboard, Gradescope or nbgrader make of those.
     Raises ``ClassError`` where there is nothing, or one submission.
     """
-    if (folder / "submitted").is_dir():  # nbgrader's
-        folder = folder / "submitted"
-    try:
-        entries = sorted(entry for entry in folder.iterdir() if not is_debris(entry.name))
-    except OSError as error:
-        raise ClassError(f"{folder} cannot be read ({error.strerror}).") from error
+    entries = _entries(folder)
+    if out is not None:
+        entries = _without(entries, folder, out)
+    if _is_nbgraders(entries):
+        folder /= "submitted"
+        entries = _entries(folder)
+    ignored = [_plain(entry.name) for entry in entries if _is_ignored(entry)]
+    ignored += [
+        f"{_plain(entry.name)} (looks like a submission: rename it to have it graded)"
+        for entry in entries
+        if is_debris(entry.name) and _has_work(entry)
+    ]
+    entries = [entry for entry in entries if not (is_debris(entry.name) or _is_ignored(entry))]
     single = [entry for entry in entries if entry.name in kit.load().files]
     whole = [entry for entry in entries if _is_whole(entry)]
     if len(single) > len(whole):
@@ -116,17 +135,77 @@ def find(folder: Path) -> Listing:
             f"{folder} is one submission: grade it with mnist-lab grade, or name the folder that "
             "has a folder, an archive or a notebook for each learner."
         )
-    owners = _owners([entry for entry in entries if entry.name not in IGNORED])
-    ignored = [entry for entry in entries if entry.name in IGNORED]
-    ignored += [text for owner in owners if owner.parts for text in owner.texts]
+    owners = _owners(entries)
+    ignored += [_plain(text.name) for owner in owners if owner.parts for text in owner.texts]
     if (folder / EXPORT).is_file():
         owners = list(_of_export(folder / EXPORT, owners))
     if not owners:
+        said = f" Not taken: {', '.join(ignored)}." if ignored else ""
         raise ClassError(
             f"{folder} has no submission: a folder, an archive (zip or tar) or a notebook for each "
-            "learner, or files such as ada_cnn.py."
+            f"learner, or files such as ada_cnn.py.{said}"
         )
-    return Listing(tuple(_named(owners)), tuple(_plain(path.name) for path in ignored))
+    return Listing(tuple(_named(owners)), tuple(ignored))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise ClassError(f"{folder} cannot be read ({error.strerror}).") from error
+
+
+def _without(entries: Sequence[Path], folder: Path, out: Path) -> list[Path]:
+    """The entries of ``folder`` but for the one that ``out`` is or lies in."""
+    place, whole = out.resolve(), folder.resolve()
+    if not place.is_relative_to(whole):
+        return list(entries)
+    top = folder / place.relative_to(whole).parts[0] if place != whole else folder
+    if top == folder or _has_work(top):
+        raise ClassError(f"{out} lies where submissions are: name another folder for the results.")
+    return [entry for entry in entries if entry != top]
+
+
+def _is_nbgraders(entries: Sequence[Path]) -> bool:
+    """Whether this is a course of nbgrader's and not a class with a learner called "submitted"."""
+    submitted = next((entry for entry in entries if entry.name == "submitted"), None)
+    if submitted is None or not submitted.is_dir() or submitted.is_symlink():
+        return False
+    known = (*NBGRADER, "submitted")
+    beside = [each for each in entries if each.name not in known and not is_debris(each.name)]
+    if any(_is_whole(each) or _is_work(each.name) for each in beside):
+        return False
+    return not any(_is_work(each.name) for each in _entries(submitted) if not each.is_dir())
+
+
+def _is_ignored(entry: Path) -> bool:
+    """Whether systems leave such a file, or it is a folder with the results of another run."""
+    if not entry.is_dir():
+        return entry.name in IGNORED
+    return all((entry / name).is_file() for name in RESULTS) and not _has_work(entry)
+
+
+def _has_work(entry: Path) -> bool:
+    """Whether something in ``entry`` is called like what learners hand in."""
+    if entry.is_symlink() or entry.name in TOOLS or not entry.is_dir():
+        return not entry.is_dir() and _is_work(entry.name)
+    seen = 0
+    for _, folders, files in os.walk(entry):
+        if any(map(_is_work, files)):
+            return True
+        folders[:] = set(folders) - set(TOOLS)
+        seen += 1 + len(files)
+        if seen > LOOKED_AT:
+            break
+    return False
+
+
+def _is_work(name: str) -> bool:
+    if name.startswith("._"):  # What a Mac knows about a file.
+        return False
+    own = name.lstrip(".")
+    whole = is_archive(Path(own)) or own.lower().endswith(".ipynb")
+    return whole or bool(exercise_file(own) or LAYOUTS[-1].fullmatch(own))
 
 
 def _form(paths: Sequence[Path]) -> tuple[str, str]:
@@ -147,8 +226,9 @@ def _is_whole(entry: Path) -> bool:
 def _owners(entries: Sequence[Path]) -> list[_Owner]:
     owners: dict[object, _Owner] = {}
     for entry in entries:
-        found = next((known for layout in LAYOUTS if (known := layout.fullmatch(entry.name))), None)
-        if found is None or (found.re is LAYOUTS[-1] and entry.is_dir()):
+        layouts = LAYOUTS[:1] if entry.is_dir() else LAYOUTS
+        found = next((known for layout in layouts if (known := layout.fullmatch(entry.name))), None)
+        if found is None:
             owner = owners[entry] = _Owner(_without_ending(entry))
             owner.parts.append(("", entry.name, entry))
             continue
@@ -173,7 +253,7 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
 
 
 def _number_files(owner: _Owner) -> None:
-    """Say of each file the how-manieth of its name it is: those of one attempt have own numbers."""
+    """Number the files of each name: the first of every name are an attempt, then the second."""
     seen: dict[str, int] = {}
     numbered = []
     for _, name, path in sorted(owner.parts):
@@ -215,39 +295,40 @@ def _without_ending(entry: Path) -> str:
 
 
 def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
-    """Submissions with a name and file names of their own, by name."""
+    """Submissions by name. Of several with one name each is told by what else is known of it."""
+    shared = Counter(folded(_plain(owner.name)) for owner in owners)
     names = Names()
     for owner in sorted(owners, key=lambda owner: (owner.name, owner.ids, owner.parts)):
-        name, slug = names.own(_plain(owner.name) or "?")
         attempts, ids = tuple(owner.attempts()), tuple(map(_plain, owner.ids))
-        yield Submission(name, slug, attempts, ids, owner.group)
+        name = _plain(owner.name) or "?"
+        if shared[folded(name)] > 1:
+            path = min(owner.parts)[-1] if owner.parts else owner.texts[0]
+            fuller = f"{name} ({ids[1]})" if len(ids) > 1 else _plain(path.name)
+            name, ids = fuller, (*ids, name)
+        yield Submission(names.own(name), attempts, ids, owner.group)
+
+
+def folded(name: str) -> str:
+    """What all names have in common that look the same."""
+    return unicodedata.normalize("NFKC", name)
 
 
 class Names:
-    """Gives names that no two share, nor what their files are called."""
+    """Gives names that no two share, by what ``fold`` makes of them."""
 
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._taken = {slug.casefold() for slug in taken}
+    def __init__(self, taken: Iterable[str] = (), fold: Callable[[str], str] = folded) -> None:
+        self._fold, self._taken = fold, set(map(fold, taken))
 
-    def own(self, name: str) -> tuple[str, str]:
-        """``name``, with a number where it is taken, and what files are called after it."""
+    def own(self, name: str) -> str:
+        """``name``, with a number where it is taken."""
         own, number = name, 1
-        while _slug(own).casefold() in self._taken:
+        while self._fold(own) in self._taken:
             number += 1
             own = f"{name} ({number})"
-        self._taken.add(_slug(own).casefold())
-        return own, _slug(own)
+        self._taken.add(self._fold(own))
+        return own
 
 
 def _plain(name: str) -> str:
     """``name`` as it can be shown, which that of a file need not be."""
     return one_line(os.fsencode(name).decode("utf-8", "replace"))
-
-
-def _slug(name: str) -> str:
-    """``name`` as a file's: letters, digits and a few signs, the rest as their numbers."""
-    plain = re.sub(r"[^\w.()@+ -]", lambda sign: f"%{ord(sign[0]):02X}", name)
-    if len(plain.encode()) <= LONGEST_NAME:
-        return plain
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{plain.encode()[:LONGEST_NAME].decode('utf-8', 'ignore')}-{digest}"
