@@ -198,6 +198,15 @@ def _instead(seen: Seen, facts: Facts) -> Facts | None:
     return {"instead": ", ".join(files[:3])} if files else None
 
 
+def _is_a_notebook(seen: Seen, facts: Facts) -> Facts | None:
+    """The whole file is JSON with cells."""
+    for node in seen.outline.tree.body[:1]:
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Dict):
+            keys = [each.value for each in node.value.keys if isinstance(each, ast.Constant)]
+            return {} if "cells" in keys else None
+    return None
+
+
 def _packages(seen: Seen, facts: Facts) -> Facts:
     return {"packages": ", ".join(name for name in PACKAGES if find_spec(name))}
 
@@ -465,7 +474,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
     **{
         question.__name__.strip("_").replace("_", "-"): question
         for question in (
-            *(_instead, _packages, _nested, _plainly, _defines, _outside, _itself),
+            *(_instead, _is_a_notebook, _packages, _nested, _plainly, _defines, _outside, _itself),
             *(_made_already, _is_a_class, _calls_itself, _hides_import),
             *(_decorated, _dataclass, _forward_decorated, _yields),
             *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
