@@ -201,6 +201,25 @@ def test_a_learner_whose_folder_is_called_like_something_else_is_a_learner(hande
     assert sorted(names) == sorted(["ada", "bob", "cleo", name])
 
 
+@pytest.mark.parametrize("listing", [b"", b"\xff\xfe", b"[]", b"ada: 5", b"a: ["])
+def test_what_is_no_list_of_gradescopes_is_said_in_plain_words(handed_in, listing):
+    (handed_in / "submission_metadata.yml").write_bytes(listing)
+
+    with pytest.raises(ClassError, match=r"\(it is no list of submissions\): export it from Grade"):
+        find(handed_in)
+
+
+def test_a_class_that_lies_in_one_folder_is_told_by_what_was_not_graded(tmp_path, engine):
+    for name in ("ada", "bob"):
+        text = f"class CNN:\n    depth = '{name}'\n"
+        hand_in(tmp_path / "in" / "download" / name, text)
+
+    lines = grade_class(tmp_path / "in", "--out", tmp_path / "out").output.splitlines()
+
+    assert lines[0].startswith("1 submission (1 folder), seed ")
+    assert lines[1].startswith("download: Not graded: bob. The exercises in ada count")
+
+
 def test_results_in_the_folder_of_the_class_are_nobodys(handed_in, tmp_path, engine):
     for _ in range(2):
         result = grade_class(handed_in, "--out", handed_in / "results")

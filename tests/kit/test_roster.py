@@ -109,6 +109,15 @@ def test_the_column_that_tells_learners_apart_is_found(tmp_path):
     assert roster.matched(submissions) == submissions[::-1]
 
 
+def test_a_column_with_a_name_that_two_have_is_not_the_one_that_tells_them(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,SID\nAda,007\n")
+    submissions = [handed_in("Ada (1)", "Ada", "8"), handed_in("Ada (2)", "Ada", "7")]
+
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert roster.matched(submissions) == submissions[1:]
+
+
 @pytest.mark.parametrize(
     ("listed", "names", "marks"),
     [

@@ -52,12 +52,15 @@ class Progress(AbstractContextManager["Progress"]):
     def __exit__(self, *raised: object) -> None:
         self.bar.stop()
 
-    def begins(self, listing: Listing, total: int, known: int, options: Options) -> None:
-        """Of ``total`` attempts in ``listing`` ``known`` need no grading, the others are graded."""
+    def begins(self, listing: Listing, reads: Sequence[Read], known: int, options: Options) -> None:
+        """Of the attempts in ``listing`` ``known`` need no grading, the others are graded."""
+        total = len(reads)
         self.total, self.done = total, known
-        said = f"{total} submissions ({listing.forms}), seed {options.seed}"
+        said = f"{total} submission{'s' * (total != 1)} ({listing.forms}), seed {options.seed}"
         _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
         _say_ignored(self.console, listing)
+        for note in reads[0].notes if total == 1 else ():  # It may be a class in one folder.
+            _say(self.console, f"{reads[0].name}: {note}")
         self.bar.start()
         self.bar.add_task("Grading", total=total, completed=known)
 

@@ -77,11 +77,13 @@ class Roster:
         fits = {}
         for at, column in reversed([*enumerate(head)]):  # of several with one name the first
             cells = [_at(row, at) for _, row in rows]
-            names = [each.name for found in _found(submissions, cells) for each in found]
-            fits[column] = len(set(names)), -len(names)
+            found = _found(submissions, cells)
+            names = [each.name for those in found for each in those]
+            alone = {those[0].name for those in found if len(those) == 1}
+            fits[column] = len(alone), len({*names}), -len(names)
         told = [column for column in head if column != group]
         best = key or max(told, key=lambda column: fits[column])
-        if not fits[best][0] + (fits[group][0] if group else 0):
+        if not fits[best][1] + (fits[group][1] if group else 0):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
             raise ClassError(
                 f"No row of {path} fits a submission by {where}. A column must hold the learners' "

@@ -164,7 +164,7 @@ def _grade(
         else:
             waiting.setdefault(read.digest, []).append(at)
     known = sum(isinstance(each, Graded) for each in outcomes.values())
-    progress.begins(listing, len(reads), known, options)
+    progress.begins(listing, reads, known, options)
     for at, outcome in outcomes.items():
         if isinstance(outcome, NotGraded):
             progress.finished(reads[at].name, outcome)

@@ -276,7 +276,10 @@ def _of_export(listing: Path, owners: Sequence[_Owner]) -> Iterator[_Owner]:
             for folder, entry in known.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise ClassError(f"{listing} cannot be read ({one_line(str(error))}).") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no list of submissions"
+        raise ClassError(
+            f"{listing} cannot be read ({why}): export it from Gradescope again, or take it out."
+        ) from error
     for owner in owners:
         people = [person for person in told.get(owner.name, ()) if person]
         for name, *ids in people or [(owner.name, *owner.ids)]:
