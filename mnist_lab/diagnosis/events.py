@@ -111,7 +111,7 @@ class Seen:
     @cached_property
     def said(self) -> str:
         """What Python or PyTorch said, without the grader's own objects and folders."""
-        said = re.sub(r" \(/\S+\)", "", self.event.said)
+        said = re.sub(r" \(/\S+\)|, but expected one of:$", "", self.event.said)
         if self.exercise.id in ("training", "evaluation"):
             for ours, theirs in TABLES["ours"].items():
                 said = said.replace(ours, theirs)

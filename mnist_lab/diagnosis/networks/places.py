@@ -68,7 +68,8 @@ def departing(
 
 def line(model: Model, step: Step) -> str:
     """``file:line`` of a step; of a layer inside of a container of the one that makes it."""
-    there = f"{model.file}:{step.line}" if step.line else ""
+    is_there = 0 < step.line <= len(model.text.splitlines())
+    there = f"{model.file}:{step.line}" if is_there else ""
     return (made(model, step.module) if step.inside else "") or there
 
 
