@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from operator import attrgetter
 from typing import Any
 
 from mnist_lab import kit
@@ -111,7 +112,7 @@ class Seen:
     @cached_property
     def said(self) -> str:
         """What Python or PyTorch said, without the grader's own objects and folders."""
-        said = re.sub(r" \(/\S+\)", "", self.event.said)
+        said = re.sub(r" \(/\S+\)|, but expected one of:$", "", self.event.said)
         if self.exercise.id in ("training", "evaluation"):
             for ours, theirs in TABLES["ours"].items():
                 said = said.replace(ours, theirs)
@@ -444,13 +445,20 @@ def _of_self(seen: Seen, facts: Facts) -> Facts | None:
 
 
 def _tuple_of_one(seen: Seen, facts: Facts) -> Facts | None:
-    """A line that gives a name a tuple of one, as a comma at its end does."""
-    node = seen.outline.tuple_of_one
-    return {"at": seen.at(node)} if node else None
+    """What the line uses was given a tuple of one, as a comma behind a value makes it."""
+    file, _, number = seen.event.where.partition(":")
+    if file != seen.exercise.file or not number.isdigit():
+        return None
+    made = [
+        node
+        for target, node in seen.outline.tuples_of_one
+        if node.lineno < int(number) and re.search(rf"(?<![\w.]){re.escape(target)}\b", seen.line)
+    ]
+    return {"at": seen.at(max(made, key=attrgetter("lineno")))} if made else None
 
 
 def _returned_at(seen: Seen, facts: Facts) -> Facts:
-    node = seen.outline.returning(facts["type"])
+    node = seen.outline.returning(facts["type"], seen.name)
     return {"at": seen.at(node)} if node else {}
 
 

@@ -70,23 +70,25 @@ class Outline:
         return {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
 
     @cached_property
-    def tuple_of_one(self) -> ast.stmt | None:
-        """The first line that gives a name, or an attribute, a tuple with a single part."""
-        return next(
-            (
-                node
-                for node in ast.walk(self.tree)
-                if isinstance(node, ast.Assign)
-                and isinstance(node.value, ast.Tuple)
-                and len(node.value.elts) == 1
-            ),
-            None,
-        )
+    def tuples_of_one(self) -> list[tuple[str, ast.stmt]]:
+        """The names and attributes that are given a tuple with a single part, as they are written,
+        and the line of each.
+        """
+        return [
+            (ast.unparse(target), node)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Tuple)
+            and len(node.value.elts) == 1
+            for target in node.targets
+        ]
 
-    def returning(self, name: str) -> ast.stmt | None:
-        """The first line that returns what is called ``name``, or what a call of it makes."""
-        returns = [node for node in ast.walk(self.tree) if isinstance(node, ast.Return)]
-        for node in returns:
+    def returning(self, name: str, within: str) -> ast.stmt | None:
+        """The first line that returns what is called ``name``, or what a call of it makes: of the
+        definition ``within``, else of the whole file.
+        """
+        places = [*ast.walk(self.top.get(within, self.tree)), *ast.walk(self.tree)]
+        for node in (each for each in places if isinstance(each, ast.Return)):
             made = node.value.func if isinstance(node.value, ast.Call) else node.value
             if name in (getattr(made, "id", ""), getattr(made, "attr", "")):
                 return node

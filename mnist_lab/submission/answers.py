@@ -338,8 +338,8 @@ def unregistered(reply: Message) -> list[Unregistered]:
 
 
 def steps(reply: Message) -> list[Step]:
-    """The steps of a forward pass, in order."""
-    return [
+    """The steps of a forward pass, in order, whose values are floating-point numbers."""
+    found = [
         Step(
             array(reply, f"steps.{number}"),
             entry(place, "line", int),
@@ -348,6 +348,9 @@ def steps(reply: Message) -> list[Step]:
         )
         for number, place in enumerate(many(reply, "places", dict))
     ]
+    if not all(step.value.is_floating_point() for step in found):
+        raise WireError("a step without numbers")
+    return found
 
 
 def optimizer(told: Message) -> OptimizerUsed:

@@ -31,6 +31,7 @@ OPERATIONS = {
     "build": lambda exercise: exercise.build("FNN"),
     "forward": lambda exercise: exercise.build("FNN")(IMAGES),
     "gradients": lambda exercise: exercise.build("FNN").gradients(IMAGES, torch.zeros(4, 10)),
+    "steps": lambda exercise: exercise.build("FNN").steps(IMAGES),
     "weights": lambda exercise: exercise.build("FNN").weights(),
     "on_fake_device": lambda exercise: exercise.build("FNN").on_fake_device(),
     "transform": lambda exercise: exercise.test_transform()([IMAGES[0, 0]]),
@@ -77,6 +78,7 @@ ANSWER = Message(
         "modules": {"": "FNN"},
         "unregistered": [],
         "made": 0,
+        "places": [{"line": 1, "module": "", "inside": False}],
         "requires_grad": False,
         "training_after": False,
         "shape": [4, 10],
@@ -90,6 +92,7 @@ ANSWER = Message(
     },
     {
         "logits": torch.zeros(4, 10),
+        "steps.0": torch.zeros(4),
         "parameters.w": torch.zeros(2),
         "weights.w": torch.zeros(2),
         **{f"weights.{name}": value for name, value in WEIGHTS.items()},

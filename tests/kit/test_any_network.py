@@ -21,8 +21,12 @@ from mnist_lab.diagnosis import CheckFailure, Waiting
 from mnist_lab.diagnosis.networks import checks, layouts, structures
 from mnist_lab.diagnosis.reference import NETWORKS
 from mnist_lab.grade import Cause
-from mnist_lab.submission.answers import Gradients, Output, Parameter
+from mnist_lab.submission import answers
+from mnist_lab.submission.answers import Gradients, Output, Parameter, Step
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
+from mnist_lab.submission.guest import networks
+from mnist_lab.submission.guest.learner import Learner
+from mnist_lab.submission.protocol import Message
 
 
 def resized(x: Tensor, size: int) -> Tensor:
@@ -101,6 +105,12 @@ class Model:
     @torch.no_grad()
     def forward(self, images: Tensor, *, training: bool = False, **_: object) -> Output:
         return Output(self._outputs(images, training), images)
+
+    def steps(self, images: Tensor, *, training: bool = False) -> list[Step]:
+        learner = Learner()
+        fields = {"id": learner.keep(self._module), "training": training}
+        with raising():
+            return answers.steps(networks.steps(learner, Message(fields, {"images": images})))
 
     def repeated(self, images: Tensor, calls: int, *, training: bool, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)

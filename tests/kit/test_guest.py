@@ -139,6 +139,33 @@ def test_an_input_that_was_changed_in_place_is_seen(hand_in):
     torch.testing.assert_close(output.images_after, IMAGES * 2)
 
 
+def test_the_steps_of_a_forward_pass_are_told_with_their_lines(hand_in):
+    source = model_whose_forward(
+        "layers = nn.Sequential(self.linear, nn.ReLU())\n"
+        "sums = self.linear(images.flatten(1))\n"
+        "sums[sums > 0] = 0\n"
+        "return layers[1](sums) * 2"
+    )
+    flatten, linear, clamped, relu, twice = hand_in(source).build("FNN").steps(IMAGES)[:5]
+
+    lines = [line(source, part) for part in ("self.linear(images", "] = 0", "layers[1]")]
+    assert [flatten.line, linear.line, clamped.line] == [lines[0], lines[0], lines[1]]
+    assert [relu.line, twice.line] == [lines[2]] * 2
+    assert [flatten.module, linear.module, clamped.module] == ["", "linear", ""]
+    assert linear.value.max() > 0
+    assert clamped.value.max() == 0
+    assert not any(step.inside for step in (flatten, linear, clamped))
+
+
+def test_a_step_inside_of_a_container_is_told_with_the_module_in_it(hand_in):
+    source = WORKING.replace("nn.Linear(784, 10)", "nn.Sequential(nn.Linear(784, 10), nn.ReLU())")
+    _, linear, relu = hand_in(source).build("FNN").steps(IMAGES)
+
+    assert (linear.module, linear.inside) == ("linear.0", True)
+    assert (relu.module, relu.inside) == ("linear.1", True)
+    assert {linear.line, relu.line} == {line(source, "self.linear(images")}
+
+
 def test_a_tensor_made_on_the_cpu_fails_on_another_device(hand_in):
     source = model_whose_forward("return self.linear(images.flatten(1)) + torch.zeros(10)")
     failed = failure(hand_in(source).build("FNN").on_fake_device)

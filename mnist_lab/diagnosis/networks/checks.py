@@ -376,9 +376,9 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
 
     started, gradients = proven.gradients(weights, images, loss_of)
     low, high = NO_BETTER_THAN_GUESSING
+    lowest = min(value.min().item() for value in weights.values())
+    highest = max(value.max().item() for value in weights.values())
     if not low < started < high:
-        lowest = min(value.min().item() for value in weights.values())
-        highest = max(value.max().item() for value in weights.values())
         raise fail(
             f"Before any training the loss of {model.name} is {started:.2f}; guessing gives 2.30.",
             f"That is the mean cross-entropy on {size} digits. Its own first weights lie between "
@@ -416,8 +416,9 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         raise fail(
             said,
             f"Below {reached:.2f} is asked for; the loss began at {started:.2f}. With random "
-            "weights of ours every parameter gets a gradient.",
-            "Look at the first weights: units that start equal stay equal.",
+            "weights of ours every parameter gets a gradient; its own first weights lie between "
+            f"{lowest:.3g} and {highest:.3g}.",
+            explained.of_first_weights(model),
             **numbers,
         )
 

@@ -81,8 +81,8 @@ def known(exercise: str, slug: str, evidence: str, hint: str = "", **details: An
 def of_first_weights(model: Model) -> str:
     """The hint where they are not random as they should be: of PyTorch's layers or one's own."""
     owners = {model.modules.get(each.name.rpartition(".")[0], "") for each in model.parameters}
-    layers = [shown for shown in owners if "(" in shown and not shown.startswith("Parameter")]
-    return bank.FIRST_WEIGHTS["layers" if layers else "own"]
+    own = [shown for shown in owners if "(" not in shown or shown.startswith("Parameter")]
+    return bank.FIRST_WEIGHTS["own" if own else "layers"]
 
 
 # The network
@@ -407,7 +407,7 @@ def _in_pairs(model: Model, images: Tensor, outputs: Tensor) -> str:
 
 def other_parameters(
     exercise: str, model: Model, unmatched: layouts.Unmatched, generator: torch.Generator
-) -> CheckFailure:
+) -> CheckFailure | SubmissionFailure:
     """Parameters that are not those of the network."""
     network = reference.NETWORKS[exercise]
     expected = sum(math.prod(axes) for axes in network.axes.values())
@@ -444,8 +444,8 @@ def other_parameters(
         model.float()(torch.zeros(2, 1, 28, 28))
     except SubmissionFailure as failure:
         fits = _sizes(exercise, model, failure.cause.message, {})
-        if fits is not None:
-            return fits
+        if fits or (failure.event and failure.event.kind == "raised"):
+            return fits or failure
     line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
     return fail(count, inventory, bank.ONE_OF_EACH, where=line, **numbers)
 
@@ -604,6 +604,11 @@ def other_shapes(
         return known(exercise, "other-dtype", f"They are {kinds}. {evidence}", **details)
     shapes = {size: _shape_for(model, size) for size in SIZES}
     right = [size for size, shape in shapes.items() if shape == (size, 10)]
+    columns = [each for each in model.parameters if tuple(each.shape[1:]) == (1,)]
+    for each in columns:
+        if each.shape[0] > 1 and shapes[1] == (each.shape[0], 10):
+            line = places.made(model, each.name)
+            return known(exercise, "column-of-biases", evidence, **details | {"where": line})
     if len(right) == 1:
         return known(
             exercise,

@@ -41,8 +41,8 @@ def forward(model: Model) -> str:
 
 
 def shown(model: Model, pattern: str, among: Sequence[str] | None = None) -> str:
-    """``file:line`` in ``__init__`` of the first module, of those ``among`` which it is looked for,
-    that PyTorch shows so; empty if none.
+    """``file:line`` in ``__init__`` of the first module that PyTorch shows so, of all or of those
+    whose names are ``among`` the given ones; empty if none.
     """
     names = model.modules if among is None else among
     fitting = (n for n in names if re.match(pattern, model.modules.get(n, ""), re.IGNORECASE))
@@ -68,7 +68,8 @@ def departing(
 
 def line(model: Model, step: Step) -> str:
     """``file:line`` of a step; of a layer inside of a container of the one that makes it."""
-    there = f"{model.file}:{step.line}" if step.line else ""
+    is_there = 0 < step.line <= len(model.text.splitlines())
+    there = f"{model.file}:{step.line}" if is_there else ""
     return (made(model, step.module) if step.inside else "") or there
 
 

@@ -143,7 +143,8 @@ def _inside(value: Any) -> str:
         value = list(value.values())
     if isinstance(value, tuple | list):
         inside = [shape_of(v) if isinstance(v, Tensor) else type_of(v) for v in value[:4]]
-        return f"It has {len(value)} parts: {', '.join(inside)}{', ...' * (len(value) > 4)}."
+        parts = f"{len(value)} part{'s' * (len(value) != 1)}"
+        return f"It has {parts}: {', '.join(inside)}{', ...' * (len(value) > 4)}."
     if isinstance(value, np.ndarray):
         return f"Its shape is {value.shape}."
     return "A tensor (N, 10) is asked for."
