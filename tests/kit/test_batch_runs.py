@@ -26,6 +26,7 @@ from mnist_lab.grading.batch.results import Graded, NotGraded, Options
 from mnist_lab.grading.batch.submissions import find
 from mnist_lab.grading.batch.workers import WorkerPool, grade_here
 from mnist_lab.grading.warm import Job, Jobs, Run
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation, environment
 
 pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="runs are forked on Linux")
@@ -71,7 +72,7 @@ def wait_until(true):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
     """A class with notebooks, code that ends its process and code that leaves files behind; its
-    mark, and its folder for temporary files.
+    mark, and what was left in the folder for temporary files.
     """
     tmp_path = tmp_path_factory.mktemp("class")
     notebooks(tmp_path / "in")
@@ -84,7 +85,9 @@ def graded(tmp_path_factory):
     with temporary(tmp_path / "temporary") as patch:
         patch.setenv(MARK, tmp_path.name)
         found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=2)
-    return SimpleNamespace(found=found, mark=tmp_path.name, temporary=tmp_path / "temporary")
+    return SimpleNamespace(
+        found=found, mark=tmp_path.name, left=list((tmp_path / "temporary").iterdir())
+    )
 
 
 def notebooks(folder):
@@ -101,7 +104,8 @@ def notebooks(folder):
 
 @contextmanager
 def temporary(folder):
-    """``folder`` is that for temporary files."""
+    """``folder`` is that for temporary files, but for those of this process itself."""
+    scratch.folder().cleanup()
     folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
@@ -133,14 +137,14 @@ def test_one_whose_code_ends_its_process_costs_only_itself(graded):
 
 
 def test_a_class_leaves_nothing_behind_in_the_folder_for_temporary_files(graded, tmp_path):
-    wait_until(lambda: not any(graded.temporary.iterdir()))
+    assert graded.left == []
 
     hand_in(tmp_path / "in", "ada", "open('left', 'w').close()\n")
     with temporary(tmp_path / "temporary") as patch:
         patch.setenv("MNIST_LAB_WALLS", "process")
         found = run.grade_class(tmp_path / "in", tmp_path / "out", jobs=1)
     assert scores(found) == {"ada": 11}
-    wait_until(lambda: not any((tmp_path / "temporary").iterdir()))
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 GRADE_CLASS = """
