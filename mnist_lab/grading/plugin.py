@@ -103,6 +103,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the run's ``Grading``."""
     config.addinivalue_line("markers", "check(id): the check of kit.toml that the test is")
     config.addinivalue_line("markers", "gpu: needs a GPU that PyTorch can use")
+    config.addinivalue_line("filterwarnings", "ignore::UserWarning")  # About its own arithmetic.
     if (here := str(config.rootpath)) in sys.path:  # Nothing in a workspace hides a library.
         sys.path.remove(here)
         sys.path.append(here)

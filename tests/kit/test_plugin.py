@@ -290,6 +290,20 @@ def test_a_mistake_in_one_file_costs_only_that_exercise(solved):
     assert "evaluation.py:1" in run.output
 
 
+def test_what_pytorch_warns_the_grader_of_is_kept_from_learners(solved):
+    """Their centred images are explained by spreads, and there is none of a single image."""
+    text = (solved.exercises / "fnn.py").read_text()
+    centred = text.replace(
+        "images.flatten(start_dim=1)).relu()", "(images - images.mean()).flatten(start_dim=1))"
+    )
+    (solved.exercises / "fnn.py").write_text(centred)
+
+    run, result = solved.pytest("-k", "fnn")
+
+    assert outcomes(result)["fnn.network"] == "failed"
+    assert "warning" not in run.output.lower()
+
+
 def test_prints_are_shown_with_the_failure(solved):
     (solved.exercises / "fnn.py").write_text("print('am I here?')\n1 / 0\n")
 
