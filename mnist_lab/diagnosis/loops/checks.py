@@ -264,7 +264,7 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
 def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
     epochs, lr = int(given.get("epochs", 10)), given.get("lr", 1e-3)
     named = f"epochs={epochs} and lr={lr:g}" if given else "the default epochs=10 and lr=0.001"
-    call = _asked("train", recipe, batches, lr, epochs)
+    call = replace(_asked("train", recipe, batches, lr, epochs), by_default=not given)
     return _with_answers(recipe, batches, given, call, f"{_sizes(batches)}, with {named}")
 
 

@@ -118,7 +118,8 @@ class Call:
     """A call of ``train`` or ``train_epoch``, or several of ``train_epoch`` one after the other.
 
     ``lr`` and ``momentum`` are of the optimizer given, or ``lr`` is given itself; ``epochs`` is the
-    number of epochs or calls. ``network`` is given where it is not ``reference.fnn``;
+    number of epochs or calls, both as ``train`` has them by default where ``by_default``.
+    ``network`` is given where it is not ``reference.fnn``;
     ``plus`` is added to its scores.
     """
 
@@ -132,6 +133,7 @@ class Call:
     momentum: float = 0.0
     network: Network | None = None
     plus: Tensor | float = 0.0
+    by_default: bool = False
 
     @cached_property
     def start(self) -> Tensor:

@@ -444,12 +444,23 @@ def times_rate(run: Run, optimizer: Optimizer) -> float:
 
 
 def each_rate(run: Run, optimizer: Optimizer) -> float:
-    """Another in each call."""
+    """Another in each call, not only in the one without an lr."""
     found = rate(run, optimizer)
     rates = run.found.setdefault("_rates", {})
     rates[run.index] = f"{found:g} where lr is {run.call.lr:g}"
-    run.found["rates"] = " and ".join(rates.values())
+    if not run.call.by_default and not math.isclose(found, run.call.lr, rel_tol=1e-3):
+        run.found["_given"] = True
+    if "_given" in run.found:
+        run.found["rates"] = " and ".join(rates.values())
     return found
+
+
+def default_rate(run: Run, optimizer: Optimizer) -> float:
+    """Another in the call without an lr alone."""
+    if not run.call.by_default:
+        return run.call.lr
+    run.found["default"] = rate(run, optimizer)
+    return rate(run, optimizer)
 
 
 def seen_rate(run: Run) -> float:
@@ -519,6 +530,14 @@ def same_epochs(run: Run, count: str) -> int:
     done = run.found.setdefault("_epochs", seen_epochs(run, count))
     run.found["times"] = "once" if done == 1 else f"{done} times"
     return done
+
+
+def default_epochs(run: Run, count: str) -> int:
+    """Another number in the call without epochs alone."""
+    if not run.call.by_default:
+        return run.call.epochs
+    run.found["many"] = seen_epochs(run, count)
+    return seen_epochs(run, count)
 
 
 def fewer_epochs(run: Run, count: str) -> int:

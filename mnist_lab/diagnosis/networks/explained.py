@@ -470,8 +470,8 @@ def _called(exercise: str, weight: str) -> str:
 def _not_found(
     exercise: str, model: Model, unmatched: layouts.Unmatched
 ) -> tuple[str, str, str] | None:
-    """Weights that are there, of the shapes that are missing, where PyTorch does not see them:
-    the mistake, how it is known, and the attribute.
+    """Weights that are there, of the shapes that are missing, or layers of any shapes where none is
+    known, and PyTorch does not see them: the mistake, how it is known, and the attribute.
     """
     axes = reference.NETWORKS[exercise].axes
     for held in model.unregistered:
@@ -480,7 +480,7 @@ def _not_found(
             for name in unmatched.missing
             if any(layouts.possible(axes[name], shape) for shape in held.shapes)
         ]
-        if not fitting:
+        if not fitting and (model.parameters or held.type == "Tensor"):
             continue
         if held.type == "Tensor":
             said = f"self.{held.name} is a tensor and no parameter."
