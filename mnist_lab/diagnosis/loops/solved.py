@@ -459,8 +459,8 @@ def default_rate(run: Run, optimizer: Optimizer) -> float:
     """Another in the call without an lr alone."""
     if not run.call.by_default:
         return run.call.lr
-    run.found["default"] = rate(run, optimizer)
-    return rate(run, optimizer)
+    found = run.found["default"] = rate(run, optimizer)
+    return found
 
 
 def seen_rate(run: Run) -> float:
@@ -536,8 +536,8 @@ def default_epochs(run: Run, count: str) -> int:
     """Another number in the call without epochs alone."""
     if not run.call.by_default:
         return run.call.epochs
-    run.found["many"] = seen_epochs(run, count)
-    return seen_epochs(run, count)
+    done = run.found["many"] = seen_epochs(run, count)
+    return done
 
 
 def fewer_epochs(run: Run, count: str) -> int:
