@@ -58,7 +58,8 @@ What the checks ask
     loader gives them, and the loader has its batches and its length and nothing else. They are
     moved to ``device``, which shows without a GPU. Neither function sets seeds (of PyTorch, NumPy
     or ``random``) or default types, and afterwards PyTorch records gradients again and the model
-    can still be trained.
+    can still be trained. Every call computes anew: after the next epoch the same model has other
+    weights.
 
 Stuck? ``mnist-lab hint evaluation`` gives a nudge, and ``--more`` nearly the answer.
 """

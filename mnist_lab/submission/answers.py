@@ -58,11 +58,13 @@ class Recipe:
 
     ``kind`` is a key of ``given.MODELS``; ``weights`` its whole state, whose sizes and dtype are
     the model's; ``training`` the mode in which the learner gets it; ``loss`` a key of
-    ``given.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum`` and is called
-    ``calls`` times. ``seed`` is what torch, NumPy and ``random`` are seeded with before the first.
+    ``given.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum``. A loop other than
+    ``train`` is called ``calls`` times, and the last time counts. ``seed`` is what torch, NumPy and
+    ``random`` are seeded with before the first.
     ``with_gradient`` (10,) is added to the scores of a forward pass that a gradient is wished of.
     ``plus`` (10,) is added to all scores and is not in the guest: who computes the scores from the
-    weights, and does not ask the model, has others.
+    weights, and does not ask the model, has others. ``before`` (10,) is added in its place in all
+    calls but the last.
     They are others too where a part of the model is in another mode than the rest.
     """
 
@@ -76,6 +78,7 @@ class Recipe:
     calls: int = 1
     with_gradient: Tensor | None = None
     plus: Tensor | None = None
+    before: Tensor | None = None
 
 
 @dataclass(frozen=True)

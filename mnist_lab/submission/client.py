@@ -273,20 +273,20 @@ class ExerciseHandle(Caller):
         return self._trained("train", recipe, made, given, scores)
 
     def evaluate(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Evaluated:
-        """``evaluate`` with the recipe's model on ``batches``."""
+        """``evaluate`` with the recipe's model on ``batches``, the last call's."""
         made, given = self._loop("evaluate", recipe, batches, [], {}, device)
         with self.reading("evaluate"):
             return Evaluated(
-                self._score(made.values[0], "evaluate"),
+                self._score(made.values[-1], "evaluate"),
                 self._state(made.left, recipe, "evaluate"),
                 given.facts(made.left),
             )
 
     def confusion_matrix(self, recipe: Recipe, batches: Batches, device: str = "cpu") -> Confusion:
-        """``confusion_matrix`` with the recipe's model on ``batches``."""
+        """``confusion_matrix`` with the recipe's model on ``batches``, the last call's."""
         made, given = self._loop("confusion_matrix", recipe, batches, [], {}, device)
         with self.reading("confusion_matrix"):
-            (returned,) = made.values
+            returned = made.values[-1]
             matrix = None if returned.is_ == "dict" else answers.table(returned)
             if matrix is None:
                 raise self.refusal(
@@ -326,7 +326,7 @@ class ExerciseHandle(Caller):
             chosen,
             arrays,
             seed=SEED + recipe.seed,
-            calls=recipe.calls if name == "train_epoch" else 1,
+            calls=1 if name == "train" else recipe.calls,
             given=given,
             accepts={} if "device" in chosen else {"device": device},
         )

@@ -119,6 +119,7 @@ class Given:
         self._shapes = {name: value.shape for name, value in self._state.items()}
         self._graphs: dict[int, _Graph] = {}
         self._tickets = 0
+        self._calls_left = recipe.calls - 1
         self._gradients: list[dict[str, Tensor]] = []
         self._seen = Facts()
 
@@ -150,6 +151,7 @@ class Given:
             "backward": self._backward,
             "examples": self._examples,
             "step": self._step,
+            "again": self._again,
         }
         operation = operations.get(str(asked.fields.get("asks")))
         if operation is None:
@@ -197,7 +199,8 @@ class Given:
 
     def _plus(self, modes: Modes) -> Tensor | None:
         """What is added to the scores: something else where parts are in another mode."""
-        plus = self._recipe.plus
+        earlier = self._calls_left > 0 and self._recipe.before is not None
+        plus = self._recipe.before if earlier else self._recipe.plus
         return plus if plus is None or len(set(modes.values())) == 1 else plus.roll(1) + plus
 
     def _keep(self, graph: _Graph) -> None:
@@ -254,6 +257,10 @@ class Given:
             if any(self._shapes.get(name) != value.shape for name, value in found.items()):
                 raise WireError("gradients of no parameters")
             self._gradients.append({k: v for k, v in found.items() if k in self._recipe.weights})
+
+    def _again(self, asked: Message) -> Message:
+        self._calls_left -= 1
+        return Message()
 
     def _note(self, event: str) -> None:
         if len(self._seen.events) < MAX_EVENTS:

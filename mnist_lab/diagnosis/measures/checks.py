@@ -276,6 +276,8 @@ def _expect_scores(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: st
         further = [] if failure else _answers(ask, _further())[0]
         known = _wrong_scores([*quizzes, *_further()], [*scores, *further])
         raise known or _changed(changes) or _unknown_scores(quizzes, scores)
+    again = _called_again(quizzes[0])
+    _expect_afresh("evaluate", again, _is_right(ask(again), again))
     if tensors := _tensors(scores[0]):
         kinds = " and ".join(f"a {kind}" for kind in scores[0].types)
         raise explain.failure(
@@ -337,6 +339,8 @@ def _expect_counts(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: st
         nothing = not any(each.matrix.any() for each in tables)
         known = None if nothing else _wrong_counts(quizzes, tables)
         raise known or _changed(changes) or _unknown_counts(quizzes, tables)
+    again = _called_again(quizzes[0])
+    _expect_afresh("confusion_matrix", again, _is_counted(ask(again), again))
 
 
 def _is_counted(confusion: Confusion, quiz: Quiz) -> bool:
@@ -443,6 +447,22 @@ def _answers(
     except SubmissionFailure as failure:
         return answers, failure
     return answers, None
+
+
+def _called_again(quiz: Quiz) -> Quiz:
+    """Asked twice of the same model, which reads all images as nines the first time."""
+    assert quiz.recipe.plus is not None
+    nines = quiz.recipe.plus + 40 * torch.arange(10)
+    return replace(quiz, recipe=replace(quiz.recipe, calls=2, before=nines))
+
+
+def _expect_afresh(what: str, again: Quiz, right: bool) -> None:
+    if not right:
+        raise explain.failure(
+            [[observed("depends-on-earlier-calls")]],
+            f"{again.said} {what} was called twice with the same model and loader. The model gives "
+            "other scores the second time, and what is returned then is not what they come to.",
+        )
 
 
 def _on_even_batches(

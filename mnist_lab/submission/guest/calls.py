@@ -67,8 +67,9 @@ def call(learner: Learner, question: Message) -> Message:
         seed_all(fields["seed"])
     returned: list[Any] = []
     with lent.watched():
-        for _ in range(fields["calls"]):
-            lent.restore()
+        for number in range(fields["calls"]):
+            if number:
+                lent.again()
             value = function(*lent.arguments, **fields["options"])
             returned.append(no_exception(value, fields["name"]))
     left = lent.left_behind()
