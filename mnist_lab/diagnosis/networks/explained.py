@@ -246,8 +246,9 @@ def now_and_then(
 ) -> CheckFailure:
     """Calls with the same digits give other outputs: those asked for are ``off`` by so much."""
     often = int((off > off.min() + STEADY).sum())
+    digits = "digit" if size == 1 else f"{size} digits"
     differs = (
-        f"Of {len(off)} calls with the same {size} digits and the same weights, {often} "
+        f"Of {len(off)} calls with the same {digits} and the same weights, {often} "
         f"{'gives' if often == 1 else 'give'} other outputs than the rest."
     )
     if training:
