@@ -6,6 +6,7 @@ import gc
 import logging
 from pathlib import Path
 from shlex import quote
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -553,7 +554,10 @@ def check_kit_command(full: bool, write: bool) -> None:
 
 def fail(sentence: str, status: int = 1) -> NoReturn:
     """Say what is wrong on standard error and exit."""
-    terminal.console(stderr=True).print(f"mnist-lab: {sentence}", soft_wrap=True)
+    console = terminal.console(stderr=True)
+    wrap = TextWrapper(console.width, break_long_words=False, break_on_hyphens=False)
+    lines = f"mnist-lab: {sentence}".splitlines()
+    console.print("\n".join(map(wrap.fill, lines)), soft_wrap=True)
     raise SystemExit(status)
 
 

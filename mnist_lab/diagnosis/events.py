@@ -330,6 +330,12 @@ def _hides_import(seen: Seen, facts: Facts) -> Facts | None:
 
 
 def _itself(seen: Seen, facts: Facts) -> Facts | None:
+    file = seen.event.where.partition(":")[0]
+    return {} if f"{facts['package']}.py" == seen.exercise.file == file else None
+
+
+def _in_a_circle(seen: Seen, facts: Facts) -> Facts | None:
+    """What is imported is from the exercise's own file, which is not through yet."""
     return {} if f"{facts['package']}.py" == seen.exercise.file else None
 
 
@@ -486,7 +492,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
             *(_made_already, _is_a_class, _calls_itself, _hides_import),
             *(_decorated, _dataclass, _forward_decorated, _yields),
             *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
-            *(_in_a_while, _in_an_endless_for, _in_nested_loops),
+            *(_in_a_circle, _in_a_while, _in_an_endless_for, _in_nested_loops),
             *(_made_later, _import_of, _of_self, _near_name, _of_this_class, _near_attribute),
             *(_tuple_of_one, _returned_at),
         )

@@ -10,6 +10,7 @@ import gc
 import json
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -439,10 +440,11 @@ class Grading:
         if self.grade is None:
             if self.alone and self.config.option.keyword:
                 names = ", ".join(exercise.id for exercise in kit.load().exercises)
-                terminalreporter.write_line(
+                said = (
                     f"No check has {self.config.option.keyword!r} in its name. Those of an "
                     f"exercise: pytest -k NAME, with one of {names}."
                 )
+                terminalreporter.write_line(textwrap.fill(said, terminal.WIDTH))
             return
         if out := self.config.getoption("--report"):
             terminalreporter.write_line(self._report(self.grade, out))

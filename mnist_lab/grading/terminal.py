@@ -251,4 +251,7 @@ def _next(grade: Grade, step: CheckGrade) -> list[str]:
     todo = step.title if step.outcome == "todo" else step.id
     lines = textwrap.wrap(f"Next: {where}, {todo}", WIDTH, subsequent_indent=" " * 6)
     again = f'check("{exercise.id}")' if is_notebook else f"pytest -k {exercise.id}"
-    return [*lines, f"      {again}    mnist-lab hint {step.id}"]
+    hint = f"mnist-lab hint {step.id}"
+    beside = f"{again}    {hint}"
+    commands = [beside] if len(beside) <= WIDTH - 6 else [again, hint]
+    return [*lines, *(f"      {command}" for command in commands)]

@@ -218,6 +218,7 @@ def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(lab):
     assert result is None
     for exercise in kit.load().exercises:
         assert exercise.id in run.output
+    assert max(map(len, run.output.splitlines())) <= 80
 
 
 def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(lab):

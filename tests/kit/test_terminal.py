@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mnist_lab import grade, kit
+from mnist_lab import cli, grade, kit
 from mnist_lab.grade import Cause, Result
 from mnist_lab.grading import terminal
 
@@ -79,6 +79,15 @@ def test_the_first_failed_check_is_explained_and_what_waits_for_it_is_one_line()
     assert text.splitlines()[-2:] == [
         "Next: cnn.py, cnn.network",
         "      pytest -k cnn    mnist-lab hint cnn.network",
+    ]
+
+
+def test_two_commands_that_do_not_fit_beside_each_other_have_a_line_each():
+    text = shown(graded({"logistic_regression.parameters": FAILED}))
+
+    assert text.splitlines()[-2:] == [
+        "      pytest -k logistic_regression",
+        "      mnist-lab hint logistic_regression.parameters",
     ]
 
 
@@ -186,3 +195,15 @@ def test_the_check_to_work_on_is_the_first_that_failed_else_the_first_that_is_to
     assert terminal.explained(fnn) is None
     assert terminal.explained(todo).id == "fnn.parameters"
     assert "Known by  Equal to 3e-13" in terminal.plain_exercise(cnn)
+
+
+def test_an_error_is_wrapped_between_words_and_a_path_is_left_whole(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    path = "/folder" * 8
+
+    with pytest.raises(SystemExit):
+        cli.fail(f"{'word ' * 20}{path} {'word ' * 20}")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert max(len(line) for line in lines if path not in line) <= 40
+    assert sum(path in line for line in lines) == 1

@@ -158,7 +158,8 @@ def expect_warps(
             return torch.zeros(0)
         seen = (tones.light(results.view(-1, 28, 28)) - fill).float()
         seen = seen / (1 - fill) if fill < 0.5 else -seen / fill
-        return seen * warps.middle() if filled else seen
+        kept = warps.middle() if filled else warps.middle() | (seen.abs() > BACKGROUND)
+        return seen * kept
 
     light = warped(warps.dots(), WARPS, seed)
     if not len(light):
@@ -538,7 +539,9 @@ def _say_angles(
         f"with a standard deviation of {spread:.1f}; -10, 10 and 5.8 are asked for."
     )
     if max(abs(low), abs(high)) < CLEAR:
-        found.add("no-rotation", evidence)
+        distorted = measured.degrees[~measured.rotations]
+        as_well = moved is None and _turned(distorted, measured) > TURNED_AS_WELL
+        found.add("rotation-with-perspective" if as_well else "no-rotation", evidence)
         return
     if high - low < 2 * CLEAR:
         found.add("fixed-angle", evidence)
@@ -570,19 +573,23 @@ def _say_angles(
 
 
 def _as_asked(angles: Tensor) -> bool:
-    """Whether sorted angles may be drawn evenly from -10 to 10 degrees, by rough bounds."""
-    return 4.7 < angles.std().item() < 6.9 and all(
-        8.3 < each < 10.8 for each in (-angles[0].item(), angles[-1].item())
-    )
+    """Whether angles may be drawn evenly from -10 to 10 degrees, by rough bounds."""
+    low, high = angles.quantile(0.01).item(), angles.quantile(0.99).item()
+    return 4.7 < angles.std().item() < 6.9 and 8.3 < -low < 10.8 and 8.3 < high < 10.8
+
+
+def _turned(degrees: Tensor, measured: warps.Warps) -> float:
+    """The standard deviation of angles but for a perspective's share: it turns dots as well, by
+    some 18 degrees for each part that it draws them together by.
+    """
+    own = 18 * (1 - measured.scale[~measured.rotations].nanmean().item())
+    return math.sqrt(max(0.0, degrees.var().item() - own**2))
 
 
 def _say_rough_angles(degrees: Tensor, measured: warps.Warps, found: Findings) -> None:
-    """A perspective turns dots as well, by some 18 degrees for each part that it draws them
-    together by.
-    """
+    """How far pictures are turned of which hardly any has no perspective."""
     angles = degrees[(degrees - degrees.median()).abs() < 60]
-    noise = 18 * (1 - measured.scale[~measured.rotations].nanmean().item())
-    spread = math.sqrt(max(0.0, angles.var().item() - noise**2))
+    spread = _turned(angles, measured)
     evidence = (
         f"Without the perspective's share the angles of {len(angles)} warps of five dots have a "
         f"mean of {angles.mean():.1f} degrees and a standard deviation of {spread:.1f}; 0 and 5.8 "

@@ -116,12 +116,13 @@ def _say_unknown(
     transform: Transform, pictures: Tensor, seen: Look, found: Findings
 ) -> Tones | None:
     """Pixels that are not where they belong, by what can be measured of it."""
+    known = len(found)
     tones = values.read_levels(transform, 0, found, seen)
-    known = bool(found)
     if tones is not None:
         _say_moved(transform, tones, found)
-    if bool(found) == known:
+    if len(found) == known:
         _say_off(transform.name, pictures, seen, tones or Tones(), found)
+        return None  # what becomes of a ramp tells nothing of its size then
     return tones
 
 

@@ -30,6 +30,7 @@ def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
     _expect_form(epochs, found)
     if found.does("ends"):
         raise found.failure()
+    _expect_images(sets, epochs)
     sets = _expect_own_set(sets, epochs, found)
     for name in epochs:
         _expect_batches(name, epochs[name], len(sets[name][1]), batch_size, found)
@@ -63,6 +64,8 @@ def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
                     f"The {name} loader gives images of shape {tuple(images.shape)} with labels of "
                     f"shape {tuple(labels.shape)}.",
                     "The items have (1, 28, 28) and a batch puts them side by side.",
+                    "Leave collate_fn out: a DataLoader puts images and labels side by side by "
+                    "itself.",
                 )
         first = [_order((batch,)) for batch in each[0]]
         seen = f"In the first of {len(each)} epochs."
@@ -77,6 +80,22 @@ def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
                 "one-pass-only",
                 f"The {name} loader gave {len(each[0])} batches in the first epoch and "
                 f"{len(each[1])} in the second.",
+            )
+
+
+def _expect_images(sets: dict[str, Batch], epochs: dict[str, Epochs]) -> None:
+    """Each image as one of the datasets has it, by which its item is known."""
+    items = torch.cat([images for images, _ in sets.values()])
+    for name, each in epochs.items():
+        shown = torch.cat([images for epoch in each for images, _ in epoch]).float()
+        nearest = torch.cdist(shown[:, 0, 0, :1], items[:, 0, 0, :1]).argmin(1)
+        if not torch.equal(shown, items[nearest]):
+            off = (shown - items[nearest]).abs().max().item()
+            raise fail(
+                f"The {name} loader gives other images than the dataset's.",
+                f"The pixels of its images are up to {off:.3g} off those of the nearest item.",
+                "Leave the images as the dataset has them: what is to be done to each of them "
+                "belongs into the transforms.",
             )
 
 
@@ -120,6 +139,7 @@ def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Fin
             found.observe(
                 f"The {name} loader makes batches of {_listed(sizes)} where batch_size={size}.",
                 f"{items} items are {whole} batches of {size} and a last one of {rest}.",
+                "Pass batch_size on to the loader, and leave samplers out.",
             )
 
 
@@ -142,18 +162,17 @@ def _expect_items(name: str, epochs: Epochs, dataset: Batch, found: Findings) ->
             f"{len(order)}."
         )
         if given - set(own):
-            found.observe(f"The {name} loader gives items of the other dataset too.", evidence)
+            found.observe(
+                f"The {name} loader gives items of the other dataset too.",
+                evidence,
+                "Make each loader of its own dataset alone.",
+            )
         elif len(given) < len(order) and len(order) > len(own):
             found.add("items-twice", evidence)
         elif len(given) < len(order):
             found.add("with-replacement", evidence)
         elif len(given) < len(own) and not found.does("drops", name):
             found.add("items-missing", evidence)
-        shown = torch.cat([images for images, _ in epoch]).float()
-        known = [number in labels for number in order]
-        places = [number - own[0] for number in order if number in labels]
-        if not torch.equal(shown[known], dataset[0][places]):
-            found.observe(f"The {name} loader gives other images than the dataset's.", evidence)
         seen = torch.cat([each for _, each in epoch]).tolist()
         pairs = zip(order, seen, strict=True)
         if any(labels.get(number, label) != label for number, label in pairs):

@@ -29,6 +29,9 @@ LEVELS = torch.tensor([0, 255, 26, 77, 128, 179, 230, 1], dtype=torch.uint8)
 LEVELS = LEVELS.view(-1, 1, 1).expand(-1, 28, 28)
 """Pictures of one colour, from which the change of values is read."""
 
+GREY, PALE = 4, 5
+"""Two of ``LEVELS``."""
+
 NEARLY = 5e-4
 """So close to 0.1307 and 0.3081 are numbers that somebody computed again."""
 
@@ -81,10 +84,49 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     scale = max(1.0, values.abs().max().item())
     off = (_middle(planes) - values.unsqueeze(1)).abs()
     if (off > 1e-3 * scale).any():
-        more, _ = transform.of_any_kind([LEVELS[4]], 256, seed)
-        _say_disturbed(more.view(256, *planes.shape[2:]).double(), values[4], scale, found)
+        more, _ = transform.of_any_kind([LEVELS[GREY]], 256, seed)
+        _say_disturbed(more.view(256, *planes.shape[2:]).double(), values[GREY], scale, found)
         return None
+    before = len(found)
+    own = _read_framed(transform, values.flatten(), scale, seed, found)
+    if len(found) > before:
+        return own
     return _read(LEVELS, values.expand(LEVELS.shape), seen.tolerance, ("values",), found)
+
+
+def _read_framed(
+    transform: Transform, values: Tensor, scale: float, seed: int, found: Findings
+) -> Tones | None:
+    """What grey becomes inside a frame of another brightness goes to ``found`` where it is not what
+    it becomes alone; ``values`` are those of whole pictures of the ``LEVELS``.
+    """
+    pale, extreme = LEVELS[PALE].clone(), LEVELS[0].clone()
+    extreme[:14] = 255
+    for picture in (pale, extreme):
+        picture[4:24, 4:24] = LEVELS[GREY, 0, 0]
+    results, _ = transform.of_any_kind([pale, extreme], 16, seed)
+    if results[0].numel() != pale.numel():
+        return None
+    inside = _middle(results.view(2, 16, 28, 28).double()).flatten(2).median(2).values
+    low, high = sorted(values[[GREY, PALE]].tolist())  # a crop may bring pale ones to the middle
+    off = torch.maximum(low - inside[0], inside[0] - high) > 1e-3 * scale
+    if not off.any():
+        return None
+    grey = int(LEVELS[GREY, 0, 0])
+    evidence = (
+        f"A brightness of {grey} came out as {inside[0, off][0]:.4f} with a frame of "
+        f"{int(LEVELS[PALE, 0, 0])} around it, and as {inside[1].median():.4f} with a frame of "
+        "black and white."
+    )
+    if off.all() and (Tones().light(inside[1]) - grey / 255).abs().max() < 1e-2:
+        found.add("scaled-by-own-range", evidence)
+        return OwnTones()
+    found.observe(
+        f"What {transform.name} makes of a pixel depends on the other pixels of the picture.",
+        evidence,
+        "Scale and normalise all pictures alike, by 255, 0.1307 and 0.3081.",
+    )
+    return None
 
 
 def read_warped(transform: Transform, results: Look, seed: int, found: Findings) -> Tones | None:
