@@ -396,7 +396,7 @@ def grade_class_command(
     **how: Any,
 ) -> None:
     """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
-    Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
+    Moodle, Canvas, Blackboard, Brightspace, Gradescope, Classroom or nbgrader give out.
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
