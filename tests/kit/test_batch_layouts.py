@@ -396,6 +396,10 @@ def test_what_a_command_is_given_is_tried_out_before_it_is_opened(submission, mo
         grading.submission()
 
 
+def test_what_never_was_is_not_said_to_have_vanished(tmp_path):
+    reading.try_out(tmp_path / "nowhere")  # Whoever opens it says that it isn't there.
+
+
 def test_a_file_of_300_mb_is_refused(tmp_path):
     write(tmp_path, {"ada/cnn.py": "", "bob.zip": "", "eve.ipynb": "", "mia_cnn.py": ""})
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
