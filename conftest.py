@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say then where to go."""
+    """Say then where to go, or what keeps the plugin away."""
     if collect_ignore_glob:
-        here = Path(__file__).parent
-        terminalreporter.write_line(f"The grading tests run in their own folder: cd {here}")
+        said = f"The grading tests run in their own folder: cd {Path(__file__).parent}"
+        if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+            said = "No test is graded while PYTEST_DISABLE_PLUGIN_AUTOLOAD is set: unset it."
+        terminalreporter.write_line(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from pathlib import Path
 from shlex import quote
 from textwrap import TextWrapper
@@ -29,6 +30,9 @@ MODEL_NAMES = ("logistic_regression", "fnn", "cnn")
 INTERRUPTED = 130
 WIDE = 80
 """Columns for the whole table of results; where there are fewer it has the accuracies alone."""
+
+SEED = click.IntRange(0, 2**63 - 1)
+"""What PyTorch and NumPy take as a seed."""
 
 data_option = click.option(
     "--data",
@@ -69,7 +73,12 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         with terminal.patient():
-            super().main(*arguments, **more)
+            try:
+                super().main(*arguments, **more)
+            except FileNotFoundError as error:
+                if error.filename is not None:
+                    raise
+                fail("The folder that you are in is not there any more: go to another one.")
 
 
 @click.group(
@@ -94,6 +103,13 @@ def chosen_models(
     return tuple(name for name in MODEL_NAMES if name in asked)
 
 
+def finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    """Refuse ``nan``, which no range does, and ``inf``."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a finite number.")
+    return value
+
+
 @main.command(short_help="Train the models on MNIST and write a report.")
 @click.option(
     "--models",
@@ -110,12 +126,13 @@ def chosen_models(
     type=click.FloatRange(min=0, min_open=True),
     default=LEARNING_RATE,
     show_default=True,
+    callback=finite,
     help="Adam's step size.",
 )
 @click.option("--augment/--no-augment", default=True, help="Rotate and distort training digits.")
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Decides the digits drawn, the weights at the start, order and augmentation.",
@@ -281,7 +298,7 @@ def chosen_formats(
 @main.command(name="grade", short_help="Grade one submission with a fresh seed.")
 @click.argument("path", type=click.Path(path_type=Path))
 @full_option
-@click.option("--grade-seed", type=click.IntRange(min=0), help="Instead of a fresh one.")
+@click.option("--grade-seed", type=SEED, help="Instead of a fresh one.")
 @click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
 @click.option(
     "--format",
@@ -344,9 +361,7 @@ def grade_command(
     help="Submissions at a time.  [default: one more than cores, with --full a core each]",
 )
 @full_option
-@click.option(
-    "--seed", type=click.IntRange(min=0), help="Instead of the journal's, or else a fresh one."
-)
+@click.option("--seed", type=SEED, help="Instead of the journal's, or else a fresh one.")
 @click.option(
     "--cluster",
     metavar="ADDRESS",
@@ -397,7 +412,7 @@ def grade_class_command(
     **how: Any,
 ) -> None:
     """Grade every submission in SUBMISSIONS: a folder, archive or notebook a learner, or what
-    Moodle, Canvas, Blackboard, Gradescope, GitHub Classroom or nbgrader give out.
+    Moodle, Canvas, Blackboard, Brightspace, Gradescope, Classroom or nbgrader give out.
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some

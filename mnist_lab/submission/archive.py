@@ -32,13 +32,10 @@ DIRECTORY, HEADER, SPAN = 16 << 20, 1 << 20, 1 << 30
 """How many bytes the list of members of a zip may have, one header of a tar, and a whole tar."""
 
 CHUNK = 1 << 16
-OPENERS: dict[str, Any] = {
-    ".tar": open,
-    ".tar.gz": gzip.open,
-    ".tgz": gzip.open,
-    ".tar.bz2": bz2.open,
-}
-SUFFIXES = (".zip", *OPENERS)
+OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+"""What opens a compressed tar, by the bytes that it begins with, whatever it is called."""
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
 WANTED = (".py", ".py.txt", ".ipynb", *SUFFIXES)
 DEBRIS = ("__MACOSX", "__pycache__", "node_modules", "site-packages")
 
@@ -93,14 +90,16 @@ def unpack(path: Path, folder: Path) -> None:
     """
     name = path.name.lower()
     try:
-        if name.endswith(".zip"):
+        with path.open("rb") as file:
+            start = file.read(4)
+        opener = next((OPENERS[each] for each in OPENERS if start.startswith(each)), None)
+        if opener is None and (name.endswith(".zip") or start.startswith(b"PK")):
             if _directory_size(path) > DIRECTORY:
                 raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
             with zipfile.ZipFile(path) as zipped:
                 _extract(path, _zip_members(zipped), folder)
         else:
-            opener = next(OPENERS[suffix] for suffix in OPENERS if name.endswith(suffix))
-            with opener(path, "rb") as stream:
+            with (opener or open)(path, "rb") as stream:
                 bounded: Any = _Bounded(stream)
                 with tarfile.open(fileobj=bounded, mode="r:") as tarred:
                     _extract(path, _tar_members(tarred), folder)

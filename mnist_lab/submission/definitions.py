@@ -23,6 +23,9 @@ DEFINED = re.compile(
     re.MULTILINE,
 )
 
+LINE_END = re.compile("\r\n?")
+"""The ends of lines that Windows and old Macs write."""
+
 IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
 
 MOST = 20_000
@@ -55,6 +58,7 @@ class Statement:
 
 def statements(cell: int, source: str) -> list[Statement]:
     """The statements of a cell. A cell that is not Python is one, which binds what it seems to."""
+    source = LINE_END.sub("\n", source)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A learner hears of it when it runs.

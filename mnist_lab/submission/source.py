@@ -9,10 +9,10 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -190,11 +190,7 @@ class _Place:
         """How many of its exercises are more than a stub."""
         if self.notebook is not None:
             return len(self.notebook.begun)
-        exercises = kit.load().files
-        return sum(
-            begun(_read(path).decode("utf-8", "replace"), exercises[file].names)
-            for file, path in self.files.items()
-        )
+        return sum(_is_begun(path, file) for file, path in self.files.items())
 
     @property
     def rank(self) -> tuple[int, int, bool]:
@@ -206,13 +202,14 @@ class _Place:
 @dataclass
 class _Search:
     """What was found so far. ``problems`` are sentences on what was not taken, ``nothing`` on what
-    has no exercise.
+    has no exercise; ``hidden`` is what begins with a dot.
     """
 
     places: list[_Place] = field(default_factory=list)
     archives: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     nothing: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
     entries: int = 0
     notebooks: int = 0
 
@@ -268,6 +265,10 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
         path, name = Path(entry.path), entry.name.lower()
         inside = f"{said}/{shown(path)}" if said else shown(path)
         if is_debris(entry.name):
+            if entry.name.startswith(".") and not entry.name.startswith(
+                ("._", ".DS_Store", ".git")
+            ):
+                search.hidden.append(inside)
             continue
         if entry.is_symlink():
             if exercise_file(name) or name.endswith(notebook.SUFFIX):
@@ -292,18 +293,27 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
 
 
 def _place_of(folder: Path, said: str, files: Mapping[str, list[Path]]) -> _Place:
-    """A folder of exercises; of several files for one, that with the right name counts, else the
-    last.
+    """A folder of exercises; of several files for one, that which is begun and has the right name
+    counts, else the last.
     """
     chosen, notes = {}, []
     for file, paths in files.items():
-        chosen[file] = next((path for path in paths if path.name == file), paths[-1])
+        chosen[file] = max(reversed(paths), key=partial(_worth, file))
         notes += [
             f"{shown(path)} was not graded: {shown(chosen[file])} counts."
             for path in paths
             if path != chosen[file]
         ]
     return _Place(said or "the top folder", folder, chosen, notes=tuple(notes))
+
+
+def _worth(file: str, path: Path) -> tuple[bool, bool]:
+    return _is_begun(path, file), path.name == file
+
+
+def _is_begun(path: Path, file: str) -> bool:
+    """Whether what is in ``path`` is more than the stub of ``file``."""
+    return begun(_read(path).decode("utf-8", "replace"), kit.load().files[file].names)
 
 
 def _look_at_notebook(path: Path, said: str, search: _Search) -> None:
@@ -326,7 +336,7 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
             raise SourceError(sentences[0])
-        raise _none_in(path)
+        raise _none_in(path, search.hidden)
     best = max(search.places, key=lambda place: place.rank)
     others = [place.said for place in search.places if place is not best and place.begun]
     said = search.problems[:NOTEBOOKS]
@@ -417,9 +427,11 @@ def _refusal(path: Path) -> SourceError:
     return SourceError(f"{shown(path)} is not an exercise; their files are {files}.")
 
 
-def _none_in(path: Path) -> SourceError:
+def _none_in(path: Path, hidden: Sequence[str] = ()) -> SourceError:
     files = ", ".join(kit.load().files)
-    return SourceError(f"{shown(path)} has none of the exercises: {files}.")
+    names = ", ".join(hidden[:NOTEBOOKS])
+    but = f" Not looked at, as the name begins with a dot: {names}." if hidden else ""
+    return SourceError(f"{shown(path)} has none of the exercises: {files}.{but}")
 
 
 def _is_too_much(files: Mapping[str, bytes]) -> bool:

@@ -69,6 +69,18 @@ def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
     assert not found.originals["fnn"].exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.zip", "w:gz"), ("a.tar", "w:gz"), ("a.tgz", "w:"), ("a.tgz", "zip")]
+)
+def test_an_archive_with_the_ending_of_another_is_read(tmp_path, name, kind):
+    members = [("fnn.py", b"x = 1")]
+    if kind == "zip":
+        path = zipped(tmp_path / name, members)
+    else:
+        path = tarred(tmp_path / name, members, kind)
+    assert read(path).files == {"fnn.py": b"x = 1"}
+
+
 def test_an_archive_has_the_digest_of_what_is_in_it(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()

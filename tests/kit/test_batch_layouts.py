@@ -121,6 +121,16 @@ def blackboard(who, number):
     return files | {f"{prefix}-04-10-11-12_{name}": text for name, text in files_of(number).items()}
 
 
+def brightspace(who, number):
+    first = f"{400 + number}-77 - {who} - Jan 20, 2026 1159 PM"
+    last = f"{400 + number}-77 - {who} - Feb 3, 2026 906 AM"
+    return {f"{first}/cnn.py": "1 / 0\n", **under(last, files_of(number)), "index.html": "<p>"}
+
+
+def google_classroom(who, number):
+    return {f"{who} - {name}": text for name, text in files_of(number).items()}
+
+
 def gradescope(who, number):
     files = under(f"submission_{5000 + number}", files_of(number))
     return {**files, "submission_metadata.yml": METADATA}
@@ -179,6 +189,8 @@ LAYOUTS = (
     moodle_flat,
     canvas,
     blackboard,
+    brightspace,
+    google_classroom,
     gradescope,
     nbgrader,
     classroom,
@@ -235,6 +247,16 @@ def test_what_cannot_be_taken_is_a_row_with_its_reason(tmp_path, name):
     assert len(reads) == 4
     (reason,) = [read.reason for read in reads.values() if read.reason]
     assert "hand in a zip" in reason or "is not an exercise" in reason
+
+
+def test_what_systems_leave_and_a_list_of_the_course_are_nobodys(tmp_path):
+    left = ("Icon\r", "~$list.xlsx", "@eaDir/x", "lost+found/x", "list.csv", "ehthumbs.db")
+    write(tmp_path, plain("ada", 2) | plain("bob", 1) | dict.fromkeys(left, "x"))
+
+    listing, reads, _ = look(tmp_path)
+
+    assert [read.name for read in reads] == ["ada", "bob"]
+    assert "list.csv" in listing.ignored
 
 
 def test_links_at_any_level_give_nobody_anything(tmp_path):
@@ -372,6 +394,10 @@ def test_what_a_command_is_given_is_tried_out_before_it_is_opened(submission, mo
     said = "It is too much" if submission else "no file or folder"
     with pytest.raises(pytest.UsageError, match=said):
         grading.submission()
+
+
+def test_what_never_was_is_not_said_to_have_vanished(tmp_path):
+    reading.try_out(tmp_path / "nowhere")  # Whoever opens it says that it isn't there.
 
 
 def test_a_file_of_300_mb_is_refused(tmp_path):

@@ -85,6 +85,8 @@ def test_only_the_models_asked_for_are_trained(forks, tmp_path):
         (["--models", ","], "name at least one of"),
         (["--epochs", "0"], "x>=1"),
         (["--lr", "0"], "x>0"),
+        (["--lr", "nan"], "nan is not a finite number"),
+        (["--seed", str(2**63)], "is not in the range"),
         (["--train-size", "4901"], "the sample has 5,000 in all"),
     ],
 )

@@ -100,6 +100,19 @@ def test_a_hint_for_nothing_says_what_there_is(here):
     assert "preprocessing, logistic_regression" in result.output
 
 
+@pytest.mark.parametrize("command", ["hint", "status"])
+def test_in_a_folder_that_is_gone_a_command_says_so(here, command):
+    (here / "gone").mkdir()
+    os.chdir(here / "gone")
+    (here / "gone").rmdir()
+    try:
+        result = run(command)
+    finally:
+        os.chdir(here)
+
+    assert "The folder that you are in is not there any more" in result.stderr
+
+
 def test_without_a_grade_status_says_what_to_do(here):
     result = run("status")
 

@@ -132,6 +132,16 @@ def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
     assert "Error" not in run.stdout
 
 
+def test_where_no_plugins_are_loaded_pytest_says_why_nothing_is_graded(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    workspace.create(tmp_path / "lab")
+
+    run = run_pytest(tmp_path / "lab")
+
+    assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert "PYTEST_DISABLE_PLUGIN_AUTOLOAD is set: unset it" in run.stdout
+
+
 def test_a_grade_that_cannot_be_written_is_shown_and_never_exit_0(tmp_path):
     nowhere = tmp_path / "no such folder" / "grade.json"
 

@@ -45,6 +45,25 @@ def test_it_is_read_however_a_spreadsheet_saves_it(tmp_path, encoding, ends, fir
     assert filled(tmp_path, data, "šimekzoë") == "Last, first;ID;Score\nŠimek, Zoë;1;7\n"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("mac_roman", ["Zoë", "José", "Jürgen Müller"]),
+        ("cp850", ["Zoë", "José", "Jürgen Müller"]),
+        ("cp1250", ["Łukasz", "Šimon"]),
+        ("cp1251", ["Иван", "Ольга"]),
+        ("cp1254", ["Şule", "Işıl"]),
+        ("gb18030", ["王伟", "李娜"]),
+        ("cp932", ["山田太郎", "佐藤"]),
+        ("cp949", ["김철수", "이영희"]),
+    ],
+)
+def test_it_is_read_in_the_encoding_in_which_it_has_the_names(tmp_path, encoding, names):
+    data = "\n".join(["Name", *names]).encode(encoding)
+
+    assert filled(tmp_path, data, *names).splitlines()[1:] == [f"{name},7" for name in names]
+
+
 def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path):
     one, other = (unicodedata.normalize(form, "José") for form in ("NFC", "NFD"))
     assert one != other
@@ -88,6 +107,46 @@ def test_rows_of_one_name_that_have_handed_in_nothing_are_told_apart_by_their_ke
     roster = Roster.read(tmp_path / "list.csv", submissions, name="Name")
 
     assert roster.missing(submissions) == ["Anna (1)", "Anna (2)", "ada (3)"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "names", "marks"),
+    [
+        (["Ada Lovelace", "Bob Ross"], ["lovelace_ada", "ross-bob"], [7, 7]),
+        (["Ada Lovelace", "Zoë", "Cy"], ["ada_lovelace_lab", "zoë_lab"], [7, 7, 0]),
+        (["ada@x.edu", "a.b@x.edu"], ["ada", "a-b"], [7, 7]),
+        (["bob", "bob-r", "zed"], ["lab-1-bob-r", "lab-1-bob"], [7, 7, 0]),
+        (["bob", "cy"], ["lab-bob", "bob-lab", "cy"], [0, 7]),
+        (["bob", "bob", "cy"], ["lab-bob", "cy"], [0, 0, 7]),
+        (["bob lab", "lab bob", "cy"], ["1-bob-lab", "cy"], [0, 0, 7]),
+        (["1", "2", "cy"], ["lab-1-ada", "lab-2-bob", "cy"], [0, 0, 7]),
+    ],
+)
+def test_a_name_is_found_by_its_words_where_there_is_no_other_choice(
+    tmp_path, listed, names, marks
+):
+    lines = filled(tmp_path, "\n".join(["Who", *listed]).encode(), *names).splitlines()
+
+    assert lines[1:] == [f"{key},{mark}" for key, mark in zip(listed, marks, strict=True)]
+
+
+def test_first_and_last_names_are_a_name_together(tmp_path):
+    text = "Last,First,Nr\nLovelace,Ada,1\nByron,Ada,2\nRoss,Bob,3\n"
+    (tmp_path / "list.csv").write_text(text)
+    submissions = [handed_in("Ada Byron"), handed_in("Bob Ross")]
+
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert roster.matched(submissions) == [None, *submissions]
+    assert roster.missing(submissions) == ["Lovelace Ada"]
+
+
+def test_canvas_row_of_points_is_nobodys(tmp_path):
+    text = "Student,ID,Score\n    Points Possible,,85\nada,1,\nbob,2,\n"
+
+    assert filled(tmp_path, text.encode(), "ada") == (
+        "Student,ID,Score\n    Points Possible,,85\nada,1,7\nbob,2,0\n"
+    )
 
 
 def test_a_row_that_fits_two_submissions_is_told_with_both(tmp_path):

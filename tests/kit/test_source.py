@@ -86,6 +86,32 @@ def test_other_names_are_no_exercise(name):
     assert exercise_file(name) == ""
 
 
+def test_of_two_spellings_the_one_that_is_begun_counts(tmp_path):
+    stub = "class CNN:\n    def forward(self):\n        raise NotImplementedError\n"
+    (tmp_path / "cnn.py").write_text(stub)
+    (tmp_path / "cnn (1).py").write_text("class CNN: pass\n")
+
+    found = read(tmp_path)
+
+    assert found.files["cnn.py"] == b"class CNN: pass\n"
+    assert "cnn.py was not graded: cnn (1).py counts." in found.notes
+
+
+def test_a_file_with_the_line_ends_of_old_macs_is_read(tmp_path):
+    (tmp_path / "cnn.py").write_bytes(b"import torch\rclass CNN:\r    size = 1\r")
+
+    assert list(read(tmp_path).originals) == ["cnn"]
+
+
+@pytest.mark.parametrize("name", [".work/cnn.py", ".cnn.py"])
+def test_what_begins_with_a_dot_is_said_not_to_have_been_looked_at(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("class CNN: pass\n")
+
+    with pytest.raises(SourceError, match=rf"begins with a dot: {name.split('/')[0]}"):
+        read(tmp_path)
+
+
 def test_of_two_spellings_the_right_one_counts(tmp_path):
     for name in ("cnn.py", "cnn (1).py"):
         (tmp_path / name).write_text(f"# {name}")

@@ -8,7 +8,9 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from mnist_lab.grading.batch.submissions import ClassError, Names, Submission, folded
@@ -19,6 +21,17 @@ SCORE = "Score"
 
 NUMBER = re.compile(r"0*(\d+)(?:\.0)?")
 """A number, with the zeros and the point that spreadsheets leave out or add."""
+
+AND = " + "
+"""Joins the names of two columns that tell a learner together, such as the first and last name."""
+
+ENCODINGS = (
+    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "mac_roman", "cp850", "cp932", "cp949"),
+    *("gb18030", "big5", "latin-1"),
+)
+"""What Excel saves a CSV in on computers of one language or another."""
+
+WORD = re.compile(r"[^\W_]+")
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 """What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
@@ -59,7 +72,7 @@ class Roster:
         the command which names the key. Raises ``ClassError``.
         """
         try:
-            text = _decoded(path.read_bytes())
+            text = _decoded(path.read_bytes(), submissions)
             first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
             delimiter = max(",;\t", key=first.count)
             lines = csv.reader(io.StringIO(text), delimiter=delimiter)
@@ -69,36 +82,42 @@ class Roster:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
             raise ClassError(f"{path} is no CSV file with a line of column names.") from error
+        pairs = [f"{one}{AND}{other}" for one, other in pairwise(head) if one and other]
         for column in (key, name, score, group):
-            if column is not None and column not in head:
+            if column is not None and column not in (*head, *pairs):
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
         if not rows:
             raise ClassError(f"{path} has a line of column names and no learner below it.")
-        fits = {}
-        for at, column in reversed([*enumerate(head)]):  # of several with one name the first
-            cells = [_at(row, at) for _, row in rows]
-            found = _found(submissions, cells)
+        fits: dict[str, tuple[int, ...]] = {}
+        for column in (*head, *pairs):
+            cells = _column(head, [row for _, row in rows], column)
+            found = _equal(submissions, cells)
+            equal = _alone(found)
+            found = _resembling(submissions, cells, found)
             names = [each.name for those in found for each in those]
-            alone = {those[0].name for those in found if len(those) == 1}
-            fits[column] = len(alone), len({*names}), -len(names)
-        told = [column for column in head if column != group]
+            alone = _alone(found)
+            words = sum(
+                len(_words(cell)) for cell, those in zip(cells, found, strict=True) if those
+            )
+            fits[column] = len(alone), len(equal), len({*names}), -len(names)
+            fits[column] += (words if len(equal) < len(alone) else 0,)
+        told = [column for column in (*head, *pairs) if column != group]
         best = key or max(told, key=lambda column: fits[column])
-        if not fits[best][1] + (fits[group][1] if group else 0):
+        if not fits[best][2] + (fits[group][2] if group else 0):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
             raise ClassError(
                 f"No row of {path} fits a submission by {where}. A column must hold the learners' "
                 "names or numbers as the submissions have them."
             )
-        if score == best:
+        if score in (best, *best.split(AND)):
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
         numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
         return cls(path, head, cells_of, numbers, delimiter, *known, option)
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column, by row."""
-        at = self.columns.index(name)
-        return [_at(row, at) for row in self.rows]
+        """The cells of a column, or of two beside each other, by row."""
+        return _column(self.columns, self.rows, name)
 
     def matched(self, submissions: Sequence[Submission]) -> list[Submission | None]:
         """Whose submission each row is. Raises ``ClassError`` where a submission is two rows' or a
@@ -155,12 +174,10 @@ class Roster:
         return members
 
     def missing(self, submissions: Sequence[Submission]) -> list[str]:
-        """The names of those who have handed in nothing, which are nobody else's. A row without a
-        key is nobody's, as Canvas' with the points that can be had.
-        """
+        """The names of those who have handed in nothing, which are nobody else's."""
         names = Names(each.name for each in submissions)
         rows = zip(self._names(), self.column(self.key), self.matched(submissions), strict=True)
-        return [names.own(name) for name, key, found in rows if not found and _plain(key)]
+        return [names.own(name) for name, key, found in rows if not found and _is_somebody(key)]
 
     def unlisted(self, submissions: Sequence[Submission]) -> list[str]:
         """The names of the submissions that are of nobody in the list."""
@@ -181,7 +198,7 @@ class Roster:
             if submission:
                 mark = marks.get(submission.name)
                 cells[columns.index(self.score)] = "" if mark is None else f"{mark:g}"
-            elif _plain(key):
+            elif _is_somebody(key):
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
         return text.getvalue()
@@ -203,6 +220,38 @@ def _found(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list
     """The submissions that each cell names, one for a group. A cell that is equal to a name goes
     before one that only resembles it.
     """
+    return _resembling(submissions, cells, _equal(submissions, cells))
+
+
+def _resembling(
+    submissions: Iterable[Submission], cells: Sequence[str], found: list[list[Submission]]
+) -> list[list[Submission]]:
+    """What was ``found``, and for a cell without a submission that which has all its words in its
+    name: ``Lovelace, Ada`` is ``lab1_ada_lovelace``. Cell and submission must have no other choice.
+    """
+    taken = {each.name for those in found for each in those}
+    words = [
+        _words(cell) if not those else frozenset() for cell, those in zip(cells, found, strict=True)
+    ]
+    same = Counter(words)
+    at_word: dict[str, list[int]] = defaultdict(list)
+    for at, each in enumerate(words):
+        for word in each if same[each] == 1 else ():
+            at_word[word].append(at)
+    chosen: dict[int, list[Submission]] = defaultdict(list)
+    for submission in submissions:
+        if submission.name not in taken:
+            own = frozenset[str]().union(*map(_words, (submission.name, *submission.ids)))
+            near = {at for word in own for at in at_word[word] if words[at] <= own}
+            most = max((len(words[at]) for at in near), default=0)
+            longest = [at for at in near if len(words[at]) == most]
+            if len(longest) == 1:
+                chosen[longest[0]].append(submission)
+    return [chosen[at] if len(chosen.get(at, ())) == 1 else those for at, those in enumerate(found)]
+
+
+def _equal(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list[Submission]]:
+    """The submissions that each cell names but for what systems change."""
     all_found: list[list[Submission]] = [[] for _ in cells]
     for fold in (folded, _plain, _numbered):
         taken = {each.name for found in all_found for each in found}
@@ -228,24 +277,55 @@ def _plain(word: str) -> str:
     return "".join(sign for sign in plain if sign.isalnum())
 
 
+def _words(text: str) -> frozenset[str]:
+    """The words of a name, or of what stands before the @ of an address; none of a short number,
+    which may be that of anything.
+    """
+    words = WORD.findall(unicodedata.normalize("NFKC", text.partition("@")[0]).casefold())
+    return frozenset(words if any(len(word) > 3 or not word.isdigit() for word in words) else ())
+
+
+def _alone(found: Iterable[Sequence[Submission]]) -> set[str]:
+    """The names of the submissions that a cell names alone."""
+    return {those[0].name for those in found if len(those) == 1}
+
+
+def _is_somebody(key: str) -> bool:
+    """Whether a row with this key is a learner's and not Canvas' with the points to be had."""
+    return _plain(key) not in ("", "pointspossible")
+
+
 def _numbered(word: str) -> str:
     """The number of a learner that Moodle shows no name of, or a plain number."""
     found = NUMBERED.fullmatch(word)
     return found[1] if found else _plain(word)
 
 
-def _at(row: Sequence[str], column: int) -> str:
-    return row[column].strip() if column < len(row) else ""
+def _column(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> list[str]:
+    """The cells of the first column with this name, or of two that ``AND`` joins."""
+    at = [head.index(each) for each in ([name] if name in head else name.split(AND))]
+    return [" ".join(row[each].strip() for each in at if each < len(row)).strip() for row in rows]
 
 
-def _decoded(data: bytes) -> str:
-    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter."""
+def _decoded(data: bytes, submissions: Iterable[Submission]) -> str:
+    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter.
+
+    One that is neither UTF-8 nor UTF-16 is read in the encoding in which it has most names.
+    """
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252", "latin-1"):
-        try:
-            text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
-    raise ValueError("no text")
+    texts = []
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", *ENCODINGS):
+        with suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if encoding not in ENCODINGS:
+                texts = [text]
+                break
+            texts.append(text)
+    texts = [text for text in texts if "\0" not in text]
+    if not texts:
+        raise ValueError("no text")
+    names = [_plain(word) for each in submissions for word in WORD.findall(each.name)]
+    plain = {text: _plain(text) for text in texts}
+    text = max(texts, key=lambda text: sum(name in plain[text] for name in names))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)

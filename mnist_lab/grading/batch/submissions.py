@@ -7,7 +7,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from mnist_lab import kit
@@ -20,11 +22,13 @@ LAYOUTS = tuple(
     for pattern in (
         # Moodle: Ada Lovelace_12345_assignsubmission_file, with or without _lab.zip
         r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?:file|(?P<text>onlinetext))(?:_(?P<file>.*))?",
+        # Brightspace: 12345-67890 - Ada Lovelace - Feb 3, 2026 906 AM
+        r"(?P<id>\d+)-\d+ - (?P<name>.+) - (?P<when>[a-z]{3} \d{1,2}, \d{4} \d{3,4} [AP]M)",
         # Blackboard: Lab 1_alovelace_attempt_2026-02-03-10-11-12_cnn.py, and .txt about each
         r".+_(?P<name>[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|(?P<text>\.txt))",
         # Canvas: lovelaceada_LATE_12345_90001_cnn-1.py
         r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)",
-        rf"(?P<name>.+?)[-_. ](?P<file>{SPELLINGS.pattern})",
+        rf"(?P<name>.+?)(?: - |[-_. ])(?P<file>{SPELLINGS.pattern})",
     )
 )
 """How the names of files and folders tell whose they are; the first that fits counts."""
@@ -35,7 +39,12 @@ AGAIN = re.compile(r"(.+?)-(\d{1,4})((?:\.tar)?\.[^.]+)")
 EXPORT = "submission_metadata.yml"
 """Gradescope's list of whose the folders beside it are."""
 
-IGNORED = (EXPORT, "Thumbs.db", "desktop.ini")
+IGNORED = re.compile(
+    rf"{re.escape(EXPORT)}|(eh)?thumbs\.db(:.*)?|desktop\.ini|icon\r|~\$.*|index\.html|.*\.csv"
+    r"|@eaDir|lost\+found|\$RECYCLE\.BIN|System Volume Information",
+    re.IGNORECASE,
+)
+"""What systems leave beside submissions, and lists of a course."""
 
 NBGRADER = ("source", "release", "autograded", "feedback")
 """The folders that nbgrader has beside ``submitted``."""
@@ -112,7 +121,8 @@ def find(folder: Path, out: Path | None = None) -> Listing:
     and for the folder ``out`` of the results.
 
     It is a folder, archive or notebook a learner, or files that begin with the learner's name, such
-    as ``ada_cnn.py``, or what Moodle, Canvas, Blackboard, Gradescope or nbgrader make of those.
+    as ``ada_cnn.py``, or what Moodle, Canvas, Blackboard, Brightspace, Gradescope or nbgrader make
+    of those.
     Raises ``ClassError`` where there is nothing, or one submission.
     """
     entries = _entries(folder)
@@ -180,8 +190,8 @@ def _is_nbgraders(entries: Sequence[Path]) -> bool:
 
 def _is_ignored(entry: Path) -> bool:
     """Whether systems leave such a file, or it is a folder with the results of another run."""
-    if not entry.is_dir():
-        return entry.name in IGNORED
+    if IGNORED.fullmatch(entry.name) and not _has_work(entry):
+        return True
     return all((entry / name).is_file() for name in RESULTS) and not _has_work(entry)
 
 
@@ -226,7 +236,7 @@ def _is_whole(entry: Path) -> bool:
 def _owners(entries: Sequence[Path]) -> list[_Owner]:
     owners: dict[object, _Owner] = {}
     for entry in entries:
-        layouts = LAYOUTS[:1] if entry.is_dir() else LAYOUTS
+        layouts = LAYOUTS[:2] if entry.is_dir() else LAYOUTS
         found = next((known for layout in layouts if (known := layout.fullmatch(entry.name))), None)
         if found is None:
             owner = owners[entry] = _Owner(_without_ending(entry))
@@ -245,11 +255,20 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
             owner.parts.append((order, name, entry))
         else:
             name = given.get("file") or entry.name
-            owner.parts.append((given.get("when") or "", name, entry))
+            owner.parts.append((_when(given.get("when") or ""), name, entry))
     for owner in owners.values():
         if owner.is_cumulative:
             _number_files(owner)
     return list(owners.values())
+
+
+def _when(stamp: str) -> str:
+    """``stamp`` so that the later one is the greater, as all are but Brightspace's."""
+    with suppress(ValueError):
+        *day, time, half = stamp.split()
+        padded = " ".join([*day, time.zfill(4), half])
+        return str(datetime.strptime(padded, "%b %d, %Y %I%M %p"))
+    return stamp
 
 
 def _number_files(owner: _Owner) -> None:
