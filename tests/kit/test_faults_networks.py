@@ -16,7 +16,9 @@ from mnist_lab.diagnosis import draws
 from mnist_lab.diagnosis.faults import bank
 from mnist_lab.diagnosis.networks import bank as networks
 from mnist_lab.diagnosis.networks import dropping, layouts, places, probes, structures
-from mnist_lab.diagnosis.reference import NETWORKS, Network
+from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, NETWORKS, Network
+
+CONV1 = CONVOLUTION.format("conv1")
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,33 @@ def test_what_is_unknown_is_located(exercise: str, place: str, text: str, depart
     finding = found(exercise, with_stage(exercise, place, text))
     assert finding.explanation is None
     assert finding.departs == departs
+
+
+@pytest.mark.parametrize(
+    ("exercise", "place", "text", "fault"),
+    [
+        ("logistic_regression", "sigmoid", "torch.sigmoid(0.37 * x)", "scaled-sigmoid"),
+        ("logistic_regression", "sigmoid", "x.sigmoid().clamp(0.03, 0.97)", "output-clipping"),
+        ("fnn", "relu", "1.37 * F.relu(x)", "hidden-scaled"),
+        ("fnn", "output", f"({LINEAR.format('output')} / 2.7).softmax(1)", "output-softmax"),
+        ("cnn", "conv1", CONV1.replace("x,", "(x - 33.3) / 78.6,"), "input-normalised"),
+        ("cnn", "relu1", "F.relu(x) + 0.123", "conv1-shifted"),
+        ("cnn", "relu2", "-1.37 * F.relu(x)", "conv2-scaled"),
+    ],
+)
+def test_a_constant_that_is_in_no_list_is_found(
+    exercise: str, place: str, text: str, fault: str
+) -> None:
+    explanation = found(exercise, with_stage(exercise, place, text)).explanation
+    assert explanation is not None
+    assert explanation.fault == f"{exercise}.{fault}"
+
+
+def test_up_to_four_mistakes_are_named_where_each_shows_by_itself() -> None:
+    names = ("cnn.pool1-average", "cnn.conv2-tanh", "cnn.no-relu-dense", "cnn.output-softmax")
+    explanation = found("cnn", with_faults(*names)).explanation
+    assert explanation is not None
+    assert set(explanation.fault.split("+")) == set(names)
 
 
 def test_an_unknown_padding_is_located_in_its_convolution() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, reduce
 from itertools import product
 from typing import Any
 
@@ -17,10 +17,13 @@ from mnist_lab.diagnosis.reference import NETWORKS, Network
 
 @dataclass(frozen=True)
 class Mistake(Fault[Network]):
-    """``more`` are the other keys of its entry, as the head of the file says."""
+    """``more`` are the other keys of its entry, as the head of the file says; ``open`` are ways to
+    make it whose constants are to be found.
+    """
 
     changes: tuple[Change, ...]
     more: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    open: tuple[Change, ...] = ()
 
     @property
     def layer(self) -> str:
@@ -48,6 +51,22 @@ class Change:
                 return None
             changed = VERBS[verb](changed, stage, what)
         return changed
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has constants ``w['any']``."""
+        return "w['any']" in str(self.steps)
+
+    def closed(self, constants: Sequence[float]) -> Change:
+        """With ``constants`` in their place."""
+        texts = {f"w['any'][{number}]": f"({value!r})" for number, value in enumerate(constants)}
+
+        def put(what: Any) -> Any:
+            if not isinstance(what, str):
+                return what
+            return reduce(lambda known, each: known.replace(*each), texts.items(), what)
+
+        return Change(tuple((verb, stage, put(what)) for verb, stage, what in self.steps))
 
 
 def _replace(network: Network, stage: str, text: str) -> Network | None:
@@ -142,8 +161,9 @@ BANK = tuple(
         entry.id,
         entry.says,
         entry.hint,
-        tuple(dict.fromkeys(_changes(entry.more))),
+        tuple(change for change in dict.fromkeys(_changes(entry.more)) if not change.is_open),
         {key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD},
+        tuple(change for change in dict.fromkeys(_changes(entry.more)) if change.is_open),
     )
     for exercise in NETWORKS
     for entry in entries("networks").values()

@@ -93,42 +93,88 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
         more = draws.images(generator, 8).float()
         if same := of_outputs(model.name, model(more), model(more[:4])):
             raise same
-    idle = _without_effect(model, weights, images, outputs, generator)
+    idle = _without_effect(network, matched, model, generator)
     if idle:
-        check_network(exercise, model, generator)
+        try:
+            check_network(exercise, model, generator)
+        except CheckFailure as failure:
+            if failure.cause.fault:
+                raise
         raise fail(
-            f"The outputs of {model.name} do not follow from its parameters.",
-            f"Whatever {', '.join(idle)} holds, they are the same, or others each time, or change "
-            "by one number alone.",
+            f"The outputs of {model.name} do not follow from all of its parameters.",
+            f"Whatever is put into {', '.join(idle)}, they are the same, or others each time, or "
+            "change by one number alone.",
+            "forward should use every weight and every bias, each as it is.",
         )
 
 
 def _without_effect(
+    network: reference.Network,
+    matched: Mapping[str, Named],
     model: Model,
-    weights: Mapping[str, Tensor],
-    images: Tensor,
-    outputs: Tensor,
     generator: torch.Generator,
 ) -> list[str]:
-    """The parameters without which the outputs are the same, and those that enter into them as a
-    single number, a sum for example. All of them where the same weights give other outputs when
-    asked again.
+    """The parameters without which the outputs are the same, in all of their numbers or in some,
+    and those that enter into them as a single number, a sum for example. All of them where the same
+    weights give other outputs when asked again after the same seed.
     """
-    if not torch.equal(model(images), outputs):
+    images = draws.images(generator, 32).float()
+    weights = layouts.draw_weights(network, matched, generator)
+    seed = int(torch.randint(2**31, (), generator=generator))
+
+    def given(other: Mapping[str, Tensor]) -> Tensor:
+        model.set_weights({**weights, **other})
+        return model.repeated(images, 1, seed=seed)[0]
+
+    outputs = given({})
+    if not torch.equal(given({}), outputs):
         return list(weights)
-    found, restored = [], dict[str, Tensor]()
+    found = []
     for name, value in weights.items():
-        changes = []
-        for _ in range(2):
-            other = torch.randn(value.shape, generator=generator) * value.std(correction=0)
-            model.set_weights({**restored, name: other})
-            changes.append((model(images) - outputs).double().flatten())
-        restored = {name: value}
+        drawn = torch.randn((2, *value.shape), generator=generator) * value.std(correction=0)
+        changes = [(given({name: other}) - outputs).double().flatten() for other in drawn]
         along = [change / change.norm() for change in changes if change.any()]
         if len(along) < 2 or (along[0] @ along[1]).abs() > PARALLEL:
             found.append(name)
+    parts = {} if found else _without_gradient(network, matched, model, images, generator)
+    for name, part in parts.items():
+        other = torch.where(part, torch.randn(part.shape, generator=generator), weights[name])
+        if torch.equal(given({name: other}), outputs):
+            found.append(f"{part.sum():,} of the {part.numel():,} numbers in {name}")
     return found
 
+
+def _without_gradient(
+    network: reference.Network,
+    matched: Mapping[str, Named],
+    model: Model,
+    images: Tensor,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Which numbers of a parameter have none, if not all but more than a few: whatever the weights
+    are, for with some of them a unit gives 0 for every image.
+    """
+    parts: dict[str, Tensor] = {}
+    for number in range(MOST_DRAWN):
+        model.set_weights(layouts.draw_weights(network, matched, generator))
+        cotangent = torch.randn((len(images), 10), generator=generator)
+        try:
+            gradients = model.gradients(images, cotangent).parameters
+        except SubmissionFailure:
+            return {}
+        none = {name: value == 0 for name, value in gradients.items() if value is not None}
+        parts = {n: part & parts[n] for n, part in none.items() if n in parts} if number else none
+        shares = {name: part.double().mean() for name, part in parts.items()}
+        parts = {name: part for name, part in parts.items() if A_FEW < shares[name] < 1}
+        if not parts:
+            break
+    return parts
+
+
+MOST_DRAWN, A_FEW = 24, 0.1
+"""Times that weights are drawn to look at gradients: a unit may give 0 with every second of them;
+and the share of a parameter's numbers that may be without effect.
+"""
 
 PARALLEL = 1 - 1e-6
 """The cosine of two changes of the outputs that one number makes. Two random weights of a layer

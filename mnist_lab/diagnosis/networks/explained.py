@@ -298,12 +298,13 @@ def other_digits(
 def _with(
     explanation: Explanation, exercise: str, slugs: Iterable[str], first: bool = False
 ) -> Explanation:
-    """The same together with mistakes that were observed, which come ``first`` or last; never more
-    than two.
+    """The same together with mistakes that were observed, which come ``first`` or last; where there
+    are more than two, without the last of them.
     """
     also = tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs)
     alternatives = tuple(
-        ((*also, *faults) if first else (*faults, *also))[:2] for faults in explanation.alternatives
+        ((*also, *faults) if first else (*faults, *also))[: max(2, len(faults))]
+        for faults in explanation.alternatives
     )
     return replace(explanation, alternatives=alternatives)
 
@@ -371,7 +372,7 @@ def _unknown(
     )
 
 
-SUMS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+SUMS = (-8.0, -2.0, -1.0, 0.0, 0.5, 2.0, 8.0)
 
 
 def _bend(seen: Seen, layer: str) -> list[str]:
@@ -388,7 +389,8 @@ def _bend(seen: Seen, layer: str) -> list[str]:
         ", ".join(f"{value:.3g}" for value in row[: len(SUMS)])
         for row in (SUMS, outputs[0].tolist(), asked[0].tolist())
     )
-    return [f"Sums of {sums} become {become}; asked for are {belong}."]
+    shown = f"Sums of {sums} become {become}; asked for are {belong}."
+    return [shown] if become != belong else []
 
 
 def _in_pairs(model: Model, images: Tensor, outputs: Tensor) -> str:
@@ -525,7 +527,9 @@ def _structure(
             tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs) for slugs in kinds
         )
         found = explain.Explanation(alternatives, 0.0, equal[0].network)
-        return found, _built(equal[0]), next(iter(equal[0].faults.values()), "")
+        each = [bank.entry(f"{exercise}.{slug}").says for slug in equal[0].faults]
+        how = " ".join([_built(equal[0]), *(each if len(each) > 2 else [])])
+        return found, how, next(iter(equal[0].faults.values()), "")
     for guess in [guess for guess in guesses if len(guess.faults) <= 1][:MOST_EXPLAINED]:
         observed = probes.Observed(guess.matched, weights, images, outputs)
         try:
@@ -610,6 +614,8 @@ def other_shapes(
         if each.shape[0] > 1 and shapes[1] == (each.shape[0], 10):
             line = places.made(model, each.name)
             return known(exercise, "column-of-biases", evidence, **details | {"where": line})
+    if all(shape == (10, size) for size, shape in shapes.items()):
+        return known(exercise, "columns", evidence, **details)
     if len(right) == 1:
         return known(
             exercise,

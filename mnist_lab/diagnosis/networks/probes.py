@@ -21,7 +21,7 @@ from torch import Tensor
 from mnist_lab.diagnosis.draws import images as drawn
 from mnist_lab.diagnosis.explain import Explanation, difference
 from mnist_lab.diagnosis.networks import layouts
-from mnist_lab.diagnosis.networks.bank import Mistake
+from mnist_lab.diagnosis.networks.bank import Change, Mistake
 from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
 from mnist_lab.diagnosis.reference import Network, through
 
@@ -29,7 +29,9 @@ Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
 
 SPREAD = 9.0
-"""How far from 0 the biases of a layer go whose weights are 0: beyond the 6 of a ReLU6."""
+"""How far below 0 the biases of a layer go whose weights are 0, and a little less above: beyond the
+6 of a ReLU6, and such that the sum of an odd function of them is not 0.
+"""
 
 IMAGES = 2
 """In a probe: as few as show what depends on the other images of a batch."""
@@ -47,6 +49,14 @@ COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
 
 MOST_VERIFIED = 40
 """The most explanations that are compared in all layouts."""
+
+MOST_MISTAKES = 4
+"""That are told of one network."""
+
+CONSTANTS, START, STEP, ROUNDS = 2, 0.25, 1e-4, 16
+"""Constants of a mistake that are found; the first guess; by how much each is changed to see what
+it does; and rounds of Newton's method.
+"""
 
 FEW = 3
 """The most mistakes that explain a part beside each of which another is looked for."""
@@ -103,8 +113,8 @@ def explain(
     share: float = 1.0,
     at_most: int = 2,
 ) -> Finding:
-    """The fewest mistakes of ``bank``, one or two, with which ``network`` does what the learner's
-    does.
+    """The fewest mistakes of ``bank`` with which ``network`` does what the learner's does: one or
+    two, or up to ``MOST_MISTAKES`` of which each shows by itself.
 
     ``share`` is the part of the effort that it is worth.
     """
@@ -117,10 +127,11 @@ def explain(
             tried.append(_Tried(probe, network, outputs, effort))
     ways = [(way, fault, change) for fault in bank for way, change in enumerate(fault.changes)]
     units = [_Unit(fault, change) for _, fault, change in sorted(ways, key=lambda each: each[0])]
-    departing = next((each for each in tried if not each.matches(network)), None)
-    search = _Search(_State((), network), units, tried, departing, effort)
-    singles, pairs = [search.alone], [search.one_after_another, search.together]
-    for states in singles + (pairs if at_most == 2 else []):
+    unsettled = [_Unit(fault, change) for fault in bank for change in fault.open]
+    search = _Search(_State((), network), units, unsettled, tried, effort)
+    departing = search.departing(search.asked)
+    several = [search.two, search.together, search.many]
+    for states in [search.alone, *(several if at_most == 2 else [])]:
         explanation = _verified(network, list(islice(states(), MOST_VERIFIED)), observed)
         if explanation is not None:
             return Finding(explanation)
@@ -133,67 +144,126 @@ def explain(
 
 @dataclass(frozen=True, eq=False)
 class _Unit:
-    """One way of making a mistake."""
+    """One way of making a mistake; ``is_settled`` if its constants were found."""
 
     fault: Mistake
-    change: Callable[[Network], Network | None]
+    change: Change
+    is_settled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    """Some mistakes, and the network with them."""
+    """Some mistakes, the network with them, in how many ``steps`` it is changed, and of how many
+    mistakes constants were found.
+    """
 
     faults: tuple[Mistake, ...]
     network: Network
+    steps: int = 0
+    settled: int = 0
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Lower for what is to be preferred."""
+        return len(self.faults), self.settled
 
     def with_(self, unit: _Unit) -> _State | None:
         network = None if unit.fault in self.faults else unit.change(self.network)
-        return None if network is None else _State((*self.faults, unit.fault), network)
+        if network is None:
+            return None
+        return _State(
+            (*self.faults, unit.fault),
+            network,
+            self.steps + len(unit.change.steps),
+            self.settled + unit.is_settled,
+        )
 
 
 @dataclass(frozen=True)
 class _Search:
-    """Which mistakes, one or two of the ``units``, give what was seen at all probes ``tried``; it
-    is ``departing`` that shows first that there are any.
+    """Which mistakes, of the ``units`` or of the ``unsettled`` with constants that are found first,
+    give what was seen at all probes ``tried``.
     """
 
     asked: _State
     units: Sequence[_Unit]
+    unsettled: Sequence[_Unit]
     tried: Sequence[_Tried]
-    departing: _Tried | None
     effort: _Effort
+
+    def departing(self, state: _State) -> _Tried | None:
+        """What shows first that there are other mistakes than those of ``state``."""
+        return next((each for each in self.tried if not each.matches(state.network)), None)
 
     def alone(self) -> Iterator[_State]:
         """None, or a single one."""
-        yield from self._fitting([self.asked])
-        yield from self._fitting(self._with(self.asked, self.units))
+        yield from self._fitting([self.asked], self.tried)
+        yield from self._fitting(self._with(self.asked, self.units), self.tried)
 
-    def one_after_another(self) -> Iterator[_State]:
+    def two(self) -> Iterator[_State]:
         """Two, of which the first alone explains the first part that departs."""
-        if self.departing is None:
+        yield from self.one_after_another(self.asked, 2, FEW)
+
+    def many(self) -> Iterator[_State]:
+        """Up to ``MOST_MISTAKES``, of which each explains a part alone."""
+        self.effort.renew()
+        yield from self.one_after_another(self.asked, MOST_MISTAKES, 1)
+
+    def one_after_another(self, state: _State, most: int, few: int) -> Iterator[_State]:
+        """Up to ``most`` more, each of which alone explains the first part that departs; beside a
+        ``few`` of them that do, others are looked for. Constants are found where no listed one
+        does.
+        """
+        departing = self.departing(state)
+        if departing is None:
+            yield state
+        if departing is None or not most or self.effort.spent:
             return
-        seen = (*self.before, self.departing)
-        ones = [
-            one
-            for one in self._with(self.asked, self.units)
-            if all(each.matches(one.network) for each in seen)
-        ]
-        ones.sort(key=lambda one: -sum(each.matches(one.network) for each in self.tried))
-        for one in ones[:FEW]:
-            yield from self._fitting(self._with(one, self.units))
+        seen = self.tried if most == 1 else self.tried[: self.tried.index(departing) + 1]
+        ones = list(self._fitting(self._with(state, self.units), seen))
+        ones = ones or list(self._fitting(self._with(state, self._settled(state, departing)), seen))
+        if most == 1:
+            yield from ones
+            return
+        ones.sort(
+            key=lambda one: (-sum(each.matches(one.network) for each in self.tried), one.steps)
+        )
+        for one in ones[:few]:
+            yield from self.one_after_another(one, most - 1, few)
+
+    def _settled(self, state: _State, departing: _Tried) -> Iterator[_Unit]:
+        """Mistakes with the constants with which they explain ``departing``, up to the first that
+        explains everything. Behind a convolution they must, for a constant can always be found with
+        which the one number is right that shows there.
+        """
+        for unit in self.unsettled:
+            begins = _Unit(unit.fault, unit.change.closed([START] * CONSTANTS))
+            if self.effort.spent or not self._shows(state, begins, departing):
+                continue
+            network = unit.change(state.network)
+            constants = departing.constants(network) if network else None
+            settled = _Unit(unit.fault, unit.change.closed(constants or []), is_settled=True)
+            one = state.with_(settled) if constants else None
+            if one and departing.matches(one.network):
+                all_match = all(each.matches(one.network) for each in self.tried)
+                if all_match or departing.is_dense:
+                    yield settled
+                if all_match:
+                    return
 
     def together(self) -> Iterator[_State]:
-        """Two that are both needed for that part, the commoner ones first."""
-        if self.departing is None:
+        """Two that are both needed for the first part that departs, the commoner ones first."""
+        departing = self.departing(self.asked)
+        if departing is None:
             return
-        shown = [unit for unit in self.units if self._shows(unit)]
+        shown = [unit for unit in self.units if self._shows(self.asked, unit, departing)]
         # What goes around a layer shows mistakes before it, which do not show here by themselves.
         around = product((unit for unit in shown if unit.fault.more.get("bypass")), self.units)
         ordered = sorted(permutations(range(len(shown)), 2), key=max)
         for first, second in chain(around, ((shown[a], shown[b]) for a, b in ordered)):
             self.effort.take(1)
             one = self.asked.with_(first)
-            yield from self._fitting(self._with(one, [second]) if one else [])
+            yield from self._fitting(self._with(one, [second]) if one else [], self.tried)
             if self.effort.spent:
                 return
 
@@ -201,37 +271,38 @@ class _Search:
         """``state`` and one more mistake, each in turn."""
         return (each for unit in units if (each := state.with_(unit)))
 
-    def _fitting(self, states: Iterable[_State]) -> Iterator[_State]:
-        """Those that explain all that was tried."""
+    def _fitting(self, states: Iterable[_State], seen: Sequence[_Tried]) -> Iterator[_State]:
+        """Those that explain all that was ``seen``."""
         for state in states:
             if self.effort.spent:
                 return
-            if all(each.matches(state.network) for each in self.tried):
+            if all(each.matches(state.network) for each in seen):
                 yield state
 
-    def _shows(self, unit: _Unit) -> bool:
+    def _shows(self, state: _State, unit: _Unit, departing: _Tried) -> bool:
         """Whether it changes the part that departs, and none that does not."""
-        changed = self.asked.with_(unit)
-        if changed is None or self.departing is None:
-            return False
-        return not self.departing.alike(changed.network, self.asked.network) and all(
-            each.matches(changed.network) for each in self.before
+        changed = state.with_(unit)
+        return (
+            changed is not None
+            and not departing.alike(changed.network, state.network)
+            and all(
+                each.matches(changed.network) for each in self.tried[: self.tried.index(departing)]
+            )
         )
-
-    @property
-    def before(self) -> Sequence[_Tried]:
-        """What was tried before it departs."""
-        return self.tried[: self.tried.index(self.departing) if self.departing else None]
 
 
 class _Effort:
     """What is left of ``EFFORT``."""
 
     def __init__(self, share: float) -> None:
-        self._left = share * EFFORT
+        self._left = self._begins = share * EFFORT
 
     def take(self, amount: int) -> None:
         self._left -= amount
+
+    def renew(self) -> None:
+        """Three quarters of it at least."""
+        self._left = max(self._left, 0.75 * self._begins)
 
     @property
     def spent(self) -> bool:
@@ -251,6 +322,11 @@ class _Tried:
         self._ahead = [asked.stages[name] for name in before]
         self._input = through(self._ahead, probe.weights, probe.images)
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether nothing but dense layers shows."""
+        return self._cost == 1
+
     def matches(self, network: Network) -> bool:
         """Whether the network gives what the learner's gave."""
         outputs = self.outputs(network)
@@ -262,6 +338,30 @@ class _Tried:
         if first is None or second is None:
             return first is second
         return layouts.equal(first.to(self.seen.dtype), second)
+
+    def constants(self, network: Network) -> list[float] | None:
+        """What ``w['any']`` has to be for the network to give what was seen, by Newton's method;
+        None where the network does not have it or it does not show.
+        """
+        stages, weights = network.stages.values(), self.probe.weights
+
+        def off(values: Tensor) -> Tensor:
+            given = through(stages, {**weights, "any": values}, self.probe.images)
+            return (given - self.seen.double()).flatten()
+
+        values = torch.full((CONSTANTS,), START, dtype=torch.float64)
+        steps = STEP * torch.eye(CONSTANTS, dtype=torch.float64)
+        for _ in range(ROUNDS):
+            self.effort.take(self._cost * (1 + CONSTANTS))
+            try:
+                here = off(values)
+                slopes = torch.stack([off(values + step) - here for step in steps], 1) / STEP
+            except MISFIT:
+                return None
+            if not slopes.any() or not slopes.isfinite().all():
+                break
+            values = values - torch.linalg.lstsq(slopes, here.unsqueeze(1)).solution.squeeze(1)
+        return values.tolist() if values.isfinite().all() else None
 
     def outputs(self, network: Network) -> Tensor | None:
         """None if shapes do not fit."""
@@ -301,7 +401,7 @@ def _probes(
 
     def tail(name: str, start: str, weights: dict[str, Tensor]) -> Probe:
         size = network.axes[f"{start}.weight"][0]
-        biases = SPREAD * torch.linspace(-1, 1, size, dtype=torch.float64)
+        biases = SPREAD * torch.linspace(-1, 0.9, size, dtype=torch.float64)
         shuffled = biases[torch.randperm(size, generator=generator)]
         silent = torch.zeros_like(weights[f"{start}.weight"])
         zeroed = {**weights, f"{start}.weight": silent}
@@ -349,8 +449,8 @@ def _verified(
         return min(map(stages.index, about), default=len(stages))
 
     best: list[tuple[_State, layouts.Comparison]] = []
-    for state in sorted(states, key=lambda state: len(state.faults)):
-        if best and len(state.faults) > len(best[0][0].faults):
+    for state in sorted(states, key=lambda state: state.rank):
+        if best and state.rank > best[0][0].rank:
             break
         try:
             compared = layouts.compare(

@@ -247,9 +247,8 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
         for name, value in vars(module).items():
             if name.startswith("_") or isinstance(value, nn.Module):
                 continue
-            parts = value.values() if isinstance(value, dict) else value
             is_several = isinstance(value, dict | list | tuple)
-            held = list(parts) if is_several else [value]
+            held = tree_leaves(value)
             modules = [part for part in held if isinstance(part, nn.Module)]
             tensors = [
                 part for part in held if isinstance(part, Tensor) and part.is_floating_point()
@@ -259,7 +258,7 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
                 yield {
                     "name": f"{prefix}.{name}".lstrip("."),
                     "type": type_of(value) if is_several or modules else "Tensor",
-                    "parts": len(held),
+                    "parts": len(value) if is_several else 1,
                     "shapes": [list(tensor.shape) for tensor in tensors[:100]],
                 }
 
