@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module, resources
 from itertools import chain, product
+from textwrap import indent
 from types import CodeType
 from typing import Any
 
@@ -164,11 +165,18 @@ def _filled(
 
 
 def edited(text: str, *mistakes: Edits) -> str | None:
-    """``text`` with the edits of all ``mistakes``; None where an old text is not there once."""
+    """``text`` with the edits of all ``mistakes``; None where an old text is not there once.
+
+    Where an earlier edit has indented whole lines, what replaces them is indented as far.
+    """
     for old, new in chain(*mistakes):
         if text.count(old) != 1:
             return None
-        text = text.replace(old, new)
+        before, _, after = text.partition(old)
+        if old.startswith(" "):
+            start = before.rstrip(" ")
+            before, new = start, indent(new, before.removeprefix(start))
+        text = before + new + after
     return text
 
 

@@ -96,7 +96,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         if _trains_in_train_mode(name, recipe, batches, trained):
             continue
         if _keeps_batches(name, recipe, batches, trained):
-            said = f"{name}: gone through for the second time, the loader gives other batches."
+            said = f"{name}: the loader gives other batches when it is gone through again."
             found.setdefault(entry("keeps-batches"), []).append(said)
             continue
         again = call(replace(recipe, training=True), batches, **given)
@@ -450,6 +450,8 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         )
         for candidate, faults in product(candidates, numbers or [()])
     ]
+    fewest = min(map(len, alternatives))
+    alternatives = [faults for faults in alternatives if len(faults) == fewest]
     if first.faults:
         evidence = _evidence_of_steps(tried, reached.far, len(first.faults))
     elif any(numbers):

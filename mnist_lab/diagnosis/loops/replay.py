@@ -391,6 +391,8 @@ class Run:
             ]
         if self.marks is None and self.fresh and not self.hidden and call.moved:
             raise Never  # no step was made
+        if self.marks is None and call.seen.slopes and not self.counts["slope"]:
+            raise Never  # no backward pass was made
         end = call.start if self.hidden else self.weights.detach()
         self.mark("end", end)
         return Replayed(end, epochs, "".join(self.events))
@@ -461,9 +463,9 @@ class Run:
             apart, allowed = distance(self.call, kind, actual, value)
             if key:
                 self.call.known[key] = apart, allowed
-        self.far = max(self.far, apart)
         if not apart < allowed:
             raise Departs(point)
+        self.far = max(self.far, apart * EQUAL / allowed if self.call.exact else apart)
 
 
 def distance(call: Call, kind: str, actual: Tensor, expected: Tensor) -> tuple[float, float]:

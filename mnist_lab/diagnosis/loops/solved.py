@@ -234,14 +234,20 @@ def merged(run: Run, batches: Sequence[Batch], count: int) -> Sequence[Batch]:
 
 
 def batches_a_step(run: Run) -> int:
-    """How many backward passes were seen before the first step, all if there was none."""
+    """How many backward passes were seen before the first step, all if there was none.
+
+    It may be that the end of the epoch cut them short.
+    """
     events = run.call.seen.events.replace("f", "")
     count = events.find("s")
     if count == 1 or not events:
         raise Never
-    if count > 0 and run.found.setdefault("batches", count) != count:
+    known: int = run.found.get("batches", len(events) + 1)
+    if count in (-1, len(run.call.batches)):
+        return known if count == -1 else count
+    if run.found.setdefault("batches", count) != count:
         raise Never
-    return count if count > 0 else len(events) + 1
+    return count
 
 
 # Gradients

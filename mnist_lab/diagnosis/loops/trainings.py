@@ -22,6 +22,7 @@ from mnist_lab.diagnosis import reference
 from mnist_lab.diagnosis.faults import Edits, edited
 from mnist_lab.diagnosis.loops.bank import BANK, LoopFault
 from mnist_lab.diagnosis.loops.replay import (
+    KINDS,
     Call,
     Departs,
     Impossible,
@@ -33,7 +34,7 @@ from mnist_lab.diagnosis.loops.replay import (
     Step,
     distance,
 )
-from mnist_lab.diagnosis.loops.solved import GIVEN, UNSEEN
+from mnist_lab.diagnosis.loops.solved import GIVEN, UNSEEN, fitted
 from mnist_lab.diagnosis.measures.comparing import NUMBER
 from mnist_lab.diagnosis.measures.numbers import Column, Explained, explain_numbers
 from mnist_lab.diagnosis.reference import Batch, Loss
@@ -130,8 +131,13 @@ def explain_steps(
     singles = [*_singles(asked, calls[0].function), *_shown(calls, asked)]
     reached = [(each, attempt(each.text, calls, first.departs)) for each in singles]
     matches = _matching(calls, reached)
+    without = [] if matches else _without_scale(asked, calls)
+    if without and (found := explain_steps(without, ways, pairs=False)):
+        return found
     if not matches and pairs and not any(map(_was_not_asked, calls)):
         matches = _matching(calls, _pairs(calls, asked, reached, first.departs, origin.value))
+    if not matches and pairs and without:
+        return explain_steps(without, ways)
     return None if not matches else ([candidate for candidate, _ in matches], matches[0][1])
 
 
@@ -176,6 +182,24 @@ def _trusted(asked: str, call: Call) -> Call:
     if not agrees("gradients") or (agrees("images") and agrees("slope")):
         return call
     return replace(call, seen=replace(call.seen, inputs=(), slopes=()))
+
+
+def _without_scale(asked: str, calls: Sequence[Call]) -> list[Call]:
+    """Without the slopes, if those of each call are the same multiple of those asked for: gradients
+    that are unscaled before they are clipped show no more of it.
+    """
+    factors = []
+    for call in calls:
+        own = free(call, asked)[1].get(("slope", 0))
+        if own is None or not call.seen.slopes or call.seen.slopes[0].shape != own.shape:
+            return []
+        seen = call.seen.slopes[0].double()
+        factors.append(fitted(seen, own))
+        if not torch.allclose(seen, factors[-1] * own, rtol=1e-6):
+            return []
+    alike = math.isclose(min(factors), max(factors), rel_tol=1e-6)
+    known = not alike or math.isclose(factors[0], 1, rel_tol=1e-6)
+    return [] if known else [replace(c, seen=replace(c.seen, slopes=())) for c in calls]
 
 
 # The numbers that are returned
@@ -429,11 +453,23 @@ SAID = {
     ),
     "end": (
         "The first steps of {name} are as asked for, but the weights at the end are not.",
-        "Every epoch trains alike, and the model keeps the weights that the last step leaves.",
+        "Train every epoch the same way, and leave the model with the weights of the last step.",
     ),
     "weights": (
         "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
         "Nothing but step() of the optimizer asked for changes the weights, once for every batch.",
+    ),
+    "optimizer": (
+        "{name} takes its steps with {optimizer}, not with Adam.",
+        "The optimizer asked for is torch.optim.Adam(model.parameters(), lr=lr).",
+    ),
+    "groups": (
+        "The optimizer of {name} has groups of parameters whose settings differ: {groups}.",
+        "One group has the same settings for all: torch.optim.Adam(model.parameters(), lr=lr).",
+    ),
+    "missing": (
+        "In {name} step {step} finds no gradients of some of the parameters.",
+        "Train all parameters from the first step to the last: leave requires_grad as it is.",
     ),
     "gradients": (
         "In {name} step {step} finds other gradients than those of the loss of its batch.",
@@ -489,8 +525,17 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     if told == "images" and _is_a_batch(call, seen[kind][number]):
         told = "order"
     right = "finds the right gradients and " if call.seen.gradients else ""
+    optimizer, options = call.seen.optimizers[0] if len(call.seen.optimizers) == 1 else ("", {})
+    groups = " and ".join(options.get("of_groups", []))
+    if told == "weights" and right and call.function == "train":
+        other = optimizer in KINDS and optimizer != "Adam"
+        told = "optimizer" if other else "groups" if groups else told
+    if told == "gradients" and _lacks_some(call, seen[kind][number], marks[kind, number]):
+        told = "missing"
     says, hint = SAID[told]
-    says = says.format(name=call.function, step=step, right=right)
+    says = says.format(
+        name=call.function, step=step, right=right, optimizer=optimizer, groups=groups
+    )
     if told in ("still", "fewer", "more"):
         return says, counted(call.seen.events), hint
     if told == "order":
@@ -501,14 +546,20 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     apart = compared(kind)[0]
     by = f"are off by up to {apart:.3g}" if math.isfinite(apart) else "have another shape"
     off = f"{so_far}They {by}."
-    if kind != "gradients":
+    if kind not in ("gradients", "slope") or not math.isfinite(apart):
         return says, off, hint
-    found, own = seen[kind][number].double(), marks[kind, number]
+    found, own = (each.double().flatten() for each in (seen[kind][number], marks[kind, number]))
     size = found.norm().item() / max(own.norm().item(), 1e-300)
     alike = torch.nn.functional.cosine_similarity(found, own, dim=0).item()
     angle = f"the cosine of the angle between both is {alike:.3g}."
     long = f"{size:.3g} times as long as those of the mean loss of this batch"
     return says, f"{off[:-1]}: {long}, and {angle}", hint
+
+
+def _lacks_some(call: Call, found: Tensor, asked: Tensor) -> bool:
+    """Whether the gradients of a whole parameter are 0, or not there, and should not be."""
+    parts = zip(call.split(found).values(), call.split(asked).values(), strict=True)
+    return any(part.any() and not there.any() for there, part in parts)
 
 
 def _is_a_batch(call: Call, images: Tensor) -> bool:

@@ -97,6 +97,8 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     }
     _expect_state(left)
     for name in (name for name in ANSWERS if not right[name]):
+        for changed, said in comparing.odd_images(answers[name].facts, batches):
+            raise explain.failure([[observed(changed)]], f"{name}: {said}")
         for quiz in _quizzes(grader.generator(f"evaluation.{name}")):
             answer = _answer(exercise, name, quiz.recipe, quiz.batches)
             if not _as_scored(answer, quiz.logits, quiz.batches.labels):

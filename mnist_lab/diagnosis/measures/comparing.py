@@ -87,11 +87,15 @@ def unknown(
         "The loss that {what} returns is {told:.7g}; the mean over the examples is {asked:.7g}.",
         "The accuracy that {what} returns is {told:.7g}; {asked:.7g} of the examples are right.",
     )
-    wrong = []
+    wrong: list[str] = []
     for number, says in enumerate(sentences):
         if not close(told[first][number], asked[first][number]):
             wrong += [says.format(what=what, told=told[first][number], asked=asked[first][number])]
-    other = "" if len(wrong) == 2 else "The other of the two numbers is as asked."
+            factors = [a[number] / b[number] for a, b in zip(told, asked, strict=True) if b[number]]
+            if len(factors) > 1 and close(min(factors), max(factors)):
+                wrong.append(f"It is {factors[0]:.6g} times that in all {len(factors)} cases.")
+    both = not any(close(*each) for each in zip(told[first], asked[first], strict=True))
+    other = "" if both else "The other of the two numbers is as asked."
     return fail(
         wrong[0],
         " ".join(filter(None, [evidence[first], *wrong[1:], other])),
@@ -137,7 +141,7 @@ def elsewhere(
     """The same for a device to which the images have to be moved, and for the CPU where there is
     such a device.
 
-    What else goes wrong there goes for nothing: it is not a device that computes.
+    Nothing else that goes wrong there counts: it is not a device that computes.
     """
     few = Batches(batches.images[:4], batches.labels[:4], batch_size=2)
     for device, said in ((RECORDED, repr(RECORDED)), (HERE, "'cpu', where there is a GPU")):

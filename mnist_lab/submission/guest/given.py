@@ -172,7 +172,8 @@ class Lent:
         self._arrays = question.arrays
         self._model: Model | None = None
         self._recorded: Recorded | None = None
-        self._told: set[int] = set()
+        self._told: dict[int, Optimizer] = {}  # Kept, so that no later one has the same id.
+        self._steps = 0  # A step of a subclass that calls its parent's is one inside of another.
         self._settings = torch.is_grad_enabled(), torch.get_default_dtype()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
 
@@ -239,11 +240,14 @@ class Lent:
             self._model.requires_grad_()
 
     def _before_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
-        if not _has_closure(given, named):
+        if not self._steps and not _has_closure(given, named):
             self._tell_step(optimizer)
+        self._steps += 1
 
     def _after_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
-        if _has_closure(given, named):  # A closure computes the gradients inside of the step.
+        self._steps -= 1
+        # A closure computes the gradients inside of the step.
+        if not self._steps and _has_closure(given, named):
             self._tell_step(optimizer)
 
     def _tell_step(self, optimizer: Optimizer) -> None:
@@ -257,9 +261,12 @@ class Lent:
             "betas": [float(beta) for beta in betas if isinstance(beta, numbers.Real | Tensor)],
         }
         if id(optimizer) not in self._told:
-            self._told.add(id(optimizer))
-            fields["name"] = type(optimizer).__name__
-            fields["options"] = _plain(optimizer.param_groups[0])
+            self._told[id(optimizer)] = optimizer
+            of_pytorch = (c for c in type(optimizer).__mro__ if c.__module__.startswith("torch."))
+            fields["name"] = next(of_pytorch).__name__  # Of a learner's subclass, the parent's.
+            first, *others = map(_plain, groups)
+            apart = [k for k in first if any(other.get(k) != first[k] for other in others)]
+            fields["options"] = first | {"of_groups": apart}
         # As many gradients as the grader wants to know of.
         parameters = [] if self._model._is_known else self._model.named_parameters()
         gradients = {f"gradients.{name}": p.grad for name, p in parameters if p.grad is not None}
