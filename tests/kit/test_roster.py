@@ -117,6 +117,7 @@ def test_rows_of_one_name_that_have_handed_in_nothing_are_told_apart_by_their_ke
         (["ada@x.edu", "a.b@x.edu"], ["ada", "a-b"], [7, 7]),
         (["bob", "bob-r", "zed"], ["lab-1-bob-r", "lab-1-bob"], [7, 7, 0]),
         (["bob", "cy"], ["lab-bob", "bob-lab", "cy"], [0, 7]),
+        (["Ada", "Bob", "cy"], ["ada-byron", "bob-king", "cy"], [0, 0, 7]),
         (["bob", "bob", "cy"], ["lab-bob", "cy"], [0, 0, 7]),
         (["bob lab", "lab bob", "cy"], ["1-bob-lab", "cy"], [0, 0, 7]),
         (["1", "2", "cy"], ["lab-1-ada", "lab-2-bob", "cy"], [0, 0, 7]),

@@ -59,7 +59,7 @@ class Roster:
     def read(
         cls,
         path: Path,
-        submissions: Iterable[Submission],
+        submissions: Sequence[Submission],
         *,
         key: str | None = None,
         name: str | None = None,
@@ -216,7 +216,7 @@ class Roster:
         ]
 
 
-def _found(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list[Submission]]:
+def _found(submissions: Sequence[Submission], cells: Sequence[str]) -> list[list[Submission]]:
     """The submissions that each cell names, one for a group. A cell that is equal to a name goes
     before one that only resembles it.
     """
@@ -224,10 +224,11 @@ def _found(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list
 
 
 def _resembling(
-    submissions: Iterable[Submission], cells: Sequence[str], found: list[list[Submission]]
+    submissions: Sequence[Submission], cells: Sequence[str], found: list[list[Submission]]
 ) -> list[list[Submission]]:
     """What was ``found``, and for a cell without a submission that which has all its words in its
-    name: ``Lovelace, Ada`` is ``lab1_ada_lovelace``. Cell and submission must have no other choice.
+    name: ``Lovelace, Ada`` is ``lab1_ada_lovelace``. Cell and submission must have no other choice;
+    a single word, such as a first name, is enough only where the rest is in others' names as well.
     """
     taken = {each.name for those in found for each in those}
     words = [
@@ -239,10 +240,21 @@ def _resembling(
         for word in each if same[each] == 1 else ():
             at_word[word].append(at)
     chosen: dict[int, list[Submission]] = defaultdict(list)
+    own_words = {
+        each.name: frozenset[str]().union(*map(_words, (each.name, *each.ids)))
+        for each in submissions
+    }
+    often = Counter(word for own in own_words.values() for word in own)
     for submission in submissions:
         if submission.name not in taken:
-            own = frozenset[str]().union(*map(_words, (submission.name, *submission.ids)))
-            near = {at for word in own for at in at_word[word] if words[at] <= own}
+            own = own_words[submission.name]
+            rest = {word for word in own if often[word] == 1}
+            near = {
+                at
+                for word in own
+                for at in at_word[word]
+                if words[at] <= own and (len(words[at]) > 1 or rest <= words[at])
+            }
             most = max((len(words[at]) for at in near), default=0)
             longest = [at for at in near if len(words[at]) == most]
             if len(longest) == 1:
