@@ -40,7 +40,7 @@ NAMED = 1e-4
 """Part of the largest output by which a named network may differ from a learner's that works in
 float32 only."""
 
-EFFORT = 23_500
+EFFORT = 26_500
 """How much is tried before an explanation is given up: what a dense network takes is 1, and all of
 it a second or two."""
 
@@ -202,17 +202,19 @@ class _Search:
 
     def two(self) -> Iterator[_State]:
         """Two, of which the first alone explains the first part that departs."""
-        yield from self.one_after_another(self.asked, 2, FEW)
+        yield from self.one_after_another(self.asked, 2, FEW, listed=True)
 
     def many(self) -> Iterator[_State]:
         """Up to ``MOST_MISTAKES``, of which each explains a part alone."""
         self.effort.renew()
-        yield from self.one_after_another(self.asked, MOST_MISTAKES, 1)
+        yield from self.one_after_another(self.asked, MOST_MISTAKES, 1, listed=False)
 
-    def one_after_another(self, state: _State, most: int, few: int) -> Iterator[_State]:
+    def one_after_another(
+        self, state: _State, most: int, few: int, *, listed: bool
+    ) -> Iterator[_State]:
         """Up to ``most`` more, each of which alone explains the first part that departs; beside a
-        ``few`` of them that do, others are looked for. Constants are found where no listed one
-        does.
+        ``few`` of them that do, others are looked for. Unless only what is ``listed`` is
+        tried, constants are found where none does.
         """
         departing = self.departing(state)
         if departing is None:
@@ -221,7 +223,9 @@ class _Search:
             return
         seen = self.tried if most == 1 else self.tried[: self.tried.index(departing) + 1]
         ones = list(self._fitting(self._with(state, self.units), seen))
-        ones = ones or list(self._fitting(self._with(state, self._settled(state, departing)), seen))
+        if not ones and not listed:
+            settled = self._settled(state, departing)
+            ones = list(self._fitting(self._with(state, settled), seen))
         if most == 1:
             yield from ones
             return
@@ -229,7 +233,7 @@ class _Search:
             key=lambda one: (-sum(each.matches(one.network) for each in self.tried), one.steps)
         )
         for one in ones[:few]:
-            yield from self.one_after_another(one, most - 1, few)
+            yield from self.one_after_another(one, most - 1, few, listed=listed)
 
     def _settled(self, state: _State, departing: _Tried) -> Iterator[_Unit]:
         """Mistakes with the constants with which they explain ``departing``, up to the first that
