@@ -3,6 +3,8 @@ import tempfile
 
 # Several tests run at a time; threads that wait for one another are slow where cores are busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where tests are spread over processes each has the width of a terminal, and sentences are wrapped.
+os.environ.pop("COLUMNS", None)
 
 from contextlib import closing
 
