@@ -526,9 +526,12 @@ def _submission_path(config: pytest.Config) -> Path:
 
 
 def _asked_name(check: kit.Check, cause: Cause) -> str:
-    """The class or function that a failed check is about."""
+    """The class or function that a failed check is about. What was observed of one of two begins
+    with its name, while "train" in a sentence may be a mode.
+    """
     names = kit.load().exercise(check.exercise).names
-    words = re.findall(r"\w+", f"{cause.message} {check.title}")
+    first = cause.evidence.partition(" ")[0]
+    words = re.findall(r"\w+", f"{first} {cause.message} {check.title}")
     return next((word for word in words if word in names), names[0])
 
 

@@ -199,6 +199,26 @@ def test_the_solutions_get_full_marks_of_the_quick_tier_and_status_zero(solved, 
     assert outcomes(result)["cnn.accuracy"] == "not_run"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("    model.train()\n", "", "def train_epoch("),
+        ("    optimizer = torch", "    torch.manual_seed(0)\n    optimizer = torch", "def train("),
+    ],
+)
+def test_a_mistake_in_one_of_two_functions_is_where_that_begins(lab, tmp_path, old, new, where):
+    code = (ROOT / "solutions" / "training.py").read_text().replace(old, new)
+    (tmp_path / "training.py").write_text(code)
+
+    _, result = lab.pytest("-k", "training", "--submission", tmp_path)
+
+    (state,) = (
+        check for each in result.exercises for check in each.checks if check.outcome == "failed"
+    )
+    line = code.splitlines().index(where) + 1
+    assert (state.id, state.cause.where) == ("training.state", f"training.py:{line}")
+
+
 def test_a_part_of_the_checks_that_passes_ends_well_and_says_that_it_is_a_part(lab, tmp_path):
     asked = ("--submission", ROOT / "solutions", "--grade-json", tmp_path / "grade.json")
 
