@@ -546,6 +546,9 @@ def _both(seen: Sequence[tuple[str, str]]) -> str:
     return " and ".join(what for what, _ in seen)
 
 
+AVERAGES = "running averages, the buffers of batch normalisation"
+
+
 def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str, str]]:
     """The names of the mistakes that show in what was seen, with their evidence."""
     facts = answer.facts
@@ -557,7 +560,7 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
     buffers = [name for name in changed if "running" in name]
     weights = [name for name in changed if name not in buffers]
     if any(facts.modes):
-        averages = f", which changed {' and '.join(buffers)}" if buffers else ""
+        averages = f", which changed its {AVERAGES}" if buffers else ""
         modes = f"{sum(facts.modes)} of {len(facts.modes)}"
         yield "no-eval-mode", f"the model was in train mode for {modes} batches{averages}."
     elif facts.training_after:
@@ -568,7 +571,7 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
     if facts.steps:
         yield "trains", f"an optimizer made {facts.steps} steps."
     elif weights:
-        yield "weights-changed", f"the call changes {', '.join(weights)}."
+        yield "weights-changed", f"the call changes {len(weights)} of the model's weight tensors."
     if buffers and not any(facts.modes):
-        yield "buffers-changed", f"the call changes {', '.join(buffers)}."
+        yield "buffers-changed", f"the call changes the model's {AVERAGES}."
     yield from comparing.left_behind(facts)
