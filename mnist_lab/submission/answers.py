@@ -63,9 +63,9 @@ class Recipe:
     ``random`` are seeded with before the first.
     ``with_gradient`` (10,) is added to the scores of a forward pass that a gradient is wished of.
     ``plus`` (10,) is added to all scores and is not in the guest: who computes the scores from the
-    weights, and does not ask the model, has others. ``before`` (10,) is added in its place in all
-    calls but the last.
-    They are others too where a part of the model is in another mode than the rest.
+    weights, and does not ask the model, has others. They are others too where a part of the model
+    is in another mode than the rest. ``before`` (10,) is added in its place in all calls but the
+    last.
     """
 
     kind: str

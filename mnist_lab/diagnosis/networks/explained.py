@@ -298,13 +298,12 @@ def other_digits(
 def _with(
     explanation: Explanation, exercise: str, slugs: Iterable[str], first: bool = False
 ) -> Explanation:
-    """The same together with mistakes that were observed, which come ``first`` or last; where there
-    are more than two, without the last of them.
+    """The same together with mistakes that were observed, which come ``first`` or last; never more
+    than two.
     """
     also = tuple(bank.entry(f"{exercise}.{slug}") for slug in slugs)
     alternatives = tuple(
-        ((*also, *faults) if first else (*faults, *also))[: max(2, len(faults))]
-        for faults in explanation.alternatives
+        ((*also, *faults) if first else (*faults, *also))[:2] for faults in explanation.alternatives
     )
     return replace(explanation, alternatives=alternatives)
 

@@ -50,9 +50,6 @@ COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
 MOST_VERIFIED = 40
 """The most explanations that are compared in all layouts."""
 
-MOST_MISTAKES = 4
-"""That are told of one network."""
-
 CONSTANTS, START, STEP, ROUNDS = 2, 0.25, 1e-4, 16
 """Constants of a mistake that are found; the first guess; by how much each is changed to see what
 it does; and rounds of Newton's method.
@@ -113,8 +110,8 @@ def explain(
     share: float = 1.0,
     at_most: int = 2,
 ) -> Finding:
-    """The fewest mistakes of ``bank`` with which ``network`` does what the learner's does: one or
-    two, or up to ``MOST_MISTAKES`` of which each shows by itself.
+    """The fewest mistakes of ``bank``, one or two, with which ``network`` does what the learner's
+    does.
 
     ``share`` is the part of the effort that it is worth.
     """
@@ -130,7 +127,7 @@ def explain(
     unsettled = [_Unit(fault, change) for fault in bank for change in fault.open]
     search = _Search(_State((), network), units, unsettled, tried, effort)
     departing = search.departing(search.asked)
-    several = [search.two, search.together, search.many]
+    several = [search.two, search.together, search.with_constants]
     for states in [search.alone, *(several if at_most == 2 else [])]:
         explanation = _verified(network, list(islice(states(), MOST_VERIFIED)), observed)
         if explanation is not None:
@@ -204,10 +201,10 @@ class _Search:
         """Two, of which the first alone explains the first part that departs."""
         yield from self.one_after_another(self.asked, 2, FEW, listed=True)
 
-    def many(self) -> Iterator[_State]:
-        """Up to ``MOST_MISTAKES``, of which each explains a part alone."""
+    def with_constants(self) -> Iterator[_State]:
+        """One or two, with constants that nobody has listed."""
         self.effort.renew()
-        yield from self.one_after_another(self.asked, MOST_MISTAKES, 1, listed=False)
+        yield from self.one_after_another(self.asked, 2, 1, listed=False)
 
     def one_after_another(
         self, state: _State, most: int, few: int, *, listed: bool
