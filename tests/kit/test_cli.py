@@ -105,7 +105,7 @@ def test_a_folder_with_other_files_is_refused_before_any_work(forks, tmp_path):
     run = forks.mnist_lab("compare", *QUICK, "--epochs", 1, "--out", ".", cwd=tmp_path)
 
     assert run.returncode == 1
-    assert run.stderr.startswith("mnist-lab: ")
+    assert run.stderr.startswith("mnist-lab:")
     assert "epoch" not in run.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -191,7 +191,7 @@ def test_no_command_ends_in_a_traceback_where_its_words_are_lost(tmp_path, comma
     )
 
     assert run.returncode == 1
-    assert run.stderr.startswith("mnist-lab: ")
+    assert run.stderr.startswith("mnist-lab:")
     assert "Traceback" not in run.stderr
 
 

@@ -72,7 +72,7 @@ def test_a_command_works_from_a_wheel(installed, elsewhere, command):
 
     assert run.returncode == COMMANDS[command], run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
-    assert run.stdout.strip() or run.stderr.startswith("mnist-lab: ")
+    assert run.stdout.strip() or run.stderr.startswith("mnist-lab:")
 
 
 def test_the_wheel_says_that_it_has_types_and_holds_the_learners_files(wheel):
