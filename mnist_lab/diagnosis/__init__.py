@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_lab.grade import Cause
+
+if TYPE_CHECKING:
+    from mnist_lab.submission.caller import SubmissionFailure
 
 __all__ = ["CheckFailure", "Waiting", "fail"]
 
@@ -24,11 +27,15 @@ class CheckFailure(AssertionError):  # noqa: N818 - a verdict on the learner's c
 
 
 class Waiting(Exception):  # noqa: N818 - an outcome
-    """The check cannot be judged before the check with the id ``needed`` passes."""
+    """The check cannot be judged before the check with the id ``needed`` passes. If that passes all
+    the same, it has failed with the ``failure``.
+    """
 
-    def __init__(self, needed: str) -> None:
+    def __init__(
+        self, needed: str, failure: CheckFailure | SubmissionFailure | None = None
+    ) -> None:
         super().__init__(needed)
-        self.needed = needed
+        self.needed, self.failure = needed, failure
 
 
 def fail(message: str, evidence: str = "", hint: str = "", **details: Any) -> CheckFailure:

@@ -29,7 +29,7 @@ from mnist_lab.submission.server import Server, default_isolation, unsupported
 
 if TYPE_CHECKING:
     from mnist_lab.data import Digits
-    from mnist_lab.diagnosis import CheckFailure
+    from mnist_lab.diagnosis import CheckFailure, Waiting
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.diagnosis.networks.checks import LearnedModel
     from mnist_lab.submission.caller import SubmissionFailure
@@ -212,6 +212,7 @@ class Grading:
         self.config = config
         self.tier: Literal["quick", "full"] = "full" if config.getoption("--full") else "quick"
         self.results: dict[str, Result] = {}
+        self._waits: dict[kit.Check, Waiting] = {}
         self.learned: dict[str, LearnedModel] = {}
         self.grade: Grade | None = None
         self.kept: Grade | None = None
@@ -329,12 +330,12 @@ class Grading:
             report = yield
         if check is None or (call.when != "call" and call.excinfo is None):
             return report
-        result = self._result(item, call, check)
-        self.results[check.id] = result
+        result = self.results[check.id] = self._result(item, call, check)
         if not self.walls and result.outcome not in ("not_run", "blocked"):
             self._look_at_walls()
-        packed = grade.graded(check, result).to_json()
-        report.user_properties.append((PROPERTY, json.dumps([packed, self.walls])))
+        for judged in (check, *self._settled()):
+            packed = grade.graded(judged, self.results[judged.id]).to_json()
+            report.user_properties.append((PROPERTY, json.dumps([packed, self.walls])))
         if report.failed and result.cause:
             report.longrepr = terminal.plain(result.cause)
         return report
@@ -367,6 +368,7 @@ class Grading:
             case SubmissionFailure():
                 return Result(raised.outcome, call.duration, self._complete(check, raised))
             case Waiting():
+                self._waits[check] = raised
                 return Result("blocked", 0.0, Cause(f"It waits for {raised.needed}."))
             case pytest.skip.Exception():
                 return Result("not_run", 0.0, Cause(f"It {raised.msg}."))
@@ -376,6 +378,15 @@ class Grading:
             traceback=str(item.repr_failure(call.excinfo)) if call.excinfo else "",
         )
         return Result("error", call.duration, cause)
+
+    def _settled(self) -> Iterator[kit.Check]:
+        """The checks that have waited for one that has passed after all: they fail."""
+        for check, waiting in list(self._waits.items()):
+            needed, failure = self.results.get(waiting.needed), waiting.failure
+            if failure is not None and needed is not None and needed.outcome == "passed":
+                del self._waits[check]
+                self.results[check.id] = Result("failed", 0.0, self._complete(check, failure))
+                yield check
 
     def _complete(self, check: kit.Check, raised: CheckFailure | SubmissionFailure) -> Cause:
         """Its cause in the best words there are, with the place and what was printed. The hints of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import secrets
 import select
 import signal
@@ -30,7 +31,7 @@ from mnist_lab.submission.server import (
 START_LIMIT = 120.0
 """Seconds in which a process must be ready: a spawned one imports torch first."""
 
-STACK_WAIT = 0.5
+STACK_WAIT = 2.0
 """Seconds for a process that is late to say which line it is at."""
 
 GRACE = 0.5
@@ -39,8 +40,10 @@ GRACE = 0.5
 FOLDER = "submission"
 """Where a learner's files are in the process's own folder."""
 
-STACK = "most recent call first"
-"""What ``faulthandler`` writes before the lines of a stack."""
+STACK = re.compile(r"most recent call first(.*(?: in _run_module_as_main| {2}\.{3}))\n", re.DOTALL)
+"""A whole stack as ``faulthandler`` writes it, line by line: up to the outermost call, or to the
+dots in place of what is deeper than a hundred.
+"""
 
 
 class EndedError(Exception):
@@ -238,12 +241,10 @@ class _Remote(ABC):
         """
         self._interrupt()
         said, deadline = "", time.monotonic() + STACK_WAIT
-        while STACK not in said and time.monotonic() < deadline:
+        while not (whole := STACK.search(said)) and time.monotonic() < deadline:
             time.sleep(0.02)
             said += self._printed.take()
-        time.sleep(0.02)  # The lines follow one by one.
-        stack = (said + self._printed.take()).rpartition(STACK)[2]
-        return stack.replace(f'"{self._inside}/', '"')
+        return whole[1].replace(f'"{self._inside}/', '"') if whole else ""
 
     def _end(self, grace: float) -> int:
         self.alive = False

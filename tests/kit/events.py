@@ -21,7 +21,8 @@ class Case:
     ``event`` is the entry of ``mistakes/events.toml`` that must be told (or one of several, with
     ``|`` between them), of the ``check`` if that is not the first. ``says`` is in what it says and
     ``hint`` in the hint; ``line`` is in the line of the text that is pointed at. ``file`` is the
-    name that the file has if it has the wrong one.
+    name that the file has if it has the wrong one. ``before`` is the version of Python from which
+    on it is none.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Case:
     encoding: str
     is_slow: bool
     is_notebook: bool
+    before: tuple[int, ...] = ()
 
 
 def load(file: str = "events.toml") -> tuple[Case, ...]:
@@ -82,6 +84,7 @@ def _case(entry: dict, text: str, is_notebook: bool) -> Case:
         entry.get("bytes", "utf-8"),
         entry.get("slow", False),
         is_notebook,
+        tuple(entry.get("before", ())),
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import events as corpus
@@ -13,7 +14,7 @@ from mnist_lab.diagnosis.faults import entries
 from mnist_lab.submission.client import Submission
 
 ROOT = Path(__file__).parents[2]
-CASES = corpus.load()
+CASES = [case for case in corpus.load() if not case.before or sys.version_info < case.before]
 MESSAGES = corpus.load("messages.toml")
 KNOWN = entries("events")
 HINTS = {hint for check in kit.load().checks for hint in check.hints}

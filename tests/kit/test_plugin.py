@@ -312,6 +312,43 @@ def test_what_needs_a_failed_check_is_blocked_and_gets_nothing(solved):
     assert "Waiting" in run.output
 
 
+NOT_EACH_TIME = {
+    "cnn.parameters": (
+        "        x = self.pool(self.conv1(images).relu())\n",
+        "        if not seen:\n            seen.append(1)\n            raise OSError('not yet')\n",
+        "not yet",
+    ),
+    "training.state": (
+        "        optimizer.step()\n",
+        "        seen.extend(dict(model.named_buffers()))\n"
+        "        if seen:\n            optimizer.step()\n",
+        "does not train the same way each time",
+    ),
+    "evaluation.state": (
+        "    return total_loss / examples, correct / examples\n",
+        "    seen.extend(name for name, _ in model.named_buffers() if 'norm' in name)\n"
+        "    if seen:\n        correct = 0\n",
+        "does not give the same results each time",
+    ),
+}
+"""Code that is wrong at its first call, or from the first model with batch normalisation on: a line
+of a solution, what is put before it, what is said.
+"""
+
+
+@pytest.mark.parametrize("check", NOT_EACH_TIME)
+def test_what_fails_is_told_though_the_check_that_would_tell_it_passes(solved, check):
+    line, before, says = NOT_EACH_TIME[check]
+    exercise = check.partition(".")[0]
+    file = solved.exercises / f"{exercise}.py"
+    file.write_text(file.read_text().replace(line, before + line, 1) + "\n\nseen = []\n")
+
+    run, result = solved.pytest("-k", exercise)
+
+    assert [name for name, each in outcomes(result).items() if each == "failed"] == [check]
+    assert says in " ".join(run.output.split())
+
+
 def test_a_mistake_in_one_file_costs_only_that_exercise(solved):
     (solved.exercises / "evaluation.py").write_text("def evaluate(:\n")
 

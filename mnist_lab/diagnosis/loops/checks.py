@@ -668,7 +668,12 @@ def _other_mode(
     weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
     plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
     if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain):
-        raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what])
+        other = fail(
+            f"{what} does not train the same way each time.",
+            "Its steps were right before, and on other batches they are not any more.",
+            "Use the arguments alone: draw nothing, and keep nothing of earlier calls.",
+        )
+        raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what], other)
     came = "The model has batch normalisation and came in eval mode, as from an evaluation."
     return fail(
         f"{what} leaves other weights than training in train mode does.",

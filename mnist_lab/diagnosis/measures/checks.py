@@ -102,7 +102,12 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         for quiz in _quizzes(grader.generator(f"evaluation.{name}")):
             answer = _answer(exercise, name, quiz.recipe, quiz.batches)
             if not _as_scored(answer, quiz.logits, quiz.batches.labels):
-                raise Waiting(f"evaluation.{name}")
+                other = fail(
+                    f"{name} does not give the same results each time.",
+                    "They were right before, and for the same model and batches are not any more.",
+                    "Use the arguments alone: draw nothing, and keep nothing of earlier calls.",
+                )
+                raise Waiting(f"evaluation.{name}", other)
         raise _other_mode(name, answers[name].facts)
 
 

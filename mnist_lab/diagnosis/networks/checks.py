@@ -83,7 +83,7 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
         except (SubmissionFailure, CheckFailure) as failure:
             if not explained.is_of_the_code(failure):
                 raise
-            raise Waiting(f"{exercise}.shapes") from None
+            raise Waiting(f"{exercise}.shapes", failure) from None
         compared = layouts.compare(network, matched, weights, images, outputs)
         if not layouts.equal(outputs, compared.outputs):
             break
