@@ -6,6 +6,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where tests are spread over processes each has the width of a terminal, and sentences are wrapped.
 os.environ.pop("COLUMNS", None)
 
+import multiprocessing
+import sys
 from contextlib import closing
 
 import leftovers
@@ -18,6 +20,9 @@ from mnist_lab.submission import caller
 from mnist_lab.submission.server import Server
 
 PATIENCE = 600
+
+if sys.platform == "linux":  # From Python 3.14 on a server would be left, and take its time.
+    multiprocessing.set_start_method("fork", force=True)
 
 
 def pytest_configure(config):

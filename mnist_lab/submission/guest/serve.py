@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import multiprocessing
 import os
 import signal
 import socket
@@ -34,6 +35,10 @@ def serve(channel: socket.socket) -> None:
     # After a fork PyTorch mends its pool of threads at the first call that needs it. Two threads
     # that are first at once crash ("Invalid thread pool!"), as a backward pass may be.
     torch.set_num_threads(1)
+    # For a DataLoader's processes: Python 3.14 would start a server that imports this one's main
+    # module, which is hidden, and PyTorch once more.
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork", force=True)
     sys.stdout, sys.stderr = _writer(1), _writer(2)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
     channel.sendall(encode(Message({"ready": True, "folder": os.getcwd()})))
