@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import math
 import stat
 import struct
 import tarfile
@@ -29,7 +30,9 @@ LISTED = 50_000
 """How many members an archive may have, those that are not unpacked included."""
 
 DIRECTORY, HEADER, SPAN = 16 << 20, 1 << 20, 1 << 30
-"""How many bytes the list of members of a zip may have, one header of a tar, and a whole tar."""
+"""How many bytes the list of members of a zip may have, the headers of a member of a tar, and a
+whole tar.
+"""
 
 CHUNK = 1 << 16
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -102,7 +105,7 @@ def unpack(path: Path, folder: Path) -> None:
             with (opener or open)(path, "rb") as stream:
                 bounded: Any = _Bounded(stream)
                 with tarfile.open(fileobj=bounded, mode="r:") as tarred:
-                    _extract(path, _tar_members(tarred), folder)
+                    _extract(path, _tar_members(tarred, bounded), folder)
     except DAMAGE as error:
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         said = shown(reason[:200]) or "it is damaged"
@@ -110,13 +113,17 @@ def unpack(path: Path, folder: Path) -> None:
 
 
 class _Bounded:
-    """A tar of which no header is read that is larger than any in earnest."""
+    """A tar of which no headers are read that are larger than any in earnest: ``left`` is how many
+    bytes may be.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream, self.tell = stream, stream.tell
+        self.left: float = HEADER
 
     def read(self, size: int) -> bytes:
-        if size > HEADER:
+        self.left -= size
+        if self.left < 0:
             raise tarfile.ReadError("a header of it is too large")
         return bytes(self._stream.read(size))
 
@@ -196,8 +203,9 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
             yield _Member(info.filename, info.file_size, kind, partial(archive.open, info))
 
 
-def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
-    for info in archive:
+def _tar_members(archive: tarfile.TarFile, stream: _Bounded) -> Iterator[_Member]:
+    while (info := archive.next()) is not None:
+        stream.left = math.inf
         kind = ""
         if info.issym() or info.islnk():
             kind = "a link"
@@ -207,3 +215,4 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
             kind = "a device"
         if not info.isdir():
             yield _Member(info.name, info.size, kind, partial(archive.extractfile, info))
+        stream.left = HEADER

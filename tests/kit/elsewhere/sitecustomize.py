@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 import types
 
 CALLS = ("fork", "forkpty", "waitid", "pidfd_open", "sched_getaffinity", "unshare", "setns")
@@ -28,6 +29,7 @@ def begin(self, *arguments, begin=subprocess.Popen.__init__, env=None, **named):
     begin(self, *arguments, env=env, **named)
 
 
+sysconfig.get_config_vars()  # They are of this machine, and found by the name of its system.
 for name in CALLS:
     if hasattr(os, name):
         delattr(os, name)
