@@ -20,7 +20,7 @@ from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.explain import Fault
 from mnist_lab.diagnosis.faults import Entry, entries, tables
-from mnist_lab.diagnosis.outline import Definition, Outline, like, never_ends, outline
+from mnist_lab.diagnosis.outline import Definition, Outline, called, like, never_ends, outline
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.protocol import Message
@@ -91,6 +91,12 @@ class Seen:
         return self.at(node) if node else ""
 
     @property
+    def given(self) -> dict[str, str]:
+        """What the function's arguments are called, by what the handout calls them."""
+        roles = self.outline.roles(self.name, SIGNATURES.get(self.name, ()))
+        return dict(zip(roles, self.outline.parameters(self.name), strict=True))
+
+    @property
     def loops(self) -> list[ast.For | ast.While]:
         """Those that the line is in."""
         line = self.event.where.partition(":")[2]
@@ -155,8 +161,10 @@ def _facts(entry: Entry, seen: Seen) -> dict[str, Any] | None:
         return None
     if more.get("inside", bool(event.where)) != bool(event.where):
         return None
-    for key, value in (("said", seen.said), ("line", seen.line), ("stack", event.stack)):
-        match = re.search(more.get(key, ""), value, re.MULTILINE)
+    texts = {"said": seen.said, "line": seen.line, "where": event.where, "stack": event.stack}
+    for key, value in (*texts.items(), ("text", event.caller.text(event.caller.file))):
+        pattern = more.get(key, "").replace("{name}", seen.name)
+        match = re.search(pattern.replace("{exercise}", seen.exercise.id), value, re.MULTILINE)
         if match is None:
             return None
         found |= {name: part or "" for name, part in match.groupdict().items()}
@@ -329,16 +337,6 @@ def _hides_import(seen: Seen, facts: Facts) -> Facts | None:
     return {"source": hidden} if hidden else None
 
 
-def _itself(seen: Seen, facts: Facts) -> Facts | None:
-    file = seen.event.where.partition(":")[0]
-    return {} if f"{facts['package']}.py" == seen.exercise.file == file else None
-
-
-def _in_a_circle(seen: Seen, facts: Facts) -> Facts | None:
-    """What is imported is from the exercise's own file, which is not through yet."""
-    return {} if f"{facts['package']}.py" == seen.exercise.file else None
-
-
 def _decorated(seen: Seen, facts: Facts) -> Facts | None:
     """The function that is asked for has a decorator of the learner's own."""
     node = seen.outline.top.get(seen.name)
@@ -381,10 +379,7 @@ def _exchanged(seen: Seen, facts: Facts) -> Facts | None:
 
 def _other_name(seen: Seen, facts: Facts) -> Facts | None:
     """An argument of the handout has another name."""
-    asked = SIGNATURES.get(seen.name, ())
-    parameters = seen.outline.parameters(seen.name)
-    roles = dict(zip(seen.outline.roles(seen.name, asked), parameters, strict=True))
-    own = roles.get(facts["lacks"], facts["lacks"])
+    own = seen.given.get(facts["lacks"], facts["lacks"])
     return {"own": own} if own != facts["lacks"] else None
 
 
@@ -473,8 +468,10 @@ def _near_name(seen: Seen, facts: Facts) -> Facts | None:
     return {"near": near[0]} if near else None
 
 
-def _of_this_class(seen: Seen, facts: Facts) -> Facts | None:
-    return {} if facts["kind_"] == seen.name else None
+def _of_an_argument(seen: Seen, facts: Facts) -> Facts | None:
+    """The name is a usual one for something that the function is given."""
+    roles = called(facts["missing"], [*filter(None, seen.given)])
+    return next(({"near": seen.given[role]} for role in roles), None)
 
 
 def _near_attribute(seen: Seen, facts: Facts) -> Facts | None:
@@ -488,12 +485,12 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
     **{
         question.__name__.strip("_").replace("_", "-"): question
         for question in (
-            *(_instead, _is_a_notebook, _packages, _nested, _plainly, _defines, _outside, _itself),
+            *(_instead, _is_a_notebook, _packages, _nested, _plainly, _defines, _outside),
             *(_made_already, _is_a_class, _calls_itself, _hides_import),
             *(_decorated, _dataclass, _forward_decorated, _yields),
             *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
-            *(_in_a_circle, _in_a_while, _in_an_endless_for, _in_nested_loops),
-            *(_made_later, _import_of, _of_self, _near_name, _of_this_class, _near_attribute),
+            *(_in_a_while, _in_an_endless_for, _in_nested_loops),
+            *(_made_later, _import_of, _of_self, _of_an_argument, _near_name, _near_attribute),
             *(_tuple_of_one, _returned_at),
         )
     },

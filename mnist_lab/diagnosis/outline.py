@@ -154,7 +154,7 @@ class Outline:
         found = self.top.get(name)
         used = dict(_uses(found)) if isinstance(found, Function) else {}
         return [
-            next((r for r in (used.get(each, ""), *_called(each, asked)) if r in asked), "")
+            next((r for r in (used.get(each, ""), *called(each, asked)) if r in asked), "")
             for each in self.parameters(name)
         ]
 
@@ -207,7 +207,8 @@ def _likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, first, second).ratio()
 
 
-def _called(name: str, asked: Sequence[str]) -> Iterator[str]:
+def called(name: str, asked: Sequence[str]) -> Iterator[str]:
+    """What of ``asked`` learners call so."""
     if name in asked:
         yield name
     yield from (

@@ -165,9 +165,7 @@ class Caller:
             states.append(self.ask("random_states", Message(), "Looking for seeds").arrays)
         first, second = states
         return tuple(
-            name
-            for name in ("torch", "numpy", "random")
-            if name in first and name in second and torch.equal(first[name], second[name])
+            name for name in first if name in second and torch.equal(first[name], second[name])
         )
 
     def expect_own(self, name: str) -> None:
@@ -199,25 +197,23 @@ class Caller:
             yield
         except WireError as error:
             message = f"{doing} gave something that is not an answer: {error}."
-            event = Event("garbage", self, doing, said=str(error))
-            raise SubmissionFailure(Cause(message, where=self.file), event=event) from None
+            raise self._told(message, "garbage", doing=doing, said=str(error)) from None
 
     def finite(self, values: Tensor, doing: str, name: str) -> Tensor:
         """``values`` that the learner's ``name`` gave, if all are numbers and none is infinite."""
         wrong = int((~torch.isfinite(values)).sum())
         if wrong:
             message = f"{doing} gave {wrong} of {values.numel()} values that are NaN or infinite."
-            event = Event("not-finite", self, doing, name=name, said=message)
-            raise SubmissionFailure(Cause(message, where=self.file), event=event)
+            raise self._told(message, "not-finite", doing=doing, name=name, said=message)
         return values
 
     def refusal(
         self, sentence: str, mistake: str = "", name: str = "", **facts: str
     ) -> SubmissionFailure:
         """That what the learner calls ``name`` gave something else than what was asked for."""
-        event = Event(
+        return self._told(
+            sentence,
             "returned",
-            self,
             operation="call",
             name=name,
             bound="function",
@@ -226,8 +222,10 @@ class Caller:
             mistake=mistake,
             facts=facts,
         )
-        cause = Cause(sentence, where=self.file, output=self.take_output())
-        return SubmissionFailure(cause, event=event)
+
+    def _told(self, message: str, kind: str, **more: Any) -> SubmissionFailure:
+        cause = Cause(message, where=self.file, output=self.take_output())
+        return SubmissionFailure(cause, event=Event(kind, self, **more))
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
@@ -242,8 +240,8 @@ class Caller:
     def _ready(self, operation: str = "load", name: str = "") -> Worker:
         """A process that has imported the learner's file, which is asked for ``name``."""
         if not self.is_there:
-            event = Event("lacking", self, operation=operation, name=name, said=self._lacking)
-            raise SubmissionFailure(Cause(self._lacking, where=self.file), event=event)
+            lacking = self._lacking
+            raise self._told(lacking, "lacking", operation=operation, name=name, said=lacking)
         if self._unusable is not None:
             raise self._unusable
         if self._worker is None or not self._worker.alive:

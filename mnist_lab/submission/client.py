@@ -216,11 +216,14 @@ class ExerciseHandle(Caller):
         batch_size: int | None = None,
         *,
         epochs: int = 2,
+        most: int | None = None,
         seed: int = 0,
     ) -> Loaders:
-        """All batches of ``epochs`` passes through both loaders of ``make_loaders``.
+        """All batches of ``epochs`` passes through both loaders of ``make_loaders``, or the first
+        ``most`` of each pass.
 
-        The datasets yield ``(images[i], int(labels[i]))``; no batch size is given if ``None``.
+        The datasets yield ``(images[i], int(labels[i]))``, of 1x1 pixels 28x28 such; no batch size
+        is given if ``None``.
         """
         options = {} if batch_size is None else {"batch_size": batch_size}
         doing = f"make_loaders({', '.join(['train_set', 'test_set', *_each(options)])})"
@@ -228,7 +231,7 @@ class ExerciseHandle(Caller):
         arrays = _arrays("train", train) | _arrays("test", test)
         made = called(self, "make_loaders", doing, arguments, options, arrays, seed=seed)
         self._pair(made.values[-1], "make_loaders", "make_loaders")
-        fields = {"id": made.kept, "passes": epochs}
+        fields = {"id": made.kept, "passes": epochs, "most": most}
         reply = self.ask("batches", Message(fields), doing)
         with self.reading(doing):
             passes = answers.value(reply.fields.get("passes"), reply.arrays).parts

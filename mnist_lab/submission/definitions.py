@@ -28,6 +28,9 @@ LINE_END = re.compile("\r\n?")
 
 IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
 
+CHANGING = frozenset(["add", "append", "extend", "insert", "pop", "remove", "sort", "update"])
+"""Methods that change a list, a set or a dict."""
+
 MOST = 20_000
 """Statements of a notebook. A cell that seems to have twice as many is taken as a whole."""
 
@@ -37,7 +40,8 @@ class Statement:
     """One statement at the top of a cell, or the whole of a cell that is not valid Python.
 
     ``first`` is its line in the cell, from 1. It ``binds`` names, ``needs`` those that it looks up
-    outside of itself, and ``changes`` what another statement has bound, as ``CNN.size = 3`` does.
+    outside of itself, and ``changes`` what another statement has bound, as ``CNN.size = 3``,
+    ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a decorator that is given ``CNN`` do.
     ``rank`` says how good a definition of its names it is: 3 for a class or function, 2 for an
     assignment, 1 for one that still raises ``NotImplementedError``, 0 for what binds them by the
     way, as an import or a loop does.
@@ -190,16 +194,23 @@ def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:
 
 
 def _changed(node: ast.stmt) -> Iterator[str]:
-    targets: Iterable[ast.expr] = ()
-    if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
-        targets = [node.target]
-    for target in targets:
-        part = target
+    changed: list[ast.expr] = []
+    for call in getattr(node, "decorator_list", ()):
+        changed += getattr(call, "args", ())
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        called, given = node.value.func, node.value.args
+        if getattr(called, "attr", "") in CHANGING:
+            changed = [called]
+        elif getattr(called, "id", "") == "setattr":
+            changed = given[:1]
+    elif isinstance(node, ast.Assign):
+        changed = [target for target in node.targets if not isinstance(target, ast.Name)]
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign) and not isinstance(node.target, ast.Name):
+        changed = [node.target]
+    for part in changed:
         while isinstance(part, ast.Attribute | ast.Subscript):
             part = part.value
-        if isinstance(part, ast.Name) and part is not target:
+        if isinstance(part, ast.Name):
             yield part.id
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from itertools import groupby
 
 KEPT = 8 << 10
 """Bytes that are kept from the beginning, and as many from the end."""
@@ -73,11 +71,11 @@ class Printed:
     def _read(self, taken: bytes) -> None:
         """Whole lines are kept, in groups of equal ones; the last waits for its end."""
         *lines, self._line = (self._line + taken).split(b"\n")
-        for line, group in groupby(lines):
+        for line in lines:
             if line != self._last:
                 self._keep_repeated()
                 self._last = line
-            self._times += sum(1 for _ in group)
+            self._times += 1
         if len(self._line) > CHUNK:
             self._keep_repeated()
             self._keep(self._line)
@@ -99,13 +97,8 @@ class Printed:
 
 def without_noise(text: str) -> str:
     """``text`` without the lines of libraries; a warning's line of code goes with it."""
-    return "".join(_own(text.splitlines(keepends=True)))
-
-
-def _own(lines: Iterable[str]) -> Iterator[str]:
-    after_noise = False
-    for line in lines:
-        is_noise = NOISE.match(line) is not None or (after_noise and line.startswith("  "))
-        if not is_noise:
-            yield line
-        after_noise = is_noise
+    own, is_noise = "", False
+    for line in text.splitlines(keepends=True):
+        is_noise = NOISE.match(line) is not None or (is_noise and line.startswith("  "))
+        own += "" if is_noise else line
+    return own

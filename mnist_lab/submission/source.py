@@ -43,11 +43,6 @@ UNREAD = (".rar", ".7z", ".tar.xz", ".txz", ".xz", ".gz", ".bz2")
 NEAR = 3
 """How deep the folders are in which a file that lacks is looked for."""
 
-COPY = re.compile(
-    r"(?: ?\(\d+\)|[ _-]copy(?:[ _-]?\d+)?|[ _-]\d+)?(?:\.(?:py|ipynb|txt|pyc|bak))+$"
-)
-"""The end of the name of a copy, or of a file that was saved as something else."""
-
 
 @dataclass(frozen=True)
 class HandedIn:
@@ -154,19 +149,20 @@ def _modules(folder: Path) -> dict[str, bytes]:
     return read
 
 
-def _alike(folder: Path, file: str) -> list[str]:
-    """The files in ``folder`` that may be meant as ``file``: in another case, a copy, a notebook of
-    that name, or the file in a folder of its own.
+def _alike(folder: Path, file: str, also: Mapping[str, bytes]) -> list[str]:
+    """The files that may be meant as ``file``: of the modules ``also`` those that define its names,
+    and what in ``folder`` has its name in its own, as a copy or a notebook of it.
     """
-    stem, found = Path(file).stem, list[str]()
+    stem = Path(file).stem.replace("_", "[_ -]")
+    named = re.compile(rf"(?!test_)(?:.*[\W_])?{stem}\d*(?:[\W_].*)?\.(?:py|ipynb|txt|pyc|bak)$")
+    found = [name for name, content in also.items() if _defines(content, file)]
     for place, folders, names in os.walk(folder):
         where = Path(place).relative_to(folder)
-        folders[:] = sorted(folders)[:20] if len(where.parts) < NEAR else []
-        for name in sorted(names)[:FILES]:
-            called = COPY.sub("", name.lower()).replace("-", "_").replace(" ", "_")
-            if called == stem and (where / name).as_posix() != file:
-                found.append(shown(f"{where / name}"))
-    return found
+        near = [each for each in sorted(folders) if not is_debris(each)]
+        folders[:] = near[:20] if len(where.parts) < NEAR else []
+        there = (f"{where / name}" for name in sorted(names)[:FILES] if named.match(name.lower()))
+        found += [each for each in there if each != file]
+    return [*dict.fromkeys(map(shown, found))]
 
 
 # Places with exercises
@@ -313,7 +309,11 @@ def _worth(file: str, path: Path) -> tuple[bool, bool]:
 
 def _is_begun(path: Path, file: str) -> bool:
     """Whether what is in ``path`` is more than the stub of ``file``."""
-    return begun(_read(path).decode("utf-8", "replace"), kit.load().files[file].names)
+    return _defines(_read(path), file)
+
+
+def _defines(content: bytes, file: str) -> bool:
+    return begun(content.decode("utf-8", "replace"), kit.load().files[file].names)
 
 
 def _look_at_notebook(path: Path, said: str, search: _Search) -> None:
@@ -386,7 +386,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
         files,
         digest(own if alone else files),
         {e.id: place.files[file] for file, e in asked.items() if file in own},
-        {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
+        {} if alone else {f: _alike(place.folder, f, also) for f in asked if f not in own},
         (*said, *place.notes),
         folder=None if said else place.folder,
     )
@@ -395,11 +395,11 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
 def _read_notebook(path: Path) -> Notebook:
     if path.is_symlink():
         raise _link(path)
-    if _size(path) > NOTEBOOK:
-        raise SourceError(
-            f"{shown(path)} has more than {NOTEBOOK >> 20} MB: clear its outputs and save it."
-        )
     try:
+        if path.stat().st_size > NOTEBOOK:
+            raise SourceError(
+                f"{shown(path)} has more than {NOTEBOOK >> 20} MB: clear its outputs and save it."
+            )
         return notebook.read(path)
     except OSError as error:
         raise SourceError(f"{shown(path)} cannot be read ({error.strerror}).") from error
@@ -475,13 +475,6 @@ def _is_file(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode) and os.access(path, os.R_OK)
     except OSError:
         return False
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0
 
 
 def _read(path: Path) -> bytes:

@@ -108,6 +108,33 @@ def test_decorators_future_imports_and_later_changes_come_along(lab):
     assert "OTHER" not in module.text
 
 
+def test_what_methods_change_in_a_list_or_dict_comes_along(lab):
+    found = lab(
+        "sizes, names = [784], {}",
+        "sizes.append(256)\nsizes.index(784)",
+        "names.update(a=1)\nnames['b'] = 2",
+        "class FNN: all = sizes, names",
+    )
+
+    module = found.modules["fnn.py"]
+    assert defined(module)["FNN"].all == ([784, 256], {"a": 1, "b": 2})
+    assert "index" not in module.text
+
+
+def test_what_a_function_puts_into_a_class_comes_along(lab):
+    found = lab(
+        "def put_into(cls):\n    return lambda made: setattr(cls, made.__name__, made)",
+        "class CNN: pass",
+        "@put_into(CNN)\ndef forward(self): return self.size",
+        "setattr(CNN, 'size', 28)",
+        "print(CNN)",
+    )
+
+    module = found.modules["cnn.py"]
+    assert defined(module)["CNN"]().forward() == 28
+    assert "print" not in module.text
+
+
 def test_a_star_import_comes_along_where_a_name_is_otherwise_unknown(lab):
     cells = ("from math import *", "class CNN:\n    pi = pi", "class FNN: pass")
 

@@ -382,7 +382,8 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
             MATRIX, bank.in_matrix(), differs, IN_FLOAT32, bank.in_matrix(paired=True)
         )
     )
-    if explanation is None:
+    at = next((at for at, each in enumerate(map(_is_counted, returned, quizzes)) if not each), None)
+    if explanation is None or at is None:
         return None
     if not _is_whole(returned[0].matrix):
         with_type = tuple(
@@ -390,7 +391,6 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
             for faults in explanation.alternatives
         )
         explanation = replace(explanation, alternatives=with_type)
-    at = next(at for at, each in enumerate(map(_is_counted, returned, quizzes)) if not each)
     matrix, counts = returned[at].matrix, quizzes[at].counts
     kind = str(matrix.dtype).removeprefix("torch.")
     shape = "x".join(map(str, matrix.shape))

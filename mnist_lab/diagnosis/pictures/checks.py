@@ -39,8 +39,13 @@ def check_test_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     tones: Tones | None = None
     exchanged = False
     if not torch.equal(results, again):
-        exchanged = _is_steady(exercise, pictures)
-        tones = _say_random(transform, seen, explain.difference(results, again), exchanged, found)
+        off, exchanged = explain.difference(results, again), _is_steady(exercise, pictures)
+        equal = " Two of train_transform's are equal." if exchanged else ""
+        found.add(
+            "transforms-swapped" if exchanged else "test-augmented",
+            f"Two calls with the same picture differ by up to {off:.3g}.{equal}",
+        )
+        tones = values.read_levels(transform, 0, found, seen)
     elif seen.planes is not None and seen.planes.shape[1:] == pictures.shape[1:]:
         before = bool(found)
         tones = values.read_pixels(pictures, seen, found)
@@ -98,18 +103,6 @@ def _is_steady(exercise: ExerciseHandle, pictures: Tensor) -> bool:
     except SubmissionFailure:
         return False
     return torch.equal(one, two)
-
-
-def _say_random(
-    transform: Transform, seen: Look, off: float, exchanged: bool, found: Findings
-) -> Tones | None:
-    """test_transform draws random numbers; perhaps the two transforms are exchanged."""
-    evidence = f"Two calls with the same picture differ by up to {off:.3g}."
-    if exchanged:
-        found.add("transforms-swapped", f"{evidence} Two of train_transform's are equal.")
-    else:
-        found.add("test-augmented", evidence)
-    return values.read_levels(transform, 0, found, seen)
 
 
 def _say_unknown(

@@ -7,6 +7,7 @@ from itertools import chain, pairwise
 
 import torch
 
+from mnist_lab.contract import TEST_SIZE, TRAIN_SIZE
 from mnist_lab.diagnosis import fail
 from mnist_lab.diagnosis.degenerate import degenerate
 from mnist_lab.diagnosis.draws import Grader
@@ -37,9 +38,9 @@ def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
         _expect_items(name, epochs[name], sets[name], found)
     train, test = ("test", "train") if found.does("exchanges") else ("train", "test")
     _expect_in_order(epochs[test], sets[test], found)
-    _expect_shuffled(epochs[train], found)
+    _expect_shuffled(epochs[train], len(sets[train][1]), found)
     if not found.does("hides-size"):
-        _expect_default_size(exercise, generator, sets["test"], seed, found)
+        _expect_of_many(exercise, generator, seed, found)
     found.expect_none()
 
 
@@ -185,12 +186,13 @@ def _expect_in_order(epochs: Epochs, dataset: Batch, found: Findings) -> None:
         order = _order(epoch)
         if order != sorted(order):
             shown = ", ".join(str(number - first) for number in order[:5])
-            found.add("test-shuffled", f"Its first items are numbers {shown} of the dataset.")
+            found.add("test-shuffled", f"Of {len(dataset[1])} items numbers {shown} are the first.")
 
 
-def _expect_shuffled(epochs: Epochs, found: Findings) -> None:
+def _expect_shuffled(epochs: Epochs, items: int, found: Findings) -> None:
     orders = [_order(epoch) for epoch in epochs]
     shown = ", ".join(map(str, orders[0][:5]))
+    first = f"Of {items} items numbers {shown} are the first"
     in_order = [order in (sorted(order), sorted(order, reverse=True)) for order in orders]
     alike = [one == other for one, other in pairwise(orders)]
     groups = [
@@ -205,24 +207,27 @@ def _expect_shuffled(epochs: Epochs, found: Findings) -> None:
             "are those of the second, with the same items in each.",
         )
     elif any(in_order):
-        found.add("train-unshuffled", f"It begins with numbers {shown} of the dataset.")
+        found.add("train-unshuffled", f"{first}.")
     elif any(alike):
-        found.add("shuffled-once", f"Each time it begins with numbers {shown} of the dataset.")
-    elif pattern := _pattern(orders):
+        found.add("shuffled-once", f"{first}, in each epoch.")
+    elif pattern := _pattern(orders, items):
         found.observe(
             "The train loader does not shuffle: where an item comes follows from its place in "
             "the dataset.",
-            f"{pattern} It begins with numbers {shown}, in the next epoch with "
-            f"{', '.join(map(str, orders[1][:5]))}.",
+            f"{pattern} {first}, in the next epoch {', '.join(map(str, orders[1][:5]))}.",
             "DataLoader(train_set, batch_size=batch_size, shuffle=True)",
         )
 
 
-def _pattern(orders: list[list[int]]) -> str:
-    """What no shuffling does, in each epoch: a sentence, empty where there is nothing.
+def _pattern(orders: list[list[int]], items: int) -> str:
+    """What no shuffling does, in each epoch: a sentence, empty where there is nothing. It is of the
+    places of all ``items``, or of the few that the orders have.
 
     Each happens by chance less than once in ten million times.
     """
+    least, most = min(orders[0]), max(orders[0])
+    if len(orders[0]) < items / 2 > most - least:
+        return f"The first {len(orders[0])} in an epoch are from numbers {least} to {most}."
     places = [torch.tensor(order).argsort().double() for order in orders]
     items = min(map(len, places))
     if items < 30 or items < max(map(len, places)):
@@ -246,23 +251,29 @@ UNLIKELY = 6.5
 MANY_PAIRS = 14
 """Pairs that come one after the other in two epochs: 2 on average by chance."""
 
+BATCHES = 3
+"""So many are looked at of sets as large as the course's."""
 
-def _expect_default_size(
-    exercise: ExerciseHandle,
-    generator: torch.Generator,
-    test: Batch,
-    seed: int,
-    found: Findings,
+
+def _expect_of_many(
+    exercise: ExerciseHandle, generator: torch.Generator, seed: int, found: Findings
 ) -> None:
-    train = _dataset(generator, 130, first=0)
-    loaders = exercise.make_loaders(train, test, epochs=1, seed=seed)
+    """The default batch size, and whether as many items as the course has are shuffled as well."""
+    labels = torch.randint(10, (TRAIN_SIZE,), generator=generator)
+    numbers = torch.arange(TRAIN_SIZE, dtype=torch.float32).view(-1, 1, 1, 1)
+    train, test = ((numbers[:size], labels[:size]) for size in (TRAIN_SIZE, TEST_SIZE))
+    loaders = exercise.make_loaders(train, test, most=BATCHES, seed=seed)
     sizes = [len(labels) for _, labels in loaders.train[0]]
     if sizes[:1] != [64]:
         found.add(
             "default-batch-size",
-            f"Without batch_size the train loader makes batches of {_listed(sizes)} from 130 "
-            "items; 64, 64 and 2 are asked for.",
+            f"Without batch_size the train loader makes batches of {_listed(sizes)} first; 64 are "
+            "asked for.",
         )
+    if found:
+        return
+    _expect_in_order(loaders.test, test, found)
+    _expect_shuffled(loaders.train, TRAIN_SIZE, found)
 
 
 def _order(epoch: tuple[Batch, ...]) -> list[int]:

@@ -198,15 +198,13 @@ def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> N
 
 
 def _mean_and_std(tones: Tones) -> str:
-    which_is = f", which is what a mean of {tones.mean:.4f} and a standard deviation of "
-    return _ends(tones.black, tones.white, f"{which_is}{tones.std:.4f} do")
+    ends = _ends(tones.black, tones.white)
+    return f"The numbers are {tones.mean:.4f} and {tones.std:.4f}. {ends}"
 
 
-def _ends(black: float, white: float, which_is: str = "") -> str:
-    return (
-        f"Black comes out as {black:.4f} and white as {white:.4f}{which_is}; {BLACK:.4f} and "
-        f"{WHITE:.4f} are asked for."
-    )
+def _ends(black: float, white: float) -> str:
+    asked = f"{BLACK:.4f} and {WHITE:.4f} are asked for."
+    return f"Black comes out as {black:.4f} and white as {white:.4f}; {asked}"
 
 
 def _tones(text: str) -> Tones | None:

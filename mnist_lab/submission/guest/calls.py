@@ -9,6 +9,7 @@ import inspect
 import random
 import sys
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +115,10 @@ def items(learner: Learner, question: Message) -> Message:
 
 
 def batches(learner: Learner, question: Message) -> Message:
-    """All batches of some passes through each of several loaders."""
-    loaders = learner.objects[question.fields["id"]]
-    told = Described(
-        [[list(loader) for loader in loaders] for _ in range(question.fields["passes"])]
-    )
+    """The batches of some passes through each of several loaders, ``most`` of each pass if set."""
+    loaders, most = learner.objects[question.fields["id"]], question.fields["most"]
+    passes = range(question.fields["passes"])
+    told = Described([[list(islice(each, most)) for each in loaders] for _ in passes])
     return Message({"passes": told.tree}, told.arrays)
 
 

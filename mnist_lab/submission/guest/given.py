@@ -209,6 +209,7 @@ class Lent:
             return self._arrays[fields["name"]]
         assert kind == "dataset"
         images, labels = (self._arrays[f"{fields['name']}.{part}"] for part in ("images", "labels"))
+        images = images.expand(-1, -1, 28, 28) if images.shape[-1] == 1 else images
         pairs = list(zip(images, labels.tolist(), strict=True))
         return Subset(pairs, range(len(pairs)))  # type: ignore[arg-type]
 
