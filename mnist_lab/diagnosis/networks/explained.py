@@ -177,7 +177,7 @@ def _line(seen: Seen, explanation: Explanation) -> str:
     return made or (places.line(model, between[-1]) if between else "") or places.forward(model)
 
 
-FOLLOWED = 3
+FOLLOWED = 2
 """Images whose values are followed through a learner's forward."""
 
 

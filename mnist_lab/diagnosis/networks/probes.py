@@ -261,6 +261,7 @@ class _Search:
         departing = self.departing(self.asked)
         if departing is None:
             return
+        tried = [departing, *self.tried]  # Most pairs fail at the first.
         shown = [unit for unit in self.units if self._shows(self.asked, unit, departing)]
         # What goes around a layer shows mistakes before it, which do not show here by themselves.
         around = product((unit for unit in shown if unit.fault.more.get("bypass")), self.units)
@@ -268,7 +269,7 @@ class _Search:
         for first, second in chain(around, ((shown[a], shown[b]) for a, b in ordered)):
             self.effort.take(1)
             one = self.asked.with_(first)
-            yield from self._fitting(self._with(one, [second]) if one else [], self.tried)
+            yield from self._fitting(self._with(one, [second]) if one else [], tried)
             if self.effort.spent:
                 return
 
