@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from mnist_lab.diagnosis import draws
 from mnist_lab.diagnosis.faults import bank
 from mnist_lab.diagnosis.networks import bank as networks
-from mnist_lab.diagnosis.networks import dropping, layouts, places, probes, structures
+from mnist_lab.diagnosis.networks import layouts, places, probes, structures
 from mnist_lab.diagnosis.reference import LINEAR, NETWORKS, Network
+from mnist_lab.submission.answers import Step
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def test_what_is_unknown_is_located(exercise: str, place: str, text: str, depart
         ("fnn", "output", f"({LINEAR.format('output')} / 2.7).softmax(1)", "output-softmax"),
         ("cnn", "relu1", "F.relu(x) + 0.123", "conv1-shifted"),
         ("cnn", "relu2", "-1.37 * F.relu(x)", "conv2-scaled"),
+        ("cnn", "relu2", "F.elu(x, 0.7)", "conv2-elu"),
     ],
 )
 def test_a_constant_that_is_in_no_list_is_found(
@@ -356,39 +358,48 @@ def test_other_layers_are_recognised_by_what_they_compute(exercise, model, fault
 # Dropout
 
 
-class Dropping(nn.Module):
-    def __init__(self, place: int, rate: float, final: nn.Module) -> None:
-        super().__init__()
-        layers = [nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10), final]
-        layers.insert(place, nn.Dropout(rate))
-        self.layers = nn.Sequential(*layers).double()
-
-    def run(self, weights: dict[str, Tensor], images: Tensor) -> Tensor:
-        with torch.no_grad():
-            linear = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
-            for layer, name in zip(linear, ("hidden", "output"), strict=True):
-                layer.weight.copy_(weights[f"{name}.weight"])
-                layer.bias.copy_(weights[f"{name}.bias"])
-            return self.layers(images)
+def steps(*values: Tensor) -> list[Step]:
+    return [Step(value, 7 + number, "", False) for number, value in enumerate(values)]
 
 
-@pytest.mark.parametrize("final", [nn.Identity(), nn.Softmax(1)])
-@pytest.mark.parametrize(("place", "layer"), [(1, ""), (2, "hidden"), (3, "hidden"), (4, "output")])
-def test_dropout_is_found_with_its_place_and_rate(place, layer, final) -> None:
-    torch.manual_seed(0)
-    asked = NETWORKS["fnn"]
-    network = asked if isinstance(final, nn.Identity) else with_faults("fnn.output-softmax")
-    model = Dropping(place, 0.3, final)
-    dropout = dropping.find(network, stored_as_pytorch_does(asked), model.run, generator())
-    assert dropout is not None
-    assert dropout.layer == layer
-    assert dropout.share == pytest.approx(0.3, abs=0.1)
+@pytest.mark.parametrize(
+    "drop", [nn.Dropout(0.3), nn.Dropout2d(0.3), lambda x: x * (torch.rand(x.shape) < 0.7) / 0.7]
+)
+def test_dropout_is_found_with_its_step_and_share(drop) -> None:
+    torch.manual_seed(1)
+    images = draws.images(generator(), 3)
+    maps = nn.functional.conv2d(images, torch.randn(64, 1, 3, 3).double(), padding=1)
+    bent = maps.relu()
+    noise = torch.rand(bent.shape).double()
+
+    found = places.dropping(images, steps(maps, bent, noise, drop(bent), bent.flatten(1)))
+
+    assert found is not None
+    assert found[0].line == 10
+    assert found[1] == pytest.approx(0.3, abs=0.1)
 
 
-def test_noise_is_not_taken_for_dropout() -> None:
-    asked = NETWORKS["fnn"]
-    run = runner(with_stage("fnn", "relu", "x.relu() + torch.randn(x.shape)"), asked)
-    assert dropping.find(asked, stored_as_pytorch_does(asked), run, generator()) is None
+def test_dropout_of_the_images_is_found() -> None:
+    torch.manual_seed(1)
+    images = draws.images(generator(), 3)
+    found = places.dropping(images, steps(nn.functional.dropout(images, 0.2)))
+    assert found is not None
+    assert found[1] == pytest.approx(0.2, abs=0.1)
+
+
+def masked(x: Tensor) -> Tensor:
+    """As a picture that is moved, with 0 where it came from."""
+    return x * (torch.arange(20) > 4)
+
+
+@pytest.mark.parametrize(
+    "bend", [torch.relu, torch.neg, lambda x: torch.relu(-x), torch.tanh, masked]
+)
+def test_functions_and_noise_are_not_taken_for_dropout(bend) -> None:
+    torch.manual_seed(1)
+    images = draws.images(generator(), 3)
+    sums = images.flatten(1) @ torch.randn(784, 20).double()
+    assert places.dropping(images, steps(sums, bend(sums), bend(sums) + torch.randn(3, 20))) is None
 
 
 # Lines

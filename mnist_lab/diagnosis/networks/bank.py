@@ -141,7 +141,7 @@ def _changes(keys: Mapping[str, Any]) -> Iterator[Change]:
             yield Change(tuple(steps))
 
 
-TOLD = {"bypass", "made", "resizes", "parts", "layer", "module", "name"}
+TOLD = {"bounds", "bypass", "made", "resizes", "parts", "layer", "module", "name"}
 """Keys of an entry that others than this module look at."""
 
 OWN = {"over", "except", "either", "parts", *VERBS}

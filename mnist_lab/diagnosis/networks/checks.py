@@ -95,16 +95,19 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
             raise same
     idle = _without_effect(network, matched, model, generator)
     if idle:
+        line = ""
         try:
             check_network(exercise, model, generator)
         except CheckFailure as failure:
             if failure.cause.fault:
                 raise
+            line = failure.cause.where
         raise fail(
             f"The outputs of {model.name} do not follow from all of its parameters.",
             f"Whatever is put into {', '.join(idle)}, they are the same, or others each time, or "
             "change by one number alone.",
             "forward should use every weight and every bias, each as it is.",
+            where=line,
         )
 
 
@@ -214,12 +217,15 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
     network = reference.NETWORKS[exercise]
     matched = layouts.match(network, model.parameters)
     weights = layouts.draw_weights(network, matched, generator)
-    images, outputs = _exactly(model, weights, draws.images(generator, 8), model)
-    _expect_shape(model, outputs, len(images))
-    compared = layouts.compare(network, matched, weights, images, outputs)
-    seen = explained.Seen(matched, weights, images, outputs, exercise, model, compared)
-    if not layouts.equal(outputs, compared.outputs):
+    seen = _observed(exercise, model, matched, weights, draws.images(generator, 8))
+    images, compared = seen.images, seen.compared
+    if not layouts.equal(seen.outputs, compared.outputs):
         raise explained.another_network(seen, generator)
+    if "sigmoid" not in network.stages:  # Of large sums a sigmoid gives 0 or 1.
+        large = _observed(exercise, model, matched, weights, images, LARGE)
+        kept = layouts.equal(large.outputs, seen.outputs)  # That is told below.
+        if not kept and not layouts.equal(large.outputs, large.compared.outputs):
+            raise explained.another_network(large, generator)
     others = layouts.draw_weights(network, matched, generator)
     model.set_weights(others)
     asked = network.forward(layouts.arranged(compared.layout, matched, others), images.double())
@@ -228,12 +234,14 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
         model.set_weights(weights)
         in_training = model.forward(images, training=True).logits
         if not layouts.equal(in_training, compared.outputs):
-            raise explained.another_in_training(seen, in_training, generator)
+            there = replace(seen, outputs=in_training, training=True)
+            raise explained.another_network(there, generator)
         model.set_weights(others)
         both = torch.stack([with_others, model.forward(images, training=True).logits])
         off = (both.double() - asked).abs().amax((1, 2))
         if off.max() > off.min() + explained.STEADY:
-            raise explained.now_and_then(seen, off, len(images), generator, training=True)
+            seen = replace(seen, training=True)
+            raise explained.now_and_then(seen, off, len(images))
         raise fail(
             f"{model.name} does not compute with its weights as they are.",
             "With the first weights that it was given its outputs are as asked; with others, for "
@@ -241,10 +249,29 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
             "forward should use the parameters as they are at every call, and nothing that an "
             "earlier call has kept.",
         )
-    seen = replace(seen, stored=others)
     for training_, (low, high), calls in REPEATED:
         size = int(torch.randint(low, high, (), generator=generator))
-        _expect_the_same_of_digits(seen, training_, size, calls, generator)
+        seen = replace(seen, stored=others, training=training_)
+        _expect_the_same_of_digits(seen, size, calls, generator)
+
+
+LARGE = 1000.0
+"""Times the usual weights: with these it shows what is cut off at a high value."""
+
+
+def _observed(
+    exercise: str,
+    model: Model,
+    matched: Mapping[str, Named],
+    weights: Mapping[str, Tensor],
+    images: Tensor,
+    scale: float = 1.0,
+) -> explained.Seen:
+    weights = {name: scale * value for name, value in weights.items()}
+    images, outputs = _exactly(model, weights, images, model)
+    _expect_shape(model, outputs, len(images))
+    compared = layouts.compare(reference.NETWORKS[exercise], matched, weights, images, outputs)
+    return explained.Seen(matched, weights, images, outputs, exercise, model, compared, scale=scale)
 
 
 REPEATED = ((False, (1, 2), 60), (False, (2, 33), 2), (True, (3, 4), 60), (True, (65, 129), 2))
@@ -256,22 +283,22 @@ What a network does at random, to a tenth of its batches, is seen but for 0.9 **
 
 
 def _expect_the_same_of_digits(
-    seen: explained.Seen, training: bool, size: int, calls: int, generator: torch.Generator
+    seen: explained.Seen, size: int, calls: int, generator: torch.Generator
 ) -> None:
     """Of images as they are in use, digits in float32, at every call."""
     images = draws.digits(generator, size)[0]
     seed = int(torch.randint(2**31, (), generator=generator))
     seen.model.float().set_weights(seen.stored)
-    outputs = seen.model.repeated(images, calls, training=training, seed=seed)
+    outputs = seen.model.repeated(images, calls, training=seen.training, seed=seed)
     if outputs.shape[1:] != (size, 10):
         _expect_shape(seen.model, outputs[0], size)
     weights = layouts.arranged(seen.compared.layout, seen.matched, seen.stored)
     asked = seen.network.forward(weights, images.double())
     off = (outputs.double() - asked).abs().amax((1, 2)) / max(1.0, asked.abs().max().item())
     if off.max() > off.min() + explained.STEADY:
-        raise explained.now_and_then(seen, off, size, generator, training=training)
+        raise explained.now_and_then(seen, off, size)
     if off.max() > explain.NEARLY_EQUAL:
-        raise explained.other_digits(seen, images, outputs[0], asked, training=training)
+        raise explained.other_digits(seen, images, outputs[0], asked)
 
 
 def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> None:
@@ -595,6 +622,7 @@ def _expect_shape(model: Model, outputs: Tensor, size: int) -> None:
             f"For images {shape_of((size, 1, 28, 28))} the outputs of {model.name} have the shape "
             f"{shape_of(outputs.shape)}.",
             f"{shape_of((size, 10))} is asked for: ten numbers for each image.",
+            "Write the shape after every step of forward beside it: the last layer has 10 outputs.",
             expected=[size, 10],
             actual=list(outputs.shape),
         )

@@ -173,7 +173,7 @@ def usual(
     network: Network, matched: Mapping[str, Named], stored: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """The weights by the reference's names, as they are in the usual layout."""
-    return arranged(next(_all_layouts(network, matched)), matched, stored)
+    return arranged(next(all_layouts(network, matched)), matched, stored)
 
 
 def arranged(
@@ -207,7 +207,7 @@ def compare(
     gives equal outputs; otherwise the closest is told.
     """
     closest: Comparison | None = None
-    for tried, layout in enumerate(_all_layouts(network, matched)):
+    for tried, layout in enumerate(all_layouts(network, matched)):
         weights = arranged(layout, matched, stored)
         expected = network.forward(weights, images.double())
         distance = difference(outputs, expected)
@@ -228,7 +228,8 @@ def equal(actual: Tensor, expected: Tensor) -> bool:
     return difference(actual, expected) < tolerance * size
 
 
-def _all_layouts(network: Network, matched: Mapping[str, Named]) -> Iterator[dict[str, Layout]]:
+def all_layouts(network: Network, matched: Mapping[str, Named]) -> Iterator[dict[str, Layout]]:
+    """Every way to store the weights, by the reference's names; the usual one first."""
     options = [possible(network.axes[weight], each.shape) for weight, each in matched.items()]
     for chosen in product(*options):
         yield dict(zip(matched, chosen, strict=True))

@@ -58,12 +58,32 @@ def departing(
     """
     in_order = any(_alike(value, wrong[0], in_order=False) for value in right)
 
-    def gives(step: Step, values: Sequence[Tensor]) -> bool:
-        return any(_alike(step.value, value, in_order) for value in values)
+    ends = next((n for n, step in enumerate(steps) if _gives(step, wrong, in_order)), -1)
+    return list(steps[last(steps[:ends], right, in_order) + 1 : ends + 1])
 
-    ends = next((n for n, step in enumerate(steps) if gives(step, wrong)), -1)
-    begins = max((n for n, step in enumerate(steps[:ends]) if gives(step, right)), default=-1)
-    return list(steps[begins + 1 : ends + 1])
+
+def last(steps: Sequence[Step], values: Sequence[Tensor], in_order: bool) -> int:
+    """The number of the last step that gives one of the ``values``, -1 if none does."""
+    return max((n for n, step in enumerate(steps) if _gives(step, values, in_order)), default=-1)
+
+
+def _gives(step: Step, values: Sequence[Tensor], in_order: bool) -> bool:
+    return any(_alike(step.value, value, in_order) for value in values)
+
+
+def dropping(images: Tensor, steps: Sequence[Step]) -> tuple[Step, float] | None:
+    """The first step that sets numbers to 0 whatever they are, and makes the others so many times
+    larger; and the share that it sets to 0.
+    """
+    values = [images.flatten(), *(step.value.flatten() for step in steps)]
+    for number, step in enumerate(steps, start=1):
+        after = values[number]
+        for before in (each for each in values[:number] if each.shape == after.shape):
+            lost = (after[before > 0] == 0).double().mean().item()
+            kept = (after / before)[after != 0]
+            if 0 < lost < 1 < kept[0] and layouts.equal(kept, kept[:1].expand_as(kept)):
+                return step, lost
+    return None
 
 
 def line(model: Model, step: Step) -> str:

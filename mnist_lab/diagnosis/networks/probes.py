@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice, permutations, product
 
@@ -28,9 +28,10 @@ from mnist_lab.diagnosis.reference import Network, through
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
 
-SPREAD = 9.0
+SPREAD, FAR = 9.0, 50
 """How far below 0 the biases of a layer go whose weights are 0, and a little less above: beyond the
-6 of a ReLU6, and such that the sum of an odd function of them is not 0.
+6 of a ReLU6, and such that the sum of an odd function of them is not 0. The outermost ones go so
+many times further, beyond what is cut off at a high value.
 """
 
 IMAGES = 2
@@ -50,9 +51,9 @@ COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
 MOST_VERIFIED = 40
 """The most explanations that are compared in all layouts."""
 
-CONSTANTS, START, STEP, ROUNDS = 2, 0.25, 1e-4, 16
+CONSTANTS, START, STEP, ROUNDS, NO_STEP = 2, 0.25, 1e-4, 16, 1e-12
 """Constants of a mistake that are found; the first guess; by how much each is changed to see what
-it does; and rounds of Newton's method.
+it does; rounds of Newton's method; and a change after which there are no more.
 """
 
 FEW = 3
@@ -66,13 +67,15 @@ KEPT = 64
 class Observed:
     """The learner's ``outputs`` for ``images`` with weights ``stored`` by the learner's names.
 
-    ``matched`` says which of the reference's weights each of them is.
+    ``matched`` says which of the reference's weights each of them is, ``scale`` how large they are,
+    where usual ones have 1.
     """
 
     matched: Mapping[str, Named]
     stored: Mapping[str, Tensor]
     images: Tensor
     outputs: Tensor
+    scale: float = field(default=1.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def explain(
     """
     effort = _Effort(share)
     tried: list[_Tried] = []
-    for probe in _probes(network, observed.matched, generator):
+    for probe in _probes(network, observed.matched, observed.scale, generator):
         stored = layouts.stored(network, observed.matched, probe.weights)
         outputs = run(stored, probe.images.to(observed.images.dtype))
         if outputs is not None:
@@ -235,14 +238,15 @@ class _Search:
     def _settled(self, state: _State, departing: _Tried) -> Iterator[_Unit]:
         """Mistakes with the constants with which they explain ``departing``, up to the first that
         explains everything. Behind a convolution they must, for a constant can always be found with
-        which the one number is right that shows there.
+        which the one number is right that shows there; so they are found where everything shows.
         """
+        shows_them = departing if departing.is_dense else self.tried[-1]
         for unit in self.unsettled:
             begins = _Unit(unit.fault, unit.change.closed([START] * CONSTANTS))
             if self.effort.spent or not self._shows(state, begins, departing):
                 continue
             network = unit.change(state.network)
-            constants = departing.constants(network) if network else None
+            constants = shows_them.constants(network) if network else None
             settled = _Unit(unit.fault, unit.change.closed(constants or []), is_settled=True)
             one = state.with_(settled) if constants else None
             if one and departing.matches(one.network):
@@ -257,6 +261,7 @@ class _Search:
         departing = self.departing(self.asked)
         if departing is None:
             return
+        tried = [departing, *self.tried]  # Most pairs fail at the first.
         shown = [unit for unit in self.units if self._shows(self.asked, unit, departing)]
         # What goes around a layer shows mistakes before it, which do not show here by themselves.
         around = product((unit for unit in shown if unit.fault.more.get("bypass")), self.units)
@@ -264,7 +269,7 @@ class _Search:
         for first, second in chain(around, ((shown[a], shown[b]) for a, b in ordered)):
             self.effort.take(1)
             one = self.asked.with_(first)
-            yield from self._fitting(self._with(one, [second]) if one else [], self.tried)
+            yield from self._fitting(self._with(one, [second]) if one else [], tried)
             if self.effort.spent:
                 return
 
@@ -361,7 +366,10 @@ class _Tried:
                 return None
             if not slopes.any() or not slopes.isfinite().all():
                 break
-            values = values - torch.linalg.lstsq(slopes, here.unsqueeze(1)).solution.squeeze(1)
+            step = torch.linalg.lstsq(slopes, here.unsqueeze(1)).solution.squeeze(1)
+            values = values - step
+            if step.abs().max() < NO_STEP:
+                break
         return values.tolist() if values.isfinite().all() else None
 
     def outputs(self, network: Network) -> Tensor | None:
@@ -393,16 +401,18 @@ class _Tried:
 
 
 def _probes(
-    network: Network, matched: Mapping[str, Named], generator: torch.Generator
+    network: Network, matched: Mapping[str, Named], scale: float, generator: torch.Generator
 ) -> Iterator[Probe]:
     """From the network's end to its beginning, each showing a part more than those before."""
     layers = network.layers[::-1]
-    weights = layouts.neutral_weights(network, matched, generator)
+    neutral = layouts.neutral_weights(network, matched, generator)
+    weights = {name: scale * value for name, value in neutral.items()}
     images = 2 * drawn(generator, IMAGES)
 
-    def tail(name: str, start: str, weights: dict[str, Tensor]) -> Probe:
+    def tail(name: str, start: str, weights: dict[str, Tensor], far: float = FAR) -> Probe:
         size = network.axes[f"{start}.weight"][0]
-        biases = SPREAD * torch.linspace(-1, 0.9, size, dtype=torch.float64)
+        even = torch.linspace(-1, 0.9, size, dtype=torch.float64)
+        biases = scale * SPREAD * (even + far * even**15)
         shuffled = biases[torch.randperm(size, generator=generator)]
         silent = torch.zeros_like(weights[f"{start}.weight"])
         zeroed = {**weights, f"{start}.weight": silent}
@@ -410,6 +420,7 @@ def _probes(
             zeroed[f"{start}.bias"] = shuffled
         return Probe(name, start, zeroed, images)
 
+    yield tail(layers[0], layers[0], weights, far=0)  # A softmax of far scores gives 0 and 1.
     for layer in layers[:-1] if "conv1" in layers else layers:
         yield tail(layer, layer, weights)
     narrow = {

@@ -163,7 +163,7 @@ def gradients(learner: Learner, question: Message) -> Message:
 
 def on_fake_device(learner: Learner, question: Message) -> Message:
     """A forward pass on a device that has shapes and no numbers; where it goes is ``unknown`` if
-    the learner's code looks at numbers.
+    the learner's code looks at numbers, or asks autocast for a device that it does not know.
     """
     model = _model(learner, question)
     model.eval()
@@ -177,10 +177,19 @@ def on_fake_device(learner: Learner, question: Message) -> Message:
         except Exception:  # Fake tensors know more of what a GPU does, and take far longer.
             try:
                 logits = _of_fake_tensors(model, images)
-            except (DataDependentOutputException, DynamicOutputShapeException):
+            except RuntimeError as error:
+                if not isinstance(error, UNKNOWN) and str(error) not in OF_AUTOCAST:
+                    raise
                 return Message({"shape": [], "device": "unknown"})
     logits = a_tensor(logits, type(model).__name__)
     return Message({"shape": list(logits.shape), "device": str(logits.device)})
+
+
+UNKNOWN = (DataDependentOutputException, DynamicOutputShapeException)
+OF_AUTOCAST = (
+    "unsupported scalarType",
+    "User specified an unsupported autocast device_type 'meta'",
+)
 
 
 def try_gpu(learner: Learner, question: Message) -> Message:
