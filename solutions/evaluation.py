@@ -53,13 +53,13 @@ Worked example
 
 What the checks ask
     What is said above, on models with known answers, batches of unequal sizes and a digit that does
-    not occur; that the model is in eval mode while it works and afterwards, that no gradients are
-    recorded, and that weights and buffers are what they were. The model gets the images as the
-    loader gives them, and the loader has its batches and its length and nothing else. They are
-    moved to ``device``, which shows without a GPU. Neither function sets seeds (of PyTorch, NumPy
-    or ``random``) or default types, and afterwards PyTorch records gradients again and the model
-    can still be trained. Every call computes anew: after the next epoch the same model has other
-    weights.
+    not occur, and on many batches, small and large ones; that the model is in eval mode while it
+    works and afterwards, that no gradients are recorded, and that weights and buffers are what they
+    were. The model gets the images as the loader gives them, and the loader has its batches and its
+    length and nothing else. They are moved to ``device``, which shows without a GPU. Neither
+    function sets seeds (of PyTorch, NumPy or ``random``) or default types, and afterwards PyTorch
+    records gradients again and the model can still be trained. Every call computes anew: after the
+    next epoch the same model has other weights.
 
 Stuck? ``mnist-lab hint evaluation`` gives a nudge, and ``--more`` nearly the answer.
 """

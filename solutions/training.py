@@ -63,11 +63,12 @@ What the checks ask
     done from the same weights on the same batches: for ``train_epoch`` with several models,
     optimizers and losses, a model with batch normalisation that arrives in eval mode among them;
     for ``train`` over several epochs, also where the loss rises again or there is nothing left to
-    learn. The model gets the images as the loader gives them, neither flattened nor changed. The
-    loader in the checks has its batches and its length and nothing else, and one of them shuffles.
-    Images and labels are moved to ``device``, which shows without a GPU. Neither function sets
-    seeds (of PyTorch, NumPy or ``random``), default types or PyTorch's gradient mode for the rest
-    of the program, or leaves parameters that cannot be trained.
+    learn; for both on many batches, small and large ones, and for ``train`` over many epochs. The
+    model gets the images as the loader gives them, neither flattened nor changed. The loader in the
+    checks has its batches and its length and nothing else, and one of them shuffles. Images and
+    labels are moved to ``device``, which shows without a GPU. Neither function sets seeds (of
+    PyTorch, NumPy or ``random``), default types or PyTorch's gradient mode for the rest of the
+    program, or leaves parameters that cannot be trained.
 
 Stuck? ``mnist-lab hint training`` gives a nudge, and ``--more`` nearly the answer.
 """

@@ -22,9 +22,10 @@ HIDDEN = 16
 
 @dataclass(frozen=True)
 class Grader:
-    """The source of everything random in a grading, from its ``seed``."""
+    """The source of everything random in a grading, from its ``seed``; ``full`` as its tier."""
 
     seed: int = 0
+    full: bool = False
 
     def generator(self, name: str) -> torch.Generator:
         """A generator of its own for the check ``name``."""

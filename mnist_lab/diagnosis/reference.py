@@ -164,28 +164,14 @@ def normed_fnn(w: Weights, images: Tensor, training: bool = True) -> Tensor:
     return F.linear(F.relu(x), w["output.weight"], w["output.bias"])
 
 
+def linear(w: Weights, images: Tensor) -> Tensor:
+    """A single layer, of an image's first pixel."""
+    return F.linear(images.flatten(1)[:, :1], w["output.weight"], w["output.bias"])
+
+
 def batches(images: Tensor, labels: Tensor, size: int) -> list[Batch]:
     """In order, the last one as short as it comes."""
     return list(zip(images.split(size), labels.split(size), strict=True))
-
-
-class SGD:
-    """Gradient descent with momentum: v = momentum v + g, w = w - lr v."""
-
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.0) -> None:
-        self.parameters, self.momentum = list(parameters), momentum
-        self.param_groups = [{"lr": lr}]
-        self.velocity: dict[int, Tensor] = {}
-
-    @torch.no_grad()
-    def step(self) -> None:
-        for i, w in enumerate(self.parameters):
-            if w.grad is not None:
-                v = w.grad
-                if self.momentum:
-                    v = v + self.momentum * self.velocity.get(i, torch.zeros_like(v))
-                    self.velocity[i] = v
-                w.sub_(v, alpha=self.param_groups[0]["lr"])
 
 
 class Adam:

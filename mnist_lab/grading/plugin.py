@@ -177,7 +177,8 @@ def grader(request: pytest.FixtureRequest) -> Grader:
     """The grader's own draws, from --grade-seed."""
     from mnist_lab.diagnosis.draws import Grader
 
-    return Grader(request.config.getoption("--grade-seed"))
+    options = request.config.option
+    return Grader(options.grade_seed, full=options.full)
 
 
 @pytest.fixture(scope="session")

@@ -186,7 +186,7 @@ def main() -> None:
     caller = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
     server = Server(for_many=kind != "one")  # It imports torch while this process does.
-    _preload(int(seed))
+    _preload(int(seed), full=kind == "full")
     if kind == "one":
         _serve(caller, server)
     else:
@@ -205,7 +205,7 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
 
 
 @for_good()
-def _preload(seed: int) -> None:
+def _preload(seed: int, *, full: bool = False) -> None:
     """Import what runs need, and have it remember what is the same in all with this ``seed``."""
     import torch
     from _pytest.config import default_plugins
@@ -218,21 +218,21 @@ def _preload(seed: int) -> None:
         importlib.import_module(name)
     kit.load()
     with contextlib.suppress(Exception):  # If they are broken, the runs say so.
-        _preload_tests(seed)
+        _preload_tests(seed, full)
 
 
-def _preload_tests(seed: int) -> None:
-    """Import the grading tests as pytest does, and let them prepare."""
+def _preload_tests(seed: int, full: bool) -> None:
+    """Import the grading tests as pytest does, and let their checks prepare."""
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.submission.sandbox.enclosure import may_have_gpu
 
     tests = workspace.grading_tests()
     sys.path.insert(0, str(tests))
     for file in tests.glob("test_*.py"):
-        module = importlib.import_module(file.stem)
+        checks = getattr(importlib.import_module(file.stem), "checks", None)
         # With a graphics card a backward pass starts threads, which do not outlive a fork.
-        if hasattr(module, "prepare") and not may_have_gpu():
-            module.prepare(Grader(seed))
+        if (prepare := getattr(checks, "prepare", None)) and not may_have_gpu():
+            prepare(Grader(seed, full))
 
 
 def _digits() -> Digits:

@@ -25,13 +25,14 @@ MAX_TEXT, MAX_INT, MAX_PARAMETERS = 20_000, 1 << 63, 64
 @dataclass(frozen=True)
 class Batches:
     """Images (N, 1, 28, 28) and labels (N,), loaded in order, ``batch_size`` at a time; the last
-    batch may be short. Where the loader ``shuffles`` they come in another order each time that it
-    is gone through.
+    batch may be short. For a model that computes in the guest the sizes of the batches are listed,
+    and each image is of one grey. Where the loader ``shuffles`` they come in another order each
+    time that it is gone through.
     """
 
     images: Tensor
     labels: Tensor
-    batch_size: int = 10
+    batch_size: int | tuple[int, ...] = 10
     shuffles: bool = False
 
     def order(self, of_pass: int) -> Tensor:

@@ -362,3 +362,64 @@ def test_a_model_on_a_device_that_is_not_there_takes_nothing_else(server, tmp_pa
             assert len(train(Recipe("normed", WEIGHTS), BATCHES).history) == 3
             with pytest.raises(SubmissionFailure, match=APART):
                 train(Recipe("normed", WEIGHTS), BATCHES, device=RECORDED)
+
+
+@pytest.mark.parametrize("isolation", ["fork", "none"])
+def test_a_model_for_many_batches_computes_as_a_real_one(isolation, server, tmp_path):
+    code = """
+    import torch
+    from torch.nn import functional as F
+
+    def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+        assert [len(labels) for _, labels in loader] == [1, 4, 2] and len(loader) == 3
+        for images, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        return [(float(images.view(-1, 1, 28, 28).sum()), 0.0)]
+    """
+    (tmp_path / "training.py").write_text(textwrap.dedent(code))
+    greys, labels = drawn(7, 1, 1, 1), torch.arange(7)
+    weights = {"output.weight": drawn(10, 1), "output.bias": drawn(10)}
+    layer = nn.Linear(1, 10).double()
+    layer.load_state_dict({name.removeprefix("output."): each for name, each in weights.items()})
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3)
+    for x, y in zip(greys.flatten(1).split([1, 4, 2]), labels.split([1, 4, 2]), strict=True):
+        optimizer.zero_grad()
+        F.cross_entropy(layer(x), y).backward()
+        optimizer.step()
+
+    with Submission(tmp_path, isolation=isolation, server=server) as submission:
+        batches = Batches(greys.expand(-1, 1, 28, 28), labels, (1, 4, 2))
+        given = submission.exercise("training").train(Recipe("linear", weights), batches)
+
+    assert losses(given).item() == pytest.approx(784 * greys[-2:].sum().item())
+    torch.testing.assert_close(given.weights["output.weight"], layer.weight.detach())
+    torch.testing.assert_close(given.weights["output.bias"], layer.bias.detach())
+
+
+def test_a_thread_may_read_the_loader_while_the_model_is_called(server, tmp_path):
+    code = """
+    import queue, threading
+
+    def train(model, loader, epochs=10, lr=1e-3, device="cpu"):
+        waiting, sums = queue.Queue(2), []
+        def read():
+            for _ in range(20):
+                for batch in loader:
+                    waiting.put(batch)
+            waiting.put(None)
+        threading.Thread(target=read, daemon=True).start()
+        while (batch := waiting.get()) is not None:
+            sums.append(model(batch[0]).sum().item())
+        return [(sum(sums), 0.0)]
+    """
+    (tmp_path / "training.py").write_text(textwrap.dedent(code))
+
+    with Submission(tmp_path, server=server) as submission:
+        given = submission.exercise("training").train(Recipe("normed", WEIGHTS), BATCHES)
+
+    real = Real().train()
+    expected = sum(real(images).sum().item() for images in IMAGES.split(5))
+    assert losses(given).item() == pytest.approx(20 * expected)

@@ -20,12 +20,13 @@ from mnist_lab.diagnosis.faults import Edits
 from mnist_lab.diagnosis.loops import trainings
 from mnist_lab.diagnosis.loops.bank import entry
 from mnist_lab.diagnosis.loops.replay import Call, Score, Seen
-from mnist_lab.diagnosis.measures import comparing
+from mnist_lab.diagnosis.measures import amounts, comparing
 from mnist_lab.diagnosis.measures.bank import merged, observed
 from mnist_lab.diagnosis.measures.numbers import Explained
 from mnist_lab.submission.answers import Batches, Facts, Recipe, Trained
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
+from mnist_lab.submission.given import LOSSES
 
 LR = 0.05
 EPOCHS, LARGE_LR = 12, 0.1
@@ -53,16 +54,12 @@ beside them, and with it the scale of the loss, which Adam hides elsewhere."""
 
 def check_steps(exercise: ExerciseHandle, grader: Grader) -> None:
     """The weights after ``train_epoch`` are those of its steps, on the images as they come."""
-    tried = _epochs(exercise, grader)
-    if not all(each.makes_right_steps for each in tried):
-        raise _failure(exercise, grader, tried)
+    _expect_epochs(exercise, grader, lambda tried: tried.makes_right_steps)
 
 
 def check_results(exercise: ExerciseHandle, grader: Grader) -> None:
     """``train_epoch`` returns the mean loss and the accuracy before each step."""
-    tried = _epochs(exercise, grader)
-    if not all(each.has_right_results for each in tried):
-        raise _failure(exercise, grader, tried)
+    _expect_epochs(exercise, grader, lambda tried: tried.has_right_results)
 
 
 def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
@@ -73,6 +70,10 @@ def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
         raise _broken_by_the_first_epoch(exercise, grader, failure) or failure from None
     if not all(each.makes_right_steps and each.has_right_results for each in tried):
         raise _failure(exercise, grader, _telling(tried))
+    for asked in _many_asked(grader)[1:]:
+        many = _try(exercise.train, asked)
+        if not (many.has_right_weights and many.has_right_results):
+            raise _of_many(many)
 
 
 def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
@@ -191,6 +192,7 @@ def prepare(grader: Grader) -> None:
     """Draw and compute what a right answer to ``grader`` is; it is remembered."""
     _epochs_asked(grader)
     _trainings_asked(grader)
+    _many_asked(grader)
 
 
 @functools.lru_cache(maxsize=2)
@@ -198,21 +200,9 @@ def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train_epoch`` on usual batches; twice in a row, on many; on gradients of all sizes."""
     generator = grader.generator("training.steps")
     usual = _recipe(generator, lr=LR), _batches(generator)
-    twice = (
-        _recipe(
-            generator,
-            training=False,
-            loss="smoothed",
-            lr=0.4 * LR,
-            momentum=0.9,
-            calls=2,
-        ),
-        _dimmed(_batches(generator, 47, 5)),
-    )
-    uneven = (
-        _recipe(generator, lr=0.02 * LR),
-        _uneven(_batches(generator, 20, 8)),
-    )
+    more = {"loss": "smoothed", "lr": 0.4 * LR, "momentum": 0.9, "calls": 2}
+    twice = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 47, 5))
+    uneven = _recipe(generator, lr=0.02 * LR), _uneven(_batches(generator, 20, 8))
     return tuple(
         _an_epoch(recipe, _half_known(recipe, batches))
         for recipe, batches in (usual, twice, uneven)
@@ -220,28 +210,22 @@ def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
 
 
 def _an_epoch(recipe: Recipe, batches: Batches) -> Asked:
-    smoothing = 0.1 if recipe.loss == "smoothed" else 0.0
-
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-
+    settings: Mapping[str, Any] = LOSSES[recipe.loss]
     call = _asked("train_epoch", recipe, batches, recipe.lr, recipe.calls)
+    loss = functools.partial(F.cross_entropy, **settings)
     call = replace(call, loss=loss, momentum=recipe.momentum)
     momentum = f" and momentum={recipe.momentum}" if recipe.momentum else ""
-    words = (
-        f"{_sizes(batches)}, with SGD (lr={recipe.lr:g}{momentum}) and "
-        + {
-            "cross_entropy": "CrossEntropyLoss()",
-            "smoothed": "CrossEntropyLoss(label_smoothing=0.1)",
-        }[recipe.loss]
-    )
+    given = ", ".join(f"{name}={value}" for name, value in settings.items())
+    words = f"with SGD (lr={recipe.lr:g}{momentum}) and CrossEntropyLoss({given})"
     return _with_answers(recipe, batches, {}, call, words)
 
 
 def _asked(function: str, recipe: Recipe, batches: Batches, lr: float, epochs: int) -> Call:
     parts = tuple((images.double(), labels) for images, labels in batches.split())
     plus = 0.0 if recipe.plus is None else recipe.plus
-    return Call(function, recipe.weights, parts, F.cross_entropy, lr, epochs, plus=plus)
+    network = reference.linear if recipe.kind == "linear" else None
+    call = Call(function, recipe.weights, parts, F.cross_entropy, lr, epochs, plus=plus)
+    return replace(call, network=network)
 
 
 def _with_answers(
@@ -249,6 +233,7 @@ def _with_answers(
 ) -> Asked:
     replayed, _ = trainings.free(call)
     history = trainings.history(call, replayed)
+    words = f"{_sizes(batches)}, {words}"
     return Asked(recipe, batches, given, call, call.split(replayed.weights), history, words)
 
 
@@ -264,17 +249,54 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
     return restless, _a_training(default, batches), _learned_by_heart(generator)
 
 
+@functools.lru_cache(maxsize=2)
+def _many_asked(grader: Grader) -> tuple[Asked, ...]:
+    """``train_epoch`` and ``train`` on many batches, and ``train`` for many epochs.
+
+    A step takes some 0.2 ms. In the full tier there are more batches than MNIST has of 64 digits.
+    """
+    generator = grader.generator("training.amounts")
+    recipe = amounts.recipe(generator, lr=LR)
+    count, times = (940, 4) if grader.full else (100, 1)
+    batches, others = (amounts.batches(generator, count, 300, 5_000) for _ in range(2))
+    epochs = times * int(torch.randint(25, 40, (), generator=generator))
+    one = amounts.batches(generator, 8, 8, 8)
+    one = Batches(one.images, one.labels, len(one.labels))
+    return (
+        _an_epoch(recipe, batches),
+        _a_training(recipe, others, epochs=1, lr=SMALL_LR),
+        _a_training(recipe, one, epochs=epochs, lr=SMALL_LR),
+    )
+
+
 def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
     epochs, lr = int(given.get("epochs", 10)), given.get("lr", 1e-3)
     named = f"epochs={epochs} and lr={lr:g}" if given else "the default epochs=10 and lr=0.001"
     call = replace(_asked("train", recipe, batches, lr, epochs), by_default=not given)
-    return _with_answers(recipe, batches, given, call, f"{_sizes(batches)}, with {named}")
+    return _with_answers(recipe, batches, given, call, f"with {named}")
+
+
+def _expect_epochs(
+    exercise: ExerciseHandle, grader: Grader, right: Callable[[Tried], bool]
+) -> None:
+    """``train_epoch`` is ``right`` in a few batches, and in many."""
+    tried = _epochs(exercise, grader)
+    if not all(map(right, tried)):
+        raise _failure(exercise, grader, tried)
+    many = _epoch_of_many(exercise, grader)
+    if not right(many):
+        raise _of_many(many)
 
 
 @functools.lru_cache(maxsize=1)
 def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
     """Once for the check of the steps and that of the numbers."""
     return tuple(_try(exercise.train_epoch, asked) for asked in _epochs_asked(grader))
+
+
+@functools.lru_cache(maxsize=1)
+def _epoch_of_many(exercise: ExerciseHandle, grader: Grader) -> Tried:
+    return _try(exercise.train_epoch, _many_asked(grader)[0])
 
 
 def _trainings(exercise: ExerciseHandle, grader: Grader) -> list[Tried]:
@@ -410,7 +432,9 @@ def _learned_by_heart(generator: torch.Generator) -> Asked:
 
 def _sizes(batches: Batches) -> str:
     sizes = [len(labels) for _, labels in batches.split()]
-    if len(sizes) > 3:
+    if len(sizes) == 1:
+        shown = "one batch"
+    elif len(sizes) > 3:
         shown = f"{len(sizes)} batches, the last of {sizes[-1]}"
     else:
         shown = f"batches of {', '.join(map(str, sizes[:-1]))} and {sizes[-1]}"
@@ -462,6 +486,37 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
     else:
         evidence = " ".join(observed.values())
     return explain.failure(alternatives, evidence)
+
+
+def _of_many(tried: Tried) -> CheckFailure:
+    """Why code goes wrong on many batches, or in many epochs, that is right in a few."""
+    call, batches, trained = tried.asked.call, tried.asked.batches, tried.trained
+    replayed, _ = trainings.free(call)
+    epochs = replayed.epochs
+
+    def agree(weights: Tensor) -> bool:
+        return comparing.same(trained.weights, call.split(weights))
+
+    def like(part: Batches) -> bool:
+        count, examples = len(part.split()), len(part.labels)
+        if torch.equal(part.labels, batches.labels[:examples]):  # so far the steps are the same
+            return agree(epochs[0][count - 1].weights)
+        parts = tuple(part.split())
+        return agree(trainings.free(replace(call, batches=parts))[0].weights)
+
+    for done, steps in enumerate(epochs[:-1], 1):
+        if agree(steps[-1].weights):
+            says = f"train stops early: after {done} of {call.epochs} epochs."
+            return explain.failure([[replace(entry("early-stop"), says=says)]], tried.said)
+    if tried.has_right_weights:
+        results = trainings.explain_results([tried.call], [replayed], pairs=False)
+        if any(numbers := _told_together(results)):
+            return explain.failure(numbers, _evidence_of_results([tried], results))
+        return _unknown_results([tried])
+    if call.epochs > 1:
+        says = f"train is right for a few epochs, but not for {call.epochs}."
+        return fail(says, tried.said, entry("early-stop").hint)
+    return amounts.failure(tried.name, batches, like)
 
 
 def _told_together(results: Explained) -> list[tuple[Fault[Any], ...]]:

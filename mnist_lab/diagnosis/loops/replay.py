@@ -7,6 +7,7 @@ that they belong to: texts with different mistakes begin alike.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -265,23 +266,9 @@ class Model:
         return [self.weights]
 
 
-MU, NEXT_MU = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2))
-KEPT_MU = torch.tensor(MU, dtype=torch.float32).item()
-NADAM = (1 - MU) / (1 - KEPT_MU) + 0.1 * NEXT_MU / (1 - KEPT_MU * NEXT_MU)
-"""How much longer NAdam's first step is than Adam's; PyTorch keeps the momentum in float32."""
-
-FIRST_STEPS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "Adadelta": lambda g, w: g * 1e-3 / (0.1 * g**2 + 1e-6).sqrt(),
-    "Adagrad": lambda g, w: g / (g.abs() + 1e-10),
-    "Adamax": lambda g, w: g / (g.abs() + 1e-8),
-    "AdamW": lambda g, w: g / (g.abs() + 1e-8) + 0.01 * w,
-    "NAdam": lambda g, w: NADAM * g / (g.abs() + 1e-8),
-    "RAdam": lambda g, w: g,
-    "RMSprop": lambda g, w: g / (0.1 * g.abs() + 1e-8),
-    "Rprop": lambda g, w: g.sign(),
-}
-"""The first step of PyTorch's optimizers as they are, for a learning rate of 1: importing them
-takes a second, and hardly any code that does not show its optimizer gets further with them."""
+# Unwrapped, or else the first optimizer imports PyTorch's compiler, which takes seconds.
+adds = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+vars(adds)["__dynamo_disable"] = adds
 
 
 class Optimizer:
@@ -292,7 +279,6 @@ class Optimizer:
         self.lr: float = settings.get("lr", 1e-3)
         self.beta: float | None = None
         self._makes: Any = None
-        self._first: tuple[Tensor, Tensor] | None = None
 
     def anew(self) -> Optimizer:
         """One like it that has made no step yet."""
@@ -303,36 +289,26 @@ class Optimizer:
 
     def take_step(self) -> None:
         """One that nobody sees."""
-        (w,) = self.parameters
-        known = self.kind in FIRST_STEPS and self.settings.keys() <= {"lr"} and self.beta is None
-        if known and self._makes is None and self._first is None and w.grad is not None:
-            self._first = w.detach().clone(), w.grad.clone()
-            w.data.sub_(self.lr * FIRST_STEPS[self.kind](w.grad, w.detach()))
-            return
         if self._makes is None:
-            plain = self.settings.keys() <= {"lr", "momentum"}
-            ours = self.kind == "Adam" or (self.kind == "SGD" and plain)
-            made_by = getattr(reference if ours else torch.optim, self.kind)
+            made_by = getattr(reference if self.kind == "Adam" else torch.optim, self.kind)
             self._makes = made_by(self.parameters, **{**self.settings, "lr": self.lr})
-            if self._first is not None:
-                now, grad = w.detach().clone(), w.grad
-                w.data, w.grad = self._first
-                self._makes.step()
-                w.data, w.grad = now, grad
         (group,) = self._makes.param_groups
         group["lr"] = self.lr
         if self.beta is not None:
             group["betas"] = self.beta, group["betas"][1]
-        self._makes.step()
+        with torch.no_grad():
+            inspect.unwrap(type(self._makes).step)(self._makes)
 
-    def step(self, only: Tensor | None = None) -> None:
-        """For all weights, or where ``only`` is true."""
+    def step(self, only: Tensor | None = None, first: Callable[[], None] | None = None) -> None:
+        """For all weights, or where ``only`` is true; what is done ``first`` is not seen."""
         run, w = self.run, self.run.weights
         run.events.append("s")
         g = torch.zeros_like(w) if w.grad is None else w.grad
         run.mark("gradients", g.detach(), only)
         if w.grad is None:
             return
+        if first is not None:
+            first()
         before = None if only is None else w.detach().clone()
         self.take_step()
         if before is not None and only is not None:

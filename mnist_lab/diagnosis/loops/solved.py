@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_lab.diagnosis.explain import EQUAL, difference
 from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
 from mnist_lab.diagnosis.reference import Batch, Loss
 
@@ -248,6 +249,20 @@ def batches_a_step(run: Run) -> int:
     if run.found.setdefault("batches", count) != count:
         raise Never
     return count
+
+
+def given_to_the_model(run: Run, batches: Sequence[Batch]) -> Iterator[Batch]:
+    """Those whose images were seen next, at a forward pass."""
+    for images, labels in batches:
+        seen, number = run.call.seen.inputs, run.counts["images"]
+        if number < len(seen) and torch.equal(seen[number].double(), images):
+            yield images, labels
+
+
+def learned_from(run: Run, loss: Tensor) -> bool:
+    """Whether the backward pass that was seen next is that of this loss."""
+    slopes, number = run.call.seen.slopes, run.counts["slope"]
+    return number < len(slopes) and difference(slopes[number], slope(run, loss)) < EQUAL
 
 
 # Gradients

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults import Edits, edited
+from mnist_lab.diagnosis.faults import Edits, edited, tables
 from mnist_lab.diagnosis.loops.bank import BANK, LoopFault
 from mnist_lab.diagnosis.loops.replay import (
     KINDS,
@@ -359,7 +359,8 @@ def _pairs(
     shows: list[Candidate] = []
     later: list[Candidate] = []
     for candidate, tried in reached:
-        if not all(map(_may_be_paired, candidate.faults, candidate.ways)):
+        made = zip(candidate.faults, candidate.ways, strict=True)
+        if not all(way in fault.paired for fault, way in made):
             continue
         if tried.maybe:
             shows.append(candidate)
@@ -377,10 +378,6 @@ def _pairs(
                 yield candidate, attempt(candidate.text, calls)
 
 
-def _may_be_paired(fault: LoopFault, way: Edits) -> bool:
-    return way in fault.paired
-
-
 def _later(point: Point | None, other: Point) -> bool:
     """Whether a replay that departs at ``point`` has left ``other`` behind."""
     if point is None or point.call > other.call:
@@ -396,10 +393,10 @@ def _matching(
     for candidate, reached in tried:
         if not reached.fits:
             continue
-        says = [fault.sentence(reached.found) for fault in candidate.faults]
-        if None in says:
+        told = [(fault, fault.sentence(reached.found)) for fault in candidate.faults]
+        faults = tuple(replace(fault, says=says) for fault, says in told if says)
+        if len(faults) < len(told):
             continue
-        faults = tuple(map(_saying, candidate.faults, says))
         key = tuple(sorted(fault.id for fault in faults))
         rank = max(map(_rank, calls, reached.replays))
         if key not in found or rank < found[key][0]:
@@ -416,10 +413,6 @@ def _matching(
     return special or left
 
 
-def _saying(fault: LoopFault, says: str | None) -> LoopFault:
-    return replace(fault, says=says or fault.says)
-
-
 def _rank(call: Call, replayed: Replayed) -> int:
     """0 where all passes and steps were seen in the order of the replay, 1 where backward passes
     and steps were, else 2.
@@ -433,62 +426,6 @@ def _rank(call: Call, replayed: Replayed) -> int:
 
 
 # What no mistake explains
-
-SAID = {
-    "still": (
-        "{name} does not change the weights of the model that it is given.",
-        "For every batch: clear the gradients, compute the scores, the loss, backward, step.",
-    ),
-    "fewer": (
-        "{name} takes fewer steps than one for every batch.",
-        "Take a step for every batch, without a condition.",
-    ),
-    "more": (
-        "{name} takes more steps than one for every batch.",
-        "Take one step for every batch, inside of the loop over them.",
-    ),
-    "before": (
-        "{name} changes the weights of the model before the first step.",
-        "Train from the weights that the model has: leave them alone before the first batch.",
-    ),
-    "end": (
-        "The first steps of {name} are as asked for, but the weights at the end are not.",
-        "Train every epoch the same way, and leave the model with the weights of the last step.",
-    ),
-    "weights": (
-        "In {name} step {step} {right}leaves other weights than the optimizer asked for.",
-        "Nothing but step() of the optimizer asked for changes the weights, once for every batch.",
-    ),
-    "optimizer": (
-        "{name} takes its steps with {optimizer}, not with Adam.",
-        "The optimizer asked for is torch.optim.Adam(model.parameters(), lr=lr).",
-    ),
-    "groups": (
-        "The optimizer of {name} has groups of parameters whose settings differ: {groups}.",
-        "One group has the same settings for all: torch.optim.Adam(model.parameters(), lr=lr).",
-    ),
-    "missing": (
-        "In {name} step {step} finds no gradients of some of the parameters.",
-        "Train all parameters from the first step to the last: leave requires_grad as it is.",
-    ),
-    "gradients": (
-        "In {name} step {step} finds other gradients than those of the loss of its batch.",
-        "Clear the gradients of the batch before, and leave those of backward() as they are.",
-    ),
-    "images": (
-        "In {name} the model does not get the images of the loader at forward pass {step}.",
-        "Give the model the images of the loader as they are.",
-    ),
-    "order": (
-        "{name} does not take the batches in the order in which the loader gives them.",
-        "Loop over the loader itself: `for images, labels in loader:`.",
-    ),
-    "slope": (
-        "In {name} the loss is not loss_fn(scores, labels), the mean over the batch: its "
-        "gradient with respect to the scores of batch {step} is another.",
-        "Call backward() on the loss as loss_fn gives it for the scores and the labels.",
-    ),
-}
 
 
 def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
@@ -522,7 +459,9 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         told = "more"
     if not call.moved:
         told = "still"
-    if told == "images" and _is_a_batch(call, seen[kind][number]):
+    if told == "images" and any(
+        torch.equal(seen[kind][number].double(), given) for given, _ in call.batches
+    ):
         told = "order"
     right = "finds the right gradients and " if call.seen.gradients else ""
     optimizer, options = call.seen.optimizers[0] if len(call.seen.optimizers) == 1 else ("", {})
@@ -532,7 +471,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         told = "optimizer" if other else "groups" if groups else told
     if told == "gradients" and _lacks_some(call, seen[kind][number], marks[kind, number]):
         told = "missing"
-    says, hint = SAID[told]
+    says, hint = tables("training")["departure"][told].values()
     says = says.format(
         name=call.function, step=step, right=right, optimizer=optimizer, groups=groups
     )
@@ -560,11 +499,6 @@ def _lacks_some(call: Call, found: Tensor, asked: Tensor) -> bool:
     """Whether the gradients of a whole parameter are 0, or not there, and should not be."""
     parts = zip(call.split(found).values(), call.split(asked).values(), strict=True)
     return any(part.any() and not there.any() for there, part in parts)
-
-
-def _is_a_batch(call: Call, images: Tensor) -> bool:
-    """Whether these are the images of one of the loader's batches."""
-    return any(torch.equal(images.double(), given) for given, _ in call.batches)
 
 
 def counted(events: str) -> str:

@@ -31,39 +31,31 @@ def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[s
     """Mistakes in the "loss" or the "accuracy" that ``function`` returns; in the ways to try
     beside another mistake if ``paired``.
     """
-    return tuple(_in_number(number, function, paired))
-
-
-def _in_number(number: str, function: str, paired: bool) -> Iterator[Fault[str]]:
+    found: list[Fault[str]] = []
     for entry in _entries(function):
-        match entry.more["of"]:
-            case "number":
-                says = f"{SUBJECTS[f'{number}-']} {entry.says}"
-                yield _fault(entry, function, f"{number}-{_slug(entry)}", says, paired)
-            case "reading" if number == "accuracy":
-                says = (
-                    f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
-                )
-                yield _fault(entry, function, f"accuracy-{entry.id}", says, paired)
-            case "history":
-                yield _fault(entry, function, paired=paired)
-            case of if of == number:
-                yield _fault(entry, function, paired=paired)
+        of, name, says = entry.more["of"], "", ""
+        if of == "number":
+            name, says = f"{number}-{_slug(entry)}", f"{SUBJECTS[f'{number}-']} {entry.says}"
+        elif of == "reading" and number == "accuracy":
+            name = f"accuracy-{entry.id}"
+            says = f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
+        if name or of in ("history", number):
+            found.append(_fault(entry, function, name, says, paired))
+    return tuple(found)
 
 
 @cache
 def in_matrix(paired: bool = False) -> tuple[Fault[str], ...]:
     """Mistakes in the confusion matrix; in the ways to try beside another one if ``paired``."""
-    return tuple(_in_matrix(paired))
-
-
-def _in_matrix(paired: bool) -> Iterator[Fault[str]]:
+    found: list[Fault[str]] = []
     for entry in entries("measures").values():
+        name, says = "", ""
         if entry.more["of"] == "reading":
+            name = f"matrix-{entry.id}"
             says = f"confusion_matrix takes {entry.says} for the digit that was read."
-            yield _fault(entry, "confusion_matrix", f"matrix-{entry.id}", says, paired)
-        elif entry.more["of"] == "matrix":
-            yield _fault(entry, "confusion_matrix", paired=paired)
+        if name or entry.more["of"] == "matrix":
+            found.append(_fault(entry, "confusion_matrix", name, says, paired))
+    return tuple(found)
 
 
 def gives_fractions(faults: Iterable[Fault[str]]) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, TypeVar
+from functools import lru_cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, ref
 from mnist_lab.diagnosis.degenerate import of_table
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Explanation, Fault
-from mnist_lab.diagnosis.measures import bank, comparing
+from mnist_lab.diagnosis.measures import amounts, bank, comparing
 from mnist_lab.diagnosis.measures.bank import observed
 from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, Column, Matrices, explain_numbers
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
@@ -22,7 +22,7 @@ from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, R
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
 
-Answer = TypeVar("Answer")
+Answer = Evaluated | Confusion
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,26 @@ class Quiz:
         """The confusion matrix."""
         return reference.confusion_matrix(self.logits, self.batches.labels)
 
+    def has(self, answer: Answer) -> bool:
+        """Whether it is right, apart from its types."""
+        return _as_scored(answer, self.logits, self.batches.labels)
+
 
 def check_evaluate(exercise: ExerciseHandle, grader: Grader) -> None:
     """``evaluate`` returns the mean loss and the accuracy over all examples."""
-    quizzes = _quizzes(grader.generator("evaluation.evaluate"))
-    _expect_scores(exercise, quizzes)
+    first, *_ = _expect(exercise, "evaluate", _quizzes(grader, "evaluation.evaluate"))
+    _expect_all_of_many(exercise, grader, "evaluate", 100, 5_000)
+    if isinstance(first, Evaluated) and (tensors := _tensors(first.score)):
+        kinds = " and ".join(f"a {kind}" for kind in first.score.types)
+        said = f"Loss and accuracy are {kinds}; two floats are asked for."
+        raise explain.failure([tensors], said)
 
 
 def check_confusion_matrix(exercise: ExerciseHandle, grader: Grader) -> None:
     """``confusion_matrix`` counts each pair of true and predicted digit."""
-    quizzes = _quizzes(grader.generator("evaluation.confusion_matrix"))
-    _expect_counts(exercise, quizzes)
+    name = "confusion_matrix"
+    _expect(exercise, name, _quizzes(grader, f"evaluation.{name}"))
+    _expect_all_of_many(exercise, grader, name, 4, 500)
 
 
 def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
@@ -99,9 +108,8 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     for name in (name for name in ANSWERS if not right[name]):
         for changed, said in comparing.odd_images(answers[name].facts, batches):
             raise explain.failure([[observed(changed)]], f"{name}: {said}")
-        for quiz in _quizzes(grader.generator(f"evaluation.{name}")):
-            answer = _answer(exercise, name, quiz.recipe, quiz.batches)
-            if not _as_scored(answer, quiz.logits, quiz.batches.labels):
+        for quiz in _quizzes(grader, f"evaluation.{name}"):
+            if not quiz.has(_answer(exercise, name, quiz.recipe, quiz.batches)):
                 other = fail(
                     f"{name} does not give the same results each time.",
                     "They were right before, and for the same model and batches are not any more.",
@@ -115,12 +123,12 @@ ANSWERS = ("evaluate", "confusion_matrix")
 
 
 def _answer(
-    exercise: ExerciseHandle, name: str, recipe: Recipe, batches: Batches
-) -> Evaluated | Confusion:
-    return comparing.in_float64(getattr(exercise, name), recipe, batches)
+    exercise: ExerciseHandle, name: str, recipe: Recipe, batches: Batches, device: str = "cpu"
+) -> Answer:
+    return comparing.in_float64(partial(getattr(exercise, name), device=device), recipe, batches)
 
 
-def _as_scored(answer: Evaluated | Confusion, logits: Tensor, labels: Tensor) -> bool:
+def _as_scored(answer: Answer, logits: Tensor, labels: Tensor) -> bool:
     """Whether it is what these scores come to."""
     if isinstance(answer, Confusion):
         return torch.equal(answer.matrix.long(), reference.confusion_matrix(logits, labels))
@@ -141,9 +149,9 @@ def _other_mode(what: str, facts: Facts) -> CheckFailure:
 
 def check_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
     """Both give the same on a GPU."""
-    quizzes = _quizzes(grader.generator("evaluation.gpu"))
-    _expect_scores(exercise, quizzes, "cuda")
-    _expect_counts(exercise, quizzes, "cuda")
+    quizzes = _quizzes(grader, "evaluation.gpu")
+    for name in ANSWERS:
+        _expect(exercise, name, quizzes, "cuda")
 
 
 # What is asked: a few examples on which every mistake shows, and many
@@ -152,8 +160,16 @@ CLEAR = 1.2 * comparing.NUMBER
 """What a mistake changes at least; rounding to four digits changes no more than 5e-5."""
 
 
-def _quizzes(generator: torch.Generator) -> tuple[Quiz, Quiz]:
+def prepare(grader: Grader) -> None:
+    """Draw what both functions are asked; it is remembered."""
+    for name in ANSWERS:
+        _quizzes(grader, f"evaluation.{name}")
+
+
+@lru_cache(maxsize=2)
+def _quizzes(grader: Grader, check: str) -> tuple[Quiz, Quiz]:
     """Drawn until none of the known mistakes gives the numbers that are asked for by chance."""
+    generator = grader.generator(check)
     while True:
         quizzes = _few(generator), _many(generator)
         if _show_every_mistake(quizzes):
@@ -263,37 +279,63 @@ def _batches(labels: Tensor, batch_size: int) -> Batches:
     return Batches(numbers.expand(-1, 1, 28, 28), labels, batch_size)
 
 
-# What evaluate returns
+def _expect_all_of_many(
+    exercise: ExerciseHandle, grader: Grader, name: str, largest: int, one: int
+) -> None:
+    """Of batches up to the ``largest``, and ``one``: as many as all of MNIST makes, 128 or (in the
+    full tier) 64 digits at a time.
+    """
+    generator = grader.generator(f"evaluation.{name} of many")
+    recipe = amounts.recipe(generator)
+    batches = amounts.batches(generator, 940 if grader.full else 470, largest, one)
+    answer = _answer(exercise, name, recipe, batches)
+
+    def like(part: Batches) -> bool:
+        return _as_scored(answer, reference.linear(recipe.weights, part.images), part.labels)
+
+    if not like(batches):
+        raise amounts.failure(name, batches, like)
 
 
-def _expect_scores(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: str = "cpu") -> None:
+def _expect(
+    exercise: ExerciseHandle, name: str, quizzes: Sequence[Quiz], device: str = "cpu"
+) -> list[Answer]:
+    """What the function returns for the quizzes, if that is right, and right again when the model
+    gives other scores.
+    """
+    wrong, unknown = _wrong_scores, _unknown_scores
+    if name == "confusion_matrix":
+        wrong, unknown = _wrong_counts, _unknown_counts
     changes: dict[str, list[str]] = {}
 
-    def ask(quiz: Quiz) -> Score:
-        evaluate = partial(exercise.evaluate, device=device)
-        evaluated = comparing.in_float64(evaluate, quiz.recipe, quiz.batches)
-        _note_changes(changes, "evaluate", quiz, evaluated)
-        return evaluated.score
+    def ask(quiz: Quiz) -> Answer:
+        answer = _answer(exercise, name, quiz.recipe, quiz.batches, device)
+        _note_changes(changes, name, quiz, answer)
+        return answer
 
-    scores, failure = _answers(ask, quizzes)
-    right = all(map(_is_right, scores, quizzes))
+    answers, failure = _answers(ask, quizzes)
+    right = all(map(_is_right, answers, quizzes))
     if failure and right:
-        raise _on_even_batches(failure, ask, _wrong_scores)
+        raise _on_even_batches(failure, ask, wrong)
     if not right:
         further = [] if failure else _answers(ask, _further())[0]
-        known = _wrong_scores([*quizzes, *_further()], [*scores, *further])
-        raise known or _changed(changes) or _unknown_scores(quizzes, scores)
+        known = wrong([*quizzes, *_further()], [*answers, *further])
+        raise known or _changed(changes) or unknown(quizzes, answers)
     again = _called_again(quizzes[0])
-    _expect_afresh("evaluate", again, _is_right(ask(again), again))
-    if tensors := _tensors(scores[0]):
-        kinds = " and ".join(f"a {kind}" for kind in scores[0].types)
+    if not _is_right(ask(again), again):
         raise explain.failure(
-            [tensors], f"Loss and accuracy are {kinds}; two floats are asked for."
+            [[observed("depends-on-earlier-calls")]],
+            f"{again.said} {name} was called twice with the same model and loader. The model gives "
+            "other scores the second time, and what is returned then is not what they come to.",
         )
+    return answers
 
 
-def _is_right(score: Score, quiz: Quiz) -> bool:
-    return all(map(comparing.close, (score.loss, score.accuracy), quiz.asked))
+def _is_right(answer: Answer, quiz: Quiz) -> bool:
+    return quiz.has(answer) and (isinstance(answer, Evaluated) or _is_whole(answer.matrix))
+
+
+# What evaluate returns
 
 
 def _tensors(score: Score) -> tuple[Fault[Any], ...]:
@@ -302,11 +344,7 @@ def _tensors(score: Score) -> tuple[Fault[Any], ...]:
     return () if plain else (observed("returns-tensors"),)
 
 
-def _told(returned: Sequence[Score]) -> list[tuple[float, float]]:
-    return [(score.loss, score.accuracy) for score in returned]
-
-
-def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure | None:
+def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFailure | None:
     """The failure that names what is wrong with the scores, if that is known."""
     quizzes = quizzes[: len(returned)]
     scored = [[quiz.scored for quiz in quizzes]]
@@ -316,42 +354,21 @@ def _wrong_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFa
         return None
     at = comparing.first_wrong(told, asked)
     return explain.failure(
-        [(*faults, *_tensors(returned[0])) for faults in found.alternatives],
+        [(*faults, *_tensors(returned[0].score)) for faults in found.alternatives],
         found.evidence(quizzes[at].said, told[at], asked[at], len(told)),
     )
 
 
-def _unknown_scores(quizzes: Sequence[Quiz], returned: Sequence[Score]) -> CheckFailure:
+def _unknown_scores(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFailure:
     said = [quiz.said for quiz in quizzes]
     return comparing.unknown("evaluate", _told(returned), [quiz.asked for quiz in quizzes], said)
 
 
+def _told(returned: Sequence[Any]) -> list[tuple[float, float]]:
+    return [(each.score.loss, each.score.accuracy) for each in returned]
+
+
 # What confusion_matrix returns
-
-
-def _expect_counts(exercise: ExerciseHandle, quizzes: Sequence[Quiz], device: str = "cpu") -> None:
-    changes: dict[str, list[str]] = {}
-
-    def ask(quiz: Quiz) -> Confusion:
-        confusion_matrix = partial(exercise.confusion_matrix, device=device)
-        confusion = comparing.in_float64(confusion_matrix, quiz.recipe, quiz.batches)
-        _note_changes(changes, "confusion_matrix", quiz, confusion)
-        return confusion
-
-    tables, failure = _answers(ask, quizzes)
-    right = all(map(_is_counted, tables, quizzes))
-    if failure and right:
-        raise _on_even_batches(failure, ask, _wrong_counts)
-    if not right:
-        nothing = not any(each.matrix.any() for each in tables)
-        known = None if nothing else _wrong_counts(quizzes, tables)
-        raise known or _changed(changes) or _unknown_counts(quizzes, tables)
-    again = _called_again(quizzes[0])
-    _expect_afresh("confusion_matrix", again, _is_counted(ask(again), again))
-
-
-def _is_counted(confusion: Confusion, quiz: Quiz) -> bool:
-    return _is_whole(confusion.matrix) and torch.equal(confusion.matrix.long(), quiz.counts)
 
 
 def _is_whole(matrix: Tensor) -> bool:
@@ -359,8 +376,12 @@ def _is_whole(matrix: Tensor) -> bool:
     return not (matrix.dtype.is_floating_point or matrix.dtype == torch.bool)
 
 
-def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> CheckFailure | None:
-    """The failure that names what is wrong with the matrices, if that is known."""
+def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFailure | None:
+    """The failure that names what is wrong with the matrices, if that is known; of zeros alone
+    nothing is.
+    """
+    if not any(each.matrix.any() for each in returned):
+        return None
     calls = Matrices([quiz.scored for quiz in quizzes[: len(returned)]])
     matrices = [each.matrix.double() for each in returned]
 
@@ -382,7 +403,7 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> Che
             MATRIX, bank.in_matrix(), differs, IN_FLOAT32, bank.in_matrix(paired=True)
         )
     )
-    at = next((at for at, each in enumerate(map(_is_counted, returned, quizzes)) if not each), None)
+    at = next((at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each), None)
     if explanation is None or at is None:
         return None
     if not _is_whole(returned[0].matrix):
@@ -412,13 +433,10 @@ def _first_difference(matrix: Tensor, counts: Tensor) -> str:
     )
 
 
-def _unknown_counts(quizzes: Sequence[Quiz], returned: Sequence[Confusion]) -> CheckFailure:
-    quiz, confusion = next(
-        (quiz, answer)
-        for quiz, answer in zip(quizzes, returned, strict=False)
-        if not _is_counted(answer, quiz)
-    )
-    matrix, counts = confusion.matrix, quiz.counts
+def _unknown_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFailure:
+    pairs = zip(returned, quizzes, strict=False)
+    answer, quiz = next(pair for pair in pairs if not _is_right(*pair))
+    matrix, counts = answer.matrix, quiz.counts
     if matrix.shape != (10, 10):
         return fail(
             f"confusion_matrix returns counts of the shape {tuple(matrix.shape)}.",
@@ -463,15 +481,6 @@ def _called_again(quiz: Quiz) -> Quiz:
     return replace(quiz, recipe=replace(quiz.recipe, calls=2, before=nines))
 
 
-def _expect_afresh(what: str, again: Quiz, right: bool) -> None:
-    if not right:
-        raise explain.failure(
-            [[observed("depends-on-earlier-calls")]],
-            f"{again.said} {what} was called twice with the same model and loader. The model gives "
-            "other scores the second time, and what is returned then is not what they come to.",
-        )
-
-
 def _on_even_batches(
     failure: SubmissionFailure,
     ask: Callable[[Quiz], Answer],
@@ -484,17 +493,9 @@ def _on_even_batches(
         answers, refused = _answers(ask, quizzes)
         known = None if refused else wrong(quizzes, answers)
         if known:
-            evidence = f"{failure.cause.message.rstrip('.')}. {known.cause.evidence}"
-            told = known.cause
-            return CheckFailure(
-                replace(
-                    failure.cause,
-                    message=told.message,
-                    fault=told.fault,
-                    hint=told.hint,
-                    evidence=evidence,
-                )
-            )
+            said = f"{failure.cause.message.rstrip('.')}. {known.cause.evidence}"
+            told = {key: getattr(known.cause, key) for key in ("message", "fault", "hint")}
+            return CheckFailure(replace(failure.cause, **told, evidence=said))
     return failure
 
 
@@ -540,15 +541,11 @@ def _expect_state(wrong: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     if seen:
         evidence = " ".join(f"{what}: {said}" for each in seen.values() for what, said in each)
         faults = [
-            replace(fault, says=f"In {_both(each)} {fault.says[0].lower()}{fault.says[1:]}")
+            replace(fault, says=f"In {both} {fault.says[0].lower()}{fault.says[1:]}")
             for name, each in seen.items()
-            for fault in [observed(name)]
+            for fault, both in [(observed(name), " and ".join(what for what, _ in each))]
         ]
         raise explain.failure([faults], evidence)
-
-
-def _both(seen: Sequence[tuple[str, str]]) -> str:
-    return " and ".join(what for what, _ in seen)
 
 
 AVERAGES = "running averages, the buffers of batch normalisation"

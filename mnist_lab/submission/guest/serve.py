@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TextIO
@@ -42,7 +43,7 @@ def serve(channel: socket.socket) -> None:
     sys.stdout, sys.stderr = _writer(1), _writer(2)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
     channel.sendall(encode(Message({"ready": True, "folder": os.getcwd()})))
-    learner, messages = Learner(), channel.makefile("rb")
+    learner, messages, alone = Learner(), channel.makefile("rb"), threading.Lock()
 
     def receive(size: int) -> bytes:
         received = messages.read(size)
@@ -51,8 +52,9 @@ def serve(channel: socket.socket) -> None:
         return received
 
     def ask(message: Message) -> Message:
-        channel.sendall(encode(message))
-        return Message() if message.fields["asks"] == "step" else read(receive)
+        with alone:  # A learner's threads may ask at once.
+            channel.sendall(encode(message))
+            return Message() if message.fields["asks"] == "step" else read(receive)
 
     while True:
         try:

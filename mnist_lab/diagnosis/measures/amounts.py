@@ -1,0 +1,81 @@
+"""Loaders of many batches, small and large ones: on them code shows that is right for no more than
+a few. Their model looks at one pixel and computes in the guest, so that it takes little time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnist_lab.diagnosis import CheckFailure, explain, fail
+from mnist_lab.diagnosis.measures.bank import observed
+from mnist_lab.submission.answers import Batches, Recipe
+
+
+def recipe(generator: torch.Generator, **given: Any) -> Recipe:
+    """Of a linear layer."""
+    shapes = {"output.weight": (10, 1), "output.bias": (10,)}
+    weights = {name: _eighths(generator, *shape) for name, shape in shapes.items()}
+    return Recipe("linear", weights, **given)
+
+
+def batches(generator: torch.Generator, count: int, largest: int, one: int) -> Batches:
+    """At least ``count`` batches of a dozen sizes up to ``largest``, most of them small, and a
+    single one of at least ``one``.
+    """
+    count += int(torch.randint(count // 8, (), generator=generator))
+    powers = torch.rand(12, generator=generator)[torch.randint(12, (count,), generator=generator)]
+    sizes = (largest**powers).long()
+    sizes[torch.randint(count, (), generator=generator)] = one + sizes[0]
+    examples = int(sizes.sum())
+    greys = _eighths(generator, examples, 1, 1, 1)
+    labels = torch.randint(10, (examples,), generator=generator)
+    return Batches(greys.expand(-1, 1, 28, 28), labels, tuple(sizes.tolist()))
+
+
+def _eighths(generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers that no type rounds: whether weights and images are changed is asked elsewhere."""
+    return torch.randint(-16, 17, shape, generator=generator).double() / 8
+
+
+def parts(of: Batches) -> Iterator[tuple[str, Batches]]:
+    """What code has of the batches that stops early, or that leaves out large or small ones; and
+    how that is said.
+    """
+    sizes = [len(labels) for _, labels in of.split()]
+    for count in range(1, len(sizes)):
+        examples = f"{sum(sizes[:count])} example{'s' * (sum(sizes[:count]) > 1)}"
+        which = [number < count for number in range(len(sizes))]
+        yield f"the first {count} of {len(sizes)} batches ({examples})", _part(of, which)
+    for most in sorted(set(sizes))[:-1]:
+        for kept, small in (("at most", True), ("more than", False)):
+            said = f"those of {len(sizes)} batches that have {kept} {most} examples"
+            yield said, _part(of, [(size <= most) == small for size in sizes])
+
+
+def _part(of: Batches, which: list[bool]) -> Batches:
+    sizes = torch.tensor([len(labels) for _, labels in of.split()])
+    kept = torch.tensor(which)
+    examples = kept.repeat_interleave(sizes)
+    greys = of.images[examples, :, :1, :1].expand(-1, *of.images.shape[1:])
+    return Batches(greys, of.labels[examples], tuple(sizes[kept].tolist()))
+
+
+def failure(name: str, of: Batches, like: Callable[[Batches], bool]) -> CheckFailure:
+    """Of a function that is right on a few batches and not on these: a part of them may be what its
+    answer is ``like``.
+    """
+    sizes = [len(labels) for _, labels in of.split()]
+    many = f"{len(of.labels)} examples in {len(sizes)} batches of up to {max(sizes)}"
+    said = f"The loader gives {many}."
+    fault = observed("part-of-many", name)
+    for used, part in parts(of):
+        if like(part):
+            found = replace(fault, says=f"{name} uses only {used}.")
+            return explain.failure([[found]], f"{said} These alone give what was found.")
+    says = f"{name} is right for a few batches, but not for {len(sizes)}."
+    return fail(says, said, fault.hint)
