@@ -105,7 +105,8 @@ class _Graph:
 class Given:
     """What one call of a learner's code is given, and all that it asks of it.
 
-    The model is the recipe's; ``batches`` what the loader hands out.
+    The model is the recipe's; ``batches`` what the loader hands out; ``calls_left`` how many calls
+    with the same follow.
     """
 
     def __init__(self, recipe: Recipe, batches: Batches) -> None:
@@ -119,7 +120,7 @@ class Given:
         self._shapes = {name: value.shape for name, value in self._state.items()}
         self._graphs: dict[int, _Graph] = {}
         self._tickets = 0
-        self._calls_left = recipe.calls - 1
+        self.calls_left = 0
         self._gradients: list[dict[str, Tensor]] = []
         self._seen = Facts()
 
@@ -151,7 +152,6 @@ class Given:
             "backward": self._backward,
             "examples": self._examples,
             "step": self._step,
-            "again": self._again,
         }
         operation = operations.get(str(asked.fields.get("asks")))
         if operation is None:
@@ -199,7 +199,7 @@ class Given:
 
     def _plus(self, modes: Modes) -> Tensor | None:
         """What is added to the scores: something else where parts are in another mode."""
-        earlier = self._calls_left > 0 and self._recipe.before is not None
+        earlier = self.calls_left > 0 and self._recipe.before is not None
         plus = self._recipe.before if earlier else self._recipe.plus
         return plus if plus is None or len(set(modes.values())) == 1 else plus.roll(1) + plus
 
@@ -257,10 +257,6 @@ class Given:
             if any(self._shapes.get(name) != value.shape for name, value in found.items()):
                 raise WireError("gradients of no parameters")
             self._gradients.append({k: v for k, v in found.items() if k in self._recipe.weights})
-
-    def _again(self, asked: Message) -> Message:
-        self._calls_left -= 1
-        return Message()
 
     def _note(self, event: str) -> None:
         if len(self._seen.events) < MAX_EVENTS:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
 
 import torch
+from torch import Tensor
 
 from mnist_lab.diagnosis import fail
 from mnist_lab.diagnosis.degenerate import degenerate
@@ -20,7 +21,7 @@ def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
     generator = grader.generator("preprocessing.loaders")
     batch_size = int(torch.randint(20, 40, (), generator=generator))
     sets = {
-        "train": _dataset(generator, 3 * batch_size + 5, first=0),
+        "train": _dataset(generator, 6 * batch_size + 5, first=0),
         "test": _dataset(generator, 2 * batch_size + 3, first=1000),
     }
     seed = int(torch.randint(2**31, (), generator=generator))
@@ -219,25 +220,47 @@ def _expect_shuffled(epochs: Epochs, found: Findings) -> None:
 
 
 def _pattern(orders: list[list[int]]) -> str:
-    """What no shuffling does, in each epoch: a sentence, empty where there is nothing.
+    """What no shuffling does, in each epoch or from one to another: a sentence, empty where there
+    is nothing.
 
     Each happens by chance less than once in ten million times.
     """
-    places = [torch.tensor(order).argsort().double() for order in orders]
-    items = min(map(len, places))
-    if items < 30 or items < max(map(len, places)):
+    places = torch.stack([torch.arange(min(map(len, orders)))] * (1 + len(orders)))
+    items = places.shape[1]
+    if items < 30 or items < max(map(len, orders)):
         return ""
+    for row, order in enumerate(orders, 1):
+        places[row] = torch.tensor(order).argsort()
     # How alike the places of items are that are so many apart in the dataset, all around it.
-    waves = torch.stack([torch.fft.rfft(each - each.mean()).abs().square() for each in places])
+    waves = torch.fft.rfft(places[1:] - places[1:].double().mean(1, keepdim=True)).abs().square()
     alike = torch.fft.irfft(waves.sum(0), items)
     alike = (alike / alike[0])[1 : items // 2 + 1].abs()
-    if alike.max() > UNLIKELY / math.sqrt(len(places) * items):
+    if alike.max() > UNLIKELY / math.sqrt(len(orders) * items):
         apart = int(alike.argmax()) + 1
         return f"Where an item comes tells where the one {apart} places on in the dataset does."
     beside = [{frozenset(pair) for pair in pairwise(order)} for order in orders]
     if min(len(one & other) for one, other in pairwise(beside)) > MANY_PAIRS:
         return f"{len(beside[0] & beside[1])} pairs come one after the other in two epochs."
+    if _tells(places[:1].expand_as(places[1:]), places[1:]):
+        return "Where an item is in the dataset tells where it comes."
+    for (first, one), (second, other) in combinations(enumerate(places), 2):
+        if first and _tells(one[None], other[None]):
+            return f"Where an item comes in epoch {first} tells where it does in epoch {second}."
     return ""
+
+
+def _tells(one: Tensor, other: Tensor) -> bool:
+    """Whether the places (M, N) of N items in orders tell those in others: by and large, by being
+    moved alike, or by the part of the order that they are in.
+    """
+    times, items = one.shape
+    along = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]).double())[0, 1].abs()
+    alike = max(((each % items).flatten().bincount()).max() for each in (other - one, other + one))
+    parts = (one * BLOCKS // items * BLOCKS + other * BLOCKS // items).flatten()
+    often, expected = parts.bincount(minlength=BLOCKS**2), one.numel() / BLOCKS**2
+    uneven = (often - expected).square().sum() / expected
+    likely = along < UNLIKELY / math.sqrt(one.numel()) and alike < MOVED + 3 * times
+    return not (likely and uneven < UNEVEN)
 
 
 UNLIKELY = 6.5
@@ -245,6 +268,10 @@ UNLIKELY = 6.5
 
 MANY_PAIRS = 14
 """Pairs that come one after the other in two epochs: 2 on average by chance."""
+
+BLOCKS, UNEVEN, MOVED = 5, 75.0, 10
+"""Parts of an order; the sum over their pairs of (items - expected)^2 / expected, 16 on average by
+chance; and items that are moved by the same number of places, 1 on average in each order."""
 
 
 def _expect_default_size(
