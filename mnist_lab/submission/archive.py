@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,9 @@ LISTED = 50_000
 
 DIRECTORY, HEADER, SPAN = 16 << 20, 1 << 20, 1 << 30
 """How many bytes the list of members of a zip may have, one header of a tar, and a whole tar."""
+
+HIDDEN = 50
+"""How many of the names come out that begin with a dot."""
 
 CHUNK = 1 << 16
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -69,8 +73,14 @@ class _Member:
 
     @property
     def is_wanted(self) -> bool:
+        return self.name.lower().endswith(WANTED) and not self.left_out
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The path to the part of it that is debris, if one is."""
         parts = PurePosixPath(self.name.replace("\\", "/")).parts
-        return self.name.lower().endswith(WANTED) and not any(map(is_debris, parts))
+        at = next((at for at, part in enumerate(parts, 1) if is_debris(part)), 0)
+        return parts[:at]
 
 
 def is_archive(path: Path) -> bool:
@@ -81,6 +91,11 @@ def is_archive(path: Path) -> bool:
 def is_debris(name: str) -> bool:
     """Whether a file or folder is what systems and tools leave behind."""
     return (name.startswith(".") and name not in (".", "..")) or name in DEBRIS
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over for the dot at its beginning alone."""
+    return name.startswith(".") and not name.startswith(("._", ".DS_Store", ".git"))
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -141,10 +156,14 @@ def _directory_size(path: Path) -> int:
 
 def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
     left, unpacked = TOTAL, 0
+    hidden: set[PurePosixPath] = set()
     for number, member in enumerate(members):
         if number >= LISTED:
             raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
         if not member.is_wanted:
+            *above, name = member.left_out or [""]
+            if is_hidden(name) and member.name.lower().endswith(WANTED):
+                hidden |= set() if {"/", ".."} & {*above} else {PurePosixPath(*above, name)}
             continue
         unpacked += 1
         if unpacked > MEMBERS:
@@ -157,6 +176,10 @@ def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
         assert source is not None  # It is a plain file.
         with source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
+    for each in sorted(hidden)[:HIDDEN]:  # Their names alone, of which something can be said.
+        with suppress(OSError):
+            (folder / each.parent).mkdir(parents=True, exist_ok=True)
+            (folder / each).touch()
 
 
 def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from mnist_lab.grading.batch.submissions import ClassError, Names, Submission, folded
 from mnist_lab.grading.formats.text import one_line
@@ -31,10 +33,31 @@ ENCODINGS = (
 )
 """What Excel saves a CSV in on computers of one language or another."""
 
+MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+"""What a text may begin with, and the encoding that this means."""
+
 WORD = re.compile(r"[^\W_]+")
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 """What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a CSV file is written: what its bytes and its text begin with, how lines end, and whether
+    all cells are in quotes.
+    """
+
+    mark: bytes
+    encoding: str
+    start: str
+    end: str
+    delimiter: str
+    is_quoted: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +71,7 @@ class Roster:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, ...]
-    delimiter: str
+    form: _Form
     key: str
     name: str
     score: str
@@ -72,10 +95,8 @@ class Roster:
         the command which names the key. Raises ``ClassError``.
         """
         try:
-            text = _decoded(path.read_bytes(), submissions)
-            first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
-            delimiter = max(",;\t", key=first.count)
-            lines = csv.reader(io.StringIO(text), delimiter=delimiter)
+            text, form = _decoded(path.read_bytes(), submissions)
+            lines = csv.reader(io.StringIO(text), delimiter=form.delimiter)
             (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
@@ -113,7 +134,7 @@ class Roster:
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
         numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
-        return cls(path, head, cells_of, numbers, delimiter, *known, option)
+        return cls(path, head, cells_of, numbers, form, *known, option)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column, or of two beside each other, by row."""
@@ -184,13 +205,15 @@ class Roster:
         listed = {each.name for each in self.matched(submissions) if each}
         return [each.name for each in submissions if each.name not in listed]
 
-    def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> str:
+    def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> bytes:
         """The file again, all as it was, with the marks by the submission's name in their column:
         0 for who has handed in nothing, none for what could not be judged.
         """
         columns = [*self.columns, *[self.score] * (self.score not in self.columns)]
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        text, form = io.StringIO(), self.form
+        text.write(form.start)
+        quoting: Any = csv.QUOTE_ALL if form.is_quoted else csv.QUOTE_MINIMAL
+        writer = csv.writer(text, delimiter=form.delimiter, lineterminator="\n", quoting=quoting)
         writer.writerow(columns)
         keys, found = self.column(self.key), self.matched(submissions)
         for row, key, submission in zip(self.rows, keys, found, strict=True):
@@ -201,7 +224,7 @@ class Roster:
             elif _is_somebody(key):
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
-        return text.getvalue()
+        return form.mark + text.getvalue().replace("\n", form.end).encode(form.encoding)
 
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
@@ -319,25 +342,31 @@ def _column(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> li
     return [" ".join(row[each].strip() for each in at if each < len(row)).strip() for row in rows]
 
 
-def _decoded(data: bytes, submissions: Iterable[Submission]) -> str:
-    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter.
+def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, _Form]:
+    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter, and
+    how it is written.
 
     One that is neither UTF-8 nor UTF-16 is read in the encoding in which it has most names.
     """
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    texts = []
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", *ENCODINGS):
+    mark = next((each for each in MARKS if data.startswith(each)), b"")
+    texts: dict[str, str] = {}
+    for encoding in (MARKS[mark],) if mark else ("utf-8", *ENCODINGS):
         with suppress(UnicodeDecodeError):
-            text = data.decode(encoding)
+            text = data[len(mark) :].decode(encoding)
+            texts |= {} if "\0" in text else {encoding: text}
             if encoding not in ENCODINGS:
-                texts = [text]
                 break
-            texts.append(text)
-    texts = [text for text in texts if "\0" not in text]
     if not texts:
         raise ValueError("no text")
     names = [_plain(word) for each in submissions for word in WORD.findall(each.name)]
-    plain = {text: _plain(text) for text in texts}
-    text = max(texts, key=lambda text: sum(name in plain[text] for name in names))
+    plain = {encoding: _plain(text) for encoding, text in texts.items()}
+    encoding = max(texts, key=lambda each: sum(name in plain[each] for name in names))
+    text = texts[encoding]
+    end = next((each for each in ("\r\n", "\n", "\r") if each in text), "\n")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
+    rest = re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
+    first = re.sub(r'"[^"]*"', "", rest).partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    is_quoted = rest.startswith('"') and not first.strip(delimiter)
+    start = text.removesuffix(rest)
+    return rest, _Form(mark, encoding, start, end, delimiter, is_quoted)
