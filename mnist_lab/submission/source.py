@@ -380,7 +380,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     said = [
         f"{shown(path)} was taken for {file}: that is the name to hand in."
         for file, path in place.files.items()
-        if path.name != file
+        if path.name.strip() != file
     ]
     return HandedIn(
         files,
@@ -388,7 +388,9 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
         {e.id: place.files[file] for file, e in asked.items() if file in own},
         {} if alone else {file: _alike(place.folder, file) for file in asked if file not in own},
         (*said, *place.notes),
-        folder=None if said else place.folder,
+        folder=place.folder
+        if all(path.name == file for file, path in place.files.items())
+        else None,
     )
 
 

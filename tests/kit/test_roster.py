@@ -51,6 +51,14 @@ def test_it_is_read_however_a_spreadsheet_saves_it(tmp_path, encoding, ends, fir
     assert given_back(tmp_path, data, "šimekzoë") == expected.replace("\n", ends).encode(encoding)
 
 
+def test_lines_inside_of_cells_and_column_names_with_a_plus_stay_as_they_are(tmp_path):
+    text = 'Last + First,First,"A\nnote"\r\nx,ada,"1\n2\r\n3\r4"\r\n'
+
+    given = given_back(tmp_path, text.encode(), "ada").decode()
+
+    assert given == text.replace('note"\r\n', 'note",Score\r\n').replace('4"\r', '4",7\r')
+
+
 def test_big_endian_text_and_quotes_around_every_cell_come_back(tmp_path):
     text = '"Name";"Score"\n"Zoë; the first";""\n'
     mark = codecs.BOM_UTF16_BE

@@ -119,6 +119,17 @@ def test_what_is_not_looked_at_for_its_name_is_said(tmp_path, name, packed):
         read(path)
 
 
+@pytest.mark.parametrize("name", ["cnn - Copy.py", "cnn - copy (2).py", "cnn .py", " cnn.py "])
+def test_copies_of_windows_and_blanks_around_a_name_are_taken(tmp_path, name):
+    (tmp_path / name).write_text("class CNN: pass\n")
+
+    found = read(tmp_path)
+
+    assert found.originals == {"cnn": tmp_path / name}
+    assert found.folder is None
+    assert "cnn.py was taken for cnn.py" not in " ".join(found.notes)
+
+
 def test_names_with_a_dot_in_an_archive_never_keep_the_rest_from_being_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "lab.zip", "w") as archive:
         for name in ("fnn.py", "fnn.py/.x.py", "../.y.py", "/.z.py", "a/" * 60 + ".w.py"):

@@ -96,7 +96,7 @@ class Roster:
         """
         try:
             text, form = _decoded(path.read_bytes(), submissions)
-            lines = csv.reader(io.StringIO(text), delimiter=form.delimiter)
+            lines = csv.reader(io.StringIO(text, newline=""), delimiter=form.delimiter)
             (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
@@ -210,10 +210,12 @@ class Roster:
         0 for who has handed in nothing, none for what could not be judged.
         """
         columns = [*self.columns, *[self.score] * (self.score not in self.columns)]
-        text, form = io.StringIO(), self.form
+        text, form = io.StringIO(newline=""), self.form
         text.write(form.start)
         quoting: Any = csv.QUOTE_ALL if form.is_quoted else csv.QUOTE_MINIMAL
-        writer = csv.writer(text, delimiter=form.delimiter, lineterminator="\n", quoting=quoting)
+        writer = csv.writer(
+            text, delimiter=form.delimiter, lineterminator=form.end, quoting=quoting
+        )
         writer.writerow(columns)
         keys, found = self.column(self.key), self.matched(submissions)
         for row, key, submission in zip(self.rows, keys, found, strict=True):
@@ -224,7 +226,7 @@ class Roster:
             elif _is_somebody(key):
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
-        return form.mark + text.getvalue().replace("\n", form.end).encode(form.encoding)
+        return form.mark + text.getvalue().encode(form.encoding)
 
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
@@ -338,7 +340,12 @@ def _numbered(word: str) -> str:
 
 def _column(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> list[str]:
     """The cells of the first column with this name, or of two that ``AND`` joins."""
-    at = [head.index(each) for each in ([name] if name in head else name.split(AND))]
+    pairs = enumerate(pairwise(head))
+    at = (
+        [head.index(name)]
+        if name in head
+        else next([place, place + 1] for place, pair in pairs if AND.join(pair) == name)
+    )
     return [" ".join(row[each].strip() for each in at if each < len(row)).strip() for row in rows]
 
 
@@ -362,11 +369,9 @@ def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, _Form
     plain = {encoding: _plain(text) for encoding, text in texts.items()}
     encoding = max(texts, key=lambda each: sum(name in plain[each] for name in names))
     text = texts[encoding]
-    end = next((each for each in ("\r\n", "\n", "\r") if each in text), "\n")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    rest = re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
-    first = re.sub(r'"[^"]*"', "", rest).partition("\n")[0]
+    rest = re.sub(r"\A(sep=.)?[\r\n]+", "", text, flags=re.IGNORECASE)
+    first, end, _ = re.split(r"(\r\n|\n|\r|\Z)", re.sub(r'"[^"]*"', "", rest), maxsplit=1)
     delimiter = max(",;\t", key=first.count)
     is_quoted = rest.startswith('"') and not first.strip(delimiter)
     start = text.removesuffix(rest)
-    return rest, _Form(mark, encoding, start, end, delimiter, is_quoted)
+    return rest, _Form(mark, encoding, start, end or "\n", delimiter, is_quoted)
