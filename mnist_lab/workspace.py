@@ -62,9 +62,9 @@ def create(folder: Path) -> None:
 
     Raises ``WorkspaceError`` if ``folder`` is not empty or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WorkspaceError(f"{folder} is not empty: name a new folder.")
     try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise WorkspaceError(f"{folder} is not empty: name a new folder.")
         for name in COPIED:
             source, target = root() / name, folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

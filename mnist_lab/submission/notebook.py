@@ -108,18 +108,21 @@ def read(path: Path) -> Notebook:
 
 def of_history(sources: Sequence[tuple[int, str]]) -> str:
     """The JSON of a notebook of what was run: numbers of ``In`` and sources, in order."""
-    cells = [
-        {
-            "cell_type": "code",
-            "execution_count": number,
-            "metadata": {},
-            "outputs": [],
-            "source": source,
-        }
-        for number, source in sources
-    ]
-    content = {"cells": cells, "metadata": {HISTORY: True}, "nbformat": 4, "nbformat_minor": 4}
-    return json.dumps(content)
+    return json.dumps(_of_cells([_cell(*each) for each in sources], {HISTORY: True}))
+
+
+def _cell(count: int | None, source: str, tags: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "cell_type": "code",
+        "execution_count": count,
+        "metadata": {"tags": list(tags)},
+        "outputs": [],
+        "source": source,
+    }
+
+
+def _of_cells(cells: list[dict[str, Any]], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 4}
 
 
 def _content(name: str, data: bytes) -> dict[str, Any]:
@@ -172,19 +175,11 @@ def _code(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
             tags = [tag for tag in known if isinstance(tag, str)]
         if not isinstance(count, int) or not 0 < count < 1_000_000:
             count = None
-        cells.append(
-            {
-                "cell_type": "code",
-                "execution_count": count,
-                "metadata": {"tags": tags},
-                "outputs": [],
-                "source": source,
-            }
-        )
+        cells.append(_cell(count, source, tags))
     if len(cells) > CELLS or sum(len(cell["source"]) for cell in cells) > CODE:
         raise _too_much(name)
     history = {HISTORY: True} if HISTORY in _mapping(content.get("metadata")) else {}
-    return {"cells": cells, "metadata": history, "nbformat": 4, "nbformat_minor": 4}
+    return _of_cells(cells, history)
 
 
 def _text(source: Any) -> str:

@@ -91,12 +91,13 @@ def read(path: str | Path) -> HandedIn:
     """
     path = Path(path)
     with ExitStack() as stack:  # Archives are unpacked for as long.
-        if path.is_dir():
+        if os.path.isdir(path):  # Which a name that is too long does not end.
             return _best(path, _look_through(path, stack))
         if is_archive(path) and _is_file(path):
             found = _best(path, _look_through(_unpacked(path, stack), stack))
             return replace(found, folder=None)
-    if path.name.lower().endswith(notebook.SUFFIX) and (path.is_file() or path.is_symlink()):
+    is_file = os.path.isfile(path) or os.path.islink(path)
+    if is_file and path.name.lower().endswith(notebook.SUFFIX):
         made = _read_notebook(path)
         if not made.modules:
             raise SourceError(f"{made.name} defines nothing that is asked for: {_asked()}.")
@@ -415,9 +416,9 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
 
 def _refusal(path: Path) -> SourceError:
     """Why ``path``, no folder, archive or notebook, is no exercise's file."""
-    if path.is_symlink():
+    if os.path.islink(path):
         return _link(path)
-    if not path.exists():
+    if not os.path.exists(path):
         return SourceError(f"There is no file or folder {path}.")
     if not path.is_file():
         return SourceError(f"{shown(path)} can't be handed in: it is a pipe or a device.")

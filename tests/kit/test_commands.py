@@ -113,6 +113,19 @@ def test_in_a_folder_that_is_gone_a_command_says_so(here, command):
     assert "The folder that you are in is not there any more" in result.stderr
 
 
+def test_a_name_that_is_too_long_or_begins_with_a_dash_is_no_error_of_ours(here):
+    assert "File name too long" in run("new", "a" * 300).stderr
+    assert "Next: cd ./-x, then pytest." in run("new", "--", "-x").output
+
+
+@pytest.mark.parametrize("place", [".", "nowhere/grade.json"])
+def test_a_place_that_no_grade_can_go_to_is_refused_before_anything_is_graded(here, place):
+    result = run("grade", "exercises", "--grade-json", place)
+
+    assert result.exit_code == 2
+    assert "Invalid value for '--grade-json'" in result.stderr
+
+
 def test_without_a_grade_status_says_what_to_do(here):
     result = run("status")
 

@@ -130,6 +130,12 @@ def test_copies_of_windows_and_blanks_around_a_name_are_taken(tmp_path, name):
     assert "cnn.py was taken for cnn.py" not in " ".join(found.notes)
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".zip", "a" * 300 + ".ipynb", "a\0b"])
+def test_what_can_be_the_name_of_nothing_is_not_there(name):
+    with pytest.raises(SourceError, match="There is no file or folder"):
+        read(name)
+
+
 def test_names_with_a_dot_in_an_archive_never_keep_the_rest_from_being_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "lab.zip", "w") as archive:
         for name in ("fnn.py", "fnn.py/.x.py", "../.y.py", "/.z.py", "a/" * 60 + ".w.py"):

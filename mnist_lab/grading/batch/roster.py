@@ -33,12 +33,11 @@ ENCODINGS = (
 )
 """What Excel saves a CSV in on computers of one language or another."""
 
-MARKS = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
-}
-"""What a text may begin with, and the encoding that this means."""
+WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""The encodings that a text begins with a mark of."""
+
+START = re.compile(r"\ufeff?(?:(?:sep=.)?[\r\n]+)?", re.IGNORECASE)
+"""What spreadsheets put before the first row: that mark, and Excel's line about the delimiter."""
 
 WORD = re.compile(r"[^\W_]+")
 
@@ -47,31 +46,19 @@ NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 
 
 @dataclass(frozen=True)
-class _Form:
-    """How a CSV file is written: what its bytes and its text begin with, how lines end, and whether
-    all cells are in quotes.
-    """
-
-    mark: bytes
-    encoding: str
-    start: str
-    end: str
-    delimiter: str
-    is_quoted: bool
-
-
-@dataclass(frozen=True)
 class Roster:
     """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row with its
     number in a spreadsheet, and which columns have the ``key``, ``name``, ``score`` and ``group``
-    of a learner.
+    of a learner. ``start`` is what stands before them, ``dialect`` how ``csv`` writes them.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, ...]
-    form: _Form
+    encoding: str
+    start: str
+    dialect: Mapping[str, Any]
     key: str
     name: str
     score: str
@@ -95,8 +82,10 @@ class Roster:
         the command which names the key. Raises ``ClassError``.
         """
         try:
-            text, form = _decoded(path.read_bytes(), submissions)
-            lines = csv.reader(io.StringIO(text, newline=""), delimiter=form.delimiter)
+            text, encoding = _decoded(path.read_bytes(), submissions)
+            start = START.match(text)[0]  # type: ignore[index]
+            dialect = _dialect(text := text.removeprefix(start))
+            lines = csv.reader(io.StringIO(text, newline=""), **dialect)
             (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
@@ -134,7 +123,7 @@ class Roster:
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
         numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
-        return cls(path, head, cells_of, numbers, form, *known, option)
+        return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column, or of two beside each other, by row."""
@@ -210,12 +199,8 @@ class Roster:
         0 for who has handed in nothing, none for what could not be judged.
         """
         columns = [*self.columns, *[self.score] * (self.score not in self.columns)]
-        text, form = io.StringIO(newline=""), self.form
-        text.write(form.start)
-        quoting: Any = csv.QUOTE_ALL if form.is_quoted else csv.QUOTE_MINIMAL
-        writer = csv.writer(
-            text, delimiter=form.delimiter, lineterminator=form.end, quoting=quoting
-        )
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, **self.dialect)
         writer.writerow(columns)
         keys, found = self.column(self.key), self.matched(submissions)
         for row, key, submission in zip(self.rows, keys, found, strict=True):
@@ -226,7 +211,7 @@ class Roster:
             elif _is_somebody(key):
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
-        return form.mark + text.getvalue().encode(form.encoding)
+        return f"{self.start}{text.getvalue()}".encode(self.encoding)
 
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
@@ -349,18 +334,16 @@ def _column(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> li
     return [" ".join(row[each].strip() for each in at if each < len(row)).strip() for row in rows]
 
 
-def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, _Form]:
-    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter, and
-    how it is written.
+def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, str]:
+    """The text of a CSV file as spreadsheets save it, and its encoding.
 
     One that is neither UTF-8 nor UTF-16 is read in the encoding in which it has most names.
     """
-    mark = next((each for each in MARKS if data.startswith(each)), b"")
     texts: dict[str, str] = {}
-    for encoding in (MARKS[mark],) if mark else ("utf-8", *ENCODINGS):
+    for encoding in (WIDE[data[:2]],) if data[:2] in WIDE else ("utf-8", *ENCODINGS):
         with suppress(UnicodeDecodeError):
-            text = data[len(mark) :].decode(encoding)
-            texts |= {} if "\0" in text else {encoding: text}
+            if "\0" not in (text := data.decode(encoding)):
+                texts[encoding] = text
             if encoding not in ENCODINGS:
                 break
     if not texts:
@@ -368,10 +351,14 @@ def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, _Form
     names = [_plain(word) for each in submissions for word in WORD.findall(each.name)]
     plain = {encoding: _plain(text) for encoding, text in texts.items()}
     encoding = max(texts, key=lambda each: sum(name in plain[each] for name in names))
-    text = texts[encoding]
-    rest = re.sub(r"\A(sep=.)?[\r\n]+", "", text, flags=re.IGNORECASE)
-    first, end, _ = re.split(r"(\r\n|\n|\r|\Z)", re.sub(r'"[^"]*"', "", rest), maxsplit=1)
+    return texts[encoding], encoding
+
+
+def _dialect(text: str) -> dict[str, Any]:
+    """What sets cells, rows and text apart, as the first row shows."""
+    plain = re.sub(r'"[^"]*"', "", text)
+    first, end, _ = re.split(r"(\r\n|\n|\r|\Z)", plain, maxsplit=1)
     delimiter = max(",;\t", key=first.count)
-    is_quoted = rest.startswith('"') and not first.strip(delimiter)
-    start = text.removesuffix(rest)
-    return rest, _Form(mark, encoding, start, end or "\n", delimiter, is_quoted)
+    in_quotes = text.startswith('"') and not first.strip(delimiter)
+    quoting = csv.QUOTE_ALL if in_quotes else csv.QUOTE_MINIMAL
+    return {"delimiter": delimiter, "lineterminator": end or "\n", "quoting": quoting}

@@ -268,7 +268,7 @@ def _noted(outcome: Graded, notes: Sequence[str]) -> Graded:
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
-    if cluster is None:
+    if not cluster:
         from mnist_lab.grading.batch.workers import grade_here
 
         return partial(grade_here, jobs=jobs)
