@@ -225,49 +225,39 @@ def _pattern(orders: list[list[int]]) -> str:
 
     Each happens by chance less than once in ten million times.
     """
-    places = torch.stack([torch.arange(min(map(len, orders)))] * (1 + len(orders)))
-    items = places.shape[1]
-    if items < 30 or items < max(map(len, orders)):
+    if min(map(len, orders)) < max(30, *map(len, orders)):
         return ""
-    for row, order in enumerate(orders, 1):
-        places[row] = torch.tensor(order).argsort()
-    # How alike the places of items are that are so many apart in the dataset, all around it.
-    waves = torch.fft.rfft(places[1:] - places[1:].double().mean(1, keepdim=True)).abs().square()
-    alike = torch.fft.irfft(waves.sum(0), items)
-    alike = (alike / alike[0])[1 : items // 2 + 1].abs()
-    if alike.max() > UNLIKELY / math.sqrt(len(orders) * items):
-        apart = int(alike.argmax()) + 1
-        return f"Where an item comes tells where the one {apart} places on in the dataset does."
-    beside = [{frozenset(pair) for pair in pairwise(order)} for order in orders]
-    if min(len(one & other) for one, other in pairwise(beside)) > MANY_PAIRS:
-        return f"{len(beside[0] & beside[1])} pairs come one after the other in two epochs."
-    if _tells(places[:1].expand_as(places[1:]), places[1:]):
+    places = torch.tensor(orders).argsort(1)
+    if _is_regular(places):
         return "Where an item is in the dataset tells where it comes."
-    for (first, one), (second, other) in combinations(enumerate(places), 2):
-        if first and _tells(one[None], other[None]):
-            return f"Where an item comes in epoch {first} tells where it does in epoch {second}."
+    for first, second in combinations(range(len(orders)), 2):
+        if _is_regular(places[second, orders[first]][None]):
+            epochs = f"in epoch {first + 1} tells where it does in epoch {second + 1}."
+            return f"Where an item comes {epochs}"
     return ""
 
 
-def _tells(one: Tensor, other: Tensor) -> bool:
-    """Whether the places (M, N) of N items in orders tell those in others: by and large, by being
-    moved alike, or by the part of the order that they are in.
+def _is_regular(places: Tensor) -> bool:
+    """Whether in M orders (M, N) of N items a place tells the ones some places on, or follows from
+    its own number: by and large, by that of its part, or as all others are moved.
     """
-    times, items = one.shape
-    along = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]).double())[0, 1].abs()
-    alike = max(((each % items).flatten().bincount()).max() for each in (other - one, other + one))
-    parts = (one * BLOCKS // items * BLOCKS + other * BLOCKS // items).flatten()
-    often, expected = parts.bincount(minlength=BLOCKS**2), one.numel() / BLOCKS**2
+    times, items = places.shape
+    numbers = torch.arange(items).expand_as(places)
+    waves = torch.fft.rfft(places - places.double().mean(1, keepdim=True)).abs().square()
+    alike = torch.fft.irfft(waves.sum(0), items)
+    alike = (alike / alike[0])[1:].abs().max()
+    along = torch.corrcoef(torch.stack([numbers.flatten(), places.flatten()]).double())[0, 1].abs()
+    moves = ((places + numbers) % items, (places - numbers) % items)
+    moved = max(int(each.flatten().bincount().max()) for each in moves)
+    parts = (numbers * BLOCKS // items * BLOCKS + places * BLOCKS // items).flatten()
+    often, expected = parts.bincount(minlength=BLOCKS**2), places.numel() / BLOCKS**2
     uneven = (often - expected).square().sum() / expected
-    likely = along < UNLIKELY / math.sqrt(one.numel()) and alike < MOVED + 3 * times
-    return not (likely and uneven < UNEVEN)
+    likely = max(alike, along) < UNLIKELY / math.sqrt(places.numel())
+    return not (likely and moved < MOVED + 3 * times and uneven < UNEVEN)
 
 
 UNLIKELY = 6.5
 """Standard deviations, of which chance makes no more."""
-
-MANY_PAIRS = 14
-"""Pairs that come one after the other in two epochs: 2 on average by chance."""
 
 BLOCKS, UNEVEN, MOVED = 5, 75.0, 10
 """Parts of an order; the sum over their pairs of (items - expected)^2 / expected, 16 on average by
