@@ -6,6 +6,7 @@ import errno
 import gc
 import logging
 import math
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from textwrap import TextWrapper
@@ -81,6 +82,8 @@ class Commands(click.Group):
                     fail(f"{error.filename} is too long for the name of a file.")
                 if not isinstance(error, FileNotFoundError) or error.filename is not None:
                     raise
+                with suppress(FileNotFoundError):
+                    fail(f"In {Path.cwd()}: {error.strerror}.")
                 fail("The folder that you are in is not there any more: go to another one.")
 
 
