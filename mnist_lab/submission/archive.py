@@ -32,9 +32,6 @@ LISTED = 50_000
 DIRECTORY, HEADER, SPAN = 16 << 20, 1 << 20, 1 << 30
 """How many bytes the list of members of a zip may have, one header of a tar, and a whole tar."""
 
-HIDDEN = 50
-"""How many of the names come out that begin with a dot."""
-
 CHUNK = 1 << 16
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 """What opens a compressed tar, by the bytes that it begins with, whatever it is called."""
@@ -72,15 +69,13 @@ class _Member:
     open: Callable[[], IO[bytes] | None]
 
     @property
-    def is_wanted(self) -> bool:
-        return self.name.lower().endswith(WANTED) and not self.left_out
+    def parts(self) -> tuple[str, ...]:
+        return PurePosixPath(self.name.replace("\\", "/")).parts
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """The path to the part of it that is debris, if one is."""
-        parts = PurePosixPath(self.name.replace("\\", "/")).parts
-        at = next((at for at, part in enumerate(parts, 1) if is_debris(part)), 0)
-        return parts[:at]
+    def is_wanted(self) -> bool:
+        debris = any(is_debris(part) and not is_hidden(part) for part in self.parts)
+        return self.name.lower().endswith(WANTED) and not debris
 
 
 def is_archive(path: Path) -> bool:
@@ -95,7 +90,7 @@ def is_debris(name: str) -> bool:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is passed over for the dot at its beginning alone."""
-    return name.startswith(".") and not name.startswith(("._", ".DS_Store", ".git"))
+    return is_debris(name) and name[0] == "." and not name.startswith(("._", ".DS_Store", ".git"))
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -156,14 +151,13 @@ def _directory_size(path: Path) -> int:
 
 def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
     left, unpacked = TOTAL, 0
-    hidden: set[PurePosixPath] = set()
     for number, member in enumerate(members):
         if number >= LISTED:
             raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
         if not member.is_wanted:
-            *above, name = member.left_out or [""]
-            if is_hidden(name) and member.name.lower().endswith(WANTED):
-                hidden |= set() if {"/", ".."} & {*above} else {PurePosixPath(*above, name)}
+            continue
+        if hidden := next((n for n, part in enumerate(member.parts, 1) if is_hidden(part)), 0):
+            _note_name(folder, member.parts[:hidden])
             continue
         unpacked += 1
         if unpacked > MEMBERS:
@@ -176,10 +170,14 @@ def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
         assert source is not None  # It is a plain file.
         with source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
-    for each in sorted(hidden)[:HIDDEN]:  # Their names alone, of which something can be said.
-        with suppress(OSError):
-            (folder / each.parent).mkdir(parents=True, exist_ok=True)
-            (folder / each).touch()
+
+
+def _note_name(folder: Path, parts: tuple[str, ...]) -> None:
+    """Have the name alone in the folder, of which something can be said, if it can be there."""
+    if not {"/", ".."} & {*parts}:
+        with suppress(OSError, ValueError):
+            folder.joinpath(*parts[:-1]).mkdir(parents=True, exist_ok=True)
+            folder.joinpath(*parts).touch()
 
 
 def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:
@@ -195,7 +193,7 @@ def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:
 
 def _harmless(path: Path, member: _Member) -> PurePosixPath:
     """Where ``member`` belongs, which is inside of the folder."""
-    name = PurePosixPath(member.name.replace("\\", "/"))
+    name = PurePosixPath(*member.parts)
     said = ascii(member.name[:80])
     if member.kind:
         raise SourceError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")

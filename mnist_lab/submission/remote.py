@@ -66,13 +66,10 @@ def called(
             given.calls_left = calls - number - 1
         reply = caller.ask("call", Message(fields, {} if number else arrays), doing, given)
         with caller.reading(doing):
-            values.append(answers.value(answers.entry(reply, "returned", dict), reply.arrays))
-    with caller.reading(doing):
-        kept, is_callable = (
-            answers.entry(reply, "kept", int),
-            answers.entry(reply, "callable", bool),
-        )
-        return Called(tuple(values), kept, is_callable, reply)
+            values.append(answers.value(reply.fields.get("returned"), reply.arrays))
+            kept = answers.entry(reply, "kept", int)
+            can_be_called = answers.entry(reply, "callable", bool)
+    return Called(tuple(values), kept, can_be_called, reply)
 
 
 class _Remote:

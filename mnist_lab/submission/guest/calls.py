@@ -60,11 +60,7 @@ def call(learner: Learner, question: Message) -> Message:
     """
     fields = question.fields
     function = learner.named(fields["name"])
-    if fields["again"]:
-        learner.lent.again()
-    else:
-        learner.lent = given.Lent(question)
-    lent: given.Lent = learner.lent
+    lent = learner.lent = learner.lent.again() if fields["again"] else given.Lent(question)
     with suppress(ValueError):  # of what has no signature
         inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **fields["options"])
     if fields["seed"] is not None:

@@ -228,10 +228,11 @@ class Lent:
                     hooks.callback(register(told).remove)
             yield
 
-    def again(self) -> None:
-        """Undo what the call before left of the model, so that it does not break another one."""
+    def again(self) -> Lent:
+        """The same for another call, in which what the one before left of the model is undone."""
         if self._model is not None:
             self._model.requires_grad_()
+        return self
 
     def _before_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
         if not self._steps and not _has_closure(given, named):
