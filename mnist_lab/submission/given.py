@@ -273,7 +273,7 @@ class Given:
         seen.modes.append(modes[""])
         seen.partly.append(len(set(modes.values())) > 1)
         seen.grad_enabled.append(wish)
-        if len(seen.inputs) < MAX_RECORDED:
+        if len(seen.inputs) < MAX_RECORDED and images.numel() <= self._batches.images.numel():
             seen.inputs.append(images.detach().clone())
         if len(seen.states) < MAX_STATES:
             now = {n: v for n, v in sent.items() if n not in self._kind.buffers}

@@ -301,3 +301,15 @@ def test_a_number_beyond_all_bounds_is_refused(value):
         answers.of(value, float, "loss")
     with pytest.raises(WireError):
         answers.of(value, int, "steps")
+
+
+def test_of_more_images_than_the_loader_has_none_are_kept():
+    given = Given(RECIPE, BATCHES)
+    for count in (4, 1000):
+        images = torch.zeros(count, 1, 28, 28)
+        asked = {name: value.clone() for name, value in SENT.items() if "weights" in name}
+        given.answer(Message(ASKED, {**asked, "images": images}))
+
+    facts = given.facts(ANSWER)
+    assert facts.batches == [4, 1000]
+    assert [len(images) for images in facts.inputs] == [4]

@@ -199,11 +199,12 @@ def _expect_shuffled(epochs: Epochs, found: Findings) -> None:
     ]
     # A few whole batches come in order now and then, by chance.
     moved = not all(in_order) and not all(alike)
-    if moved and any(len(one & other) > 1 for one, other in pairwise(groups)):
+    several = any(len(one & other) > 1 for one, other in pairwise(groups))
+    if moved and (several or set.intersection(*groups)):
         found.add(
             "same-batches",
-            f"Of {len(groups[0])} batches of the first epoch {len(groups[0] & groups[1])} "
-            "are those of the second, with the same items in each.",
+            f"With the same items in each, the second epoch has {len(groups[0] & groups[1])} of "
+            f"the {len(groups[0])} batches of the first.",
         )
     elif any(in_order):
         found.add("train-unshuffled", f"It begins with numbers {shown} of the dataset.")
