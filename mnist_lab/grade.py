@@ -172,11 +172,11 @@ class Grade:
 
     kit: str
     submission: str
-    sha256: str
-    tier: Literal["quick", "full"]
-    seed: int
-    device: str
-    exercises: tuple[ExerciseGrade, ...]
+    sha256: str = ""
+    tier: Literal["quick", "full"] = "quick"
+    seed: int = 0
+    device: str = "cpu"
+    exercises: tuple[ExerciseGrade, ...] = ()
     seconds: float = 0.0
     walls: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -236,47 +236,25 @@ class Grade:
 
 
 def build(
-    kit: Kit,
-    results: Mapping[str, Result],
-    *,
-    submission: str,
-    version: str = __version__,
-    sha256: str = "",
-    tier: Literal["quick", "full"] = "quick",
-    seed: int = 0,
-    device: str = "cpu",
-    seconds: float = 0.0,
-    walls: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
+    kit: Kit, results: Mapping[str, Result], *, version: str = __version__, **about: Any
 ) -> Grade:
-    """The grade of ``results`` by check id; a check of ``kit`` without a result did not run.
+    """The grade of ``results`` by check id, and ``about`` it the other fields of a ``Grade``; a
+    check of ``kit`` without a result did not run.
 
     Raises ``KeyError`` for a result of a check that is not the kit's.
     """
     for name in results:
         kit.check(name)
-    return Grade(
-        kit=version,
-        submission=submission,
-        sha256=sha256,
-        tier=tier,
-        seed=seed,
-        device=device,
-        seconds=seconds,
-        walls=walls or {},
-        notes=notes,
-        exercises=tuple(
-            ExerciseGrade(
-                exercise.id,
-                exercise.title,
-                tuple(
-                    graded(check, results.get(check.id, Result("not_run")))
-                    for check in exercise.checks
-                ),
-            )
-            for exercise in kit.exercises
-        ),
+    unknown = Result("not_run")
+    exercises = (
+        ExerciseGrade(
+            each.id,
+            each.title,
+            tuple(graded(check, results.get(check.id, unknown)) for check in each.checks),
+        )
+        for each in kit.exercises
     )
+    return Grade(version, exercises=tuple(exercises), **about)
 
 
 def text(grade: Grade) -> str:
