@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import math
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from textwrap import TextWrapper
@@ -75,9 +77,13 @@ class Commands(click.Group):
         with terminal.patient():
             try:
                 super().main(*arguments, **more)
-            except FileNotFoundError as error:
-                if error.filename is not None:
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    fail(f"{error.filename} is too long for the name of a file.")
+                if not isinstance(error, FileNotFoundError) or error.filename is not None:
                     raise
+                with suppress(FileNotFoundError):
+                    fail(f"In {Path.cwd()}: {error.strerror}.")
                 fail("The folder that you are in is not there any more: go to another one.")
 
 
@@ -277,16 +283,20 @@ def new(folder: Path) -> None:
     except workspace.WorkspaceError as error:
         fail(str(error))
     terminal.console().print(
-        f"Your workspace is {folder}. Next: cd {quote(str(folder))}, then pytest.", soft_wrap=True
+        f"Your workspace is {folder}. Next: {_cd(folder)}, then pytest.", soft_wrap=True
     )
 
 
 def chosen_formats(
-    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...] | str | None
 ) -> tuple[Destination, ...]:
-    """Parse ``--format``: known names, each with a place of its own that can be written."""
+    """Parse ``--format``, known names, each with a place of its own that can be written, or the
+    place of ``--grade-json``.
+    """
     if not values:
         return ()
+    if isinstance(values, str):
+        values = (f"json={values}",)
     from mnist_lab.grading.formats import FormatError, destinations
 
     try:
@@ -299,7 +309,9 @@ def chosen_formats(
 @click.argument("path", type=click.Path(path_type=Path))
 @full_option
 @click.option("--grade-seed", type=SEED, help="Instead of a fresh one.")
-@click.option("--grade-json", type=click.Path(path_type=Path), help="Write the grade as JSON.")
+@click.option(
+    "--grade-json", metavar="FILE", callback=chosen_formats, help="Short for --format json=FILE."
+)
 @click.option(
     "--format",
     "destinations",
@@ -314,7 +326,7 @@ def grade_command(
     path: Path,
     full: bool,
     grade_seed: int | None,
-    grade_json: Path | None,
+    grade_json: tuple[Destination, ...],
     destinations: tuple[Destination, ...],
     strict: bool,
     verbose: bool,
@@ -340,10 +352,9 @@ def grade_command(
     status, found = ended.status, ended.result.get("grade")
     graded = grade.Grade.from_json(found) if found else None
     try:
-        if graded is not None and grade_json is not None:
-            grade.write(graded, grade_json)
-        formats.deliver(graded or _ungraded(path, status, full, seed), destinations)
-    except (formats.FormatError, OSError) as error:
+        told = graded or _ungraded(path, status, full, seed)
+        formats.deliver(told, (*grade_json, *destinations))
+    except formats.FormatError as error:
         fail(str(error), status or 1)
     raise SystemExit(status)
 
@@ -505,7 +516,7 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
             soft_wrap=True,
         )
     console.print(
-        f"{len(files)} files are in {out}. Next: cd {quote(str(out))}, git init, and push it.",
+        f"{len(files)} files are in {out}. Next: {_cd(out)}, git init, and push it.",
         soft_wrap=True,
     )
 
@@ -574,6 +585,11 @@ def fail(sentence: str, status: int = 1) -> NoReturn:
     lines = f"mnist-lab: {sentence}".splitlines()
     console.print("\n".join(map(wrap.fill, lines)), soft_wrap=True)
     raise SystemExit(status)
+
+
+def _cd(folder: Path) -> str:
+    """The command that goes to ``folder``."""
+    return f"cd {quote(f'./{folder}' if str(folder).startswith('-') else str(folder))}"
 
 
 def _ungraded(path: Path, status: int, full: bool, seed: int) -> Grade:

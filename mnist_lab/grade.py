@@ -18,6 +18,9 @@ from mnist_lab.kit import Check, Kit
 
 SCHEMA = 1
 
+ABOUT = ("kit", "submission", "sha256", "tier", "seed", "device")
+"""What was graded, and how."""
+
 Outcome = Literal["passed", "failed", "todo", "blocked", "not_run", "error"]
 """``todo``: the stub still raises ``NotImplementedError``. ``blocked``: a check that it needs did
 not pass. ``not_run``: it needs a GPU or ``--full``, or was not chosen. ``error``: not the
@@ -104,28 +107,17 @@ class CheckGrade:
         return [*((each,) for each in sorted(sure)), *([tuple(rest)] if len(rest) > 1 else [])]
 
     def to_json(self) -> dict[str, Any]:
-        data: dict[str, Any] = {
-            "id": self.id,
-            "title": self.title,
-            "outcome": self.outcome,
-            "points": self.points,
-            "max_points": self.max_points,
-            "seconds": self.seconds,
-        }
-        return data | ({"cause": self.cause.to_json()} if self.cause else {})
+        names = ("id", "title", "outcome", "points", "max_points", "seconds")
+        cause = {"cause": self.cause.to_json()} if self.cause else {}
+        return {name: getattr(self, name) for name in names} | cause
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CheckGrade:
         if data["outcome"] not in get_args(Outcome):
             raise GradeError(f"check {data['id']}: {data['outcome']!r} is not an outcome")
-        return cls(
-            id=data["id"],
-            title=data["title"],
-            outcome=data["outcome"],
-            max_points=data["max_points"],
-            seconds=data["seconds"],
-            cause=Cause(**data["cause"]) if "cause" in data else None,
-        )
+        names = ("id", "title", "outcome", "max_points", "seconds")
+        cause = Cause(**data["cause"]) if "cause" in data else None
+        return cls(**{name: data[name] for name in names}, cause=cause)
 
 
 @dataclass(frozen=True)
@@ -159,13 +151,8 @@ class ExerciseGrade:
         return next(iter(sorted(self.open, key=lambda check: check.outcome == "blocked")), None)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "title": self.title,
-            "points": self.points,
-            "max_points": self.max_points,
-            "checks": [check.to_json() for check in self.checks],
-        }
+        about = {name: getattr(self, name) for name in ("id", "title", "points", "max_points")}
+        return about | {"checks": [check.to_json() for check in self.checks]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExerciseGrade:
@@ -185,11 +172,11 @@ class Grade:
 
     kit: str
     submission: str
-    sha256: str
-    tier: Literal["quick", "full"]
-    seed: int
-    device: str
-    exercises: tuple[ExerciseGrade, ...]
+    sha256: str = ""
+    tier: Literal["quick", "full"] = "quick"
+    seed: int = 0
+    device: str = "cpu"
+    exercises: tuple[ExerciseGrade, ...] = ()
     seconds: float = 0.0
     walls: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -213,17 +200,10 @@ class Grade:
         return next((step for step in steps if step is not None), None)
 
     def to_json(self) -> dict[str, Any]:
+        names = ("score", "max_score", "seconds")
         return {
             "schema": SCHEMA,
-            "kit": self.kit,
-            "submission": self.submission,
-            "sha256": self.sha256,
-            "tier": self.tier,
-            "seed": self.seed,
-            "device": self.device,
-            "score": self.score,
-            "max_score": self.max_score,
-            "seconds": self.seconds,
+            **{name: getattr(self, name) for name in (*ABOUT, *names)},
             "walls": dict(self.walls),
             **({"notes": list(self.notes)} if self.notes else {}),
             "exercises": [exercise.to_json() for exercise in self.exercises],
@@ -240,15 +220,8 @@ class Grade:
             if data["schema"] != SCHEMA:
                 raise GradeError(f"its schema is {data['schema']!r}, and {SCHEMA} is understood")
             grade = cls(
-                kit=data["kit"],
-                submission=data["submission"],
-                sha256=data["sha256"],
-                tier=data["tier"],
-                seed=data["seed"],
-                device=data["device"],
+                **{name: data[name] for name in (*ABOUT, "seconds", "walls")},
                 exercises=tuple(ExerciseGrade.from_json(entry) for entry in data["exercises"]),
-                seconds=data["seconds"],
-                walls=data["walls"],
                 notes=tuple(data.get("notes", ())),
             )
             claimed, counted = (data["score"], data["max_score"]), (grade.score, grade.max_score)
@@ -263,47 +236,25 @@ class Grade:
 
 
 def build(
-    kit: Kit,
-    results: Mapping[str, Result],
-    *,
-    submission: str,
-    version: str = __version__,
-    sha256: str = "",
-    tier: Literal["quick", "full"] = "quick",
-    seed: int = 0,
-    device: str = "cpu",
-    seconds: float = 0.0,
-    walls: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
+    kit: Kit, results: Mapping[str, Result], *, version: str = __version__, **about: Any
 ) -> Grade:
-    """The grade of ``results`` by check id; a check of ``kit`` without a result did not run.
+    """The grade of ``results`` by check id, and ``about`` it the other fields of a ``Grade``; a
+    check of ``kit`` without a result did not run.
 
     Raises ``KeyError`` for a result of a check that is not the kit's.
     """
     for name in results:
         kit.check(name)
-    return Grade(
-        kit=version,
-        submission=submission,
-        sha256=sha256,
-        tier=tier,
-        seed=seed,
-        device=device,
-        seconds=seconds,
-        walls=walls or {},
-        notes=notes,
-        exercises=tuple(
-            ExerciseGrade(
-                exercise.id,
-                exercise.title,
-                tuple(
-                    graded(check, results.get(check.id, Result("not_run")))
-                    for check in exercise.checks
-                ),
-            )
-            for exercise in kit.exercises
-        ),
+    unknown = Result("not_run")
+    exercises = (
+        ExerciseGrade(
+            each.id,
+            each.title,
+            tuple(graded(check, results.get(check.id, unknown)) for check in each.checks),
+        )
+        for each in kit.exercises
     )
+    return Grade(version, exercises=tuple(exercises), **about)
 
 
 def text(grade: Grade) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import mnist_lab
+from mnist_lab.writing import fill
 
 COPIED = ("exercises", "tests/grading", "conftest.py")
 
@@ -57,22 +58,27 @@ def grading_tests() -> Path:
     return root() / "tests" / "grading"
 
 
+def files(path: Path) -> Iterator[Path]:
+    """The file ``path``, or those in that folder but for what tools leave there."""
+    if path.is_file():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        inside = file.relative_to(path).parts
+        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside):
+            yield file
+
+
 def create(folder: Path) -> None:
     """Make a learner's workspace: stubs and grading tests, no solutions.
 
     Raises ``WorkspaceError`` if ``folder`` is not empty or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise WorkspaceError(f"{folder} is not empty: name a new folder.")
     try:
-        for name in COPIED:
-            source, target = root() / name, folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copyfile(source, target)
-        (folder / "pytest.ini").write_text(SETTINGS, encoding="utf-8")
-        (folder / "README.md").write_text(README, encoding="utf-8")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise WorkspaceError(f"{folder} is not empty: name a new folder.")
+        copied = (file for name in COPIED for file in files(root() / name))
+        own = {"pytest.ini": SETTINGS.encode(), "README.md": README.encode()}
+        fill(folder, own | {f"{file.relative_to(root())}": file.read_bytes() for file in copied})
     except OSError as error:
         raise WorkspaceError(f"{folder} cannot be written ({error.strerror}).") from error

@@ -25,10 +25,12 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
-def write(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` as it is, whole or not at all. Raises ``OSError``."""
+def write(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` as it is, whole or not at all. Raises ``OSError``."""
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
     with whole(path) as scratch:
-        scratch.write_bytes(text.encode("utf-8", "backslashreplace"))
+        scratch.write_bytes(content)
 
 
 def fill(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_lab import workspace
@@ -37,7 +36,7 @@ def installable(checkout: Path) -> dict[str, bytes]:
     return {
         file.relative_to(checkout).as_posix(): file.read_bytes()
         for name in sorted(set(names))
-        for file in _files(checkout / name)
+        for file in workspace.files(checkout / name)
     }
 
 
@@ -51,16 +50,6 @@ def uncommitted(checkout: Path) -> list[str]:
     """The files that differ from the last commit, or that it lacks."""
     changed = _git(checkout, "status", "--porcelain", "-z", "--no-renames")
     return [line[3:] for line in changed.split("\0") if line]
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    for file in sorted(path.rglob("*")):
-        inside = file.relative_to(path).parts
-        if file.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside):
-            yield file
 
 
 def _git(checkout: Path, *arguments: str) -> str:

@@ -20,7 +20,7 @@ from mnist_lab.grade import Grade
 from mnist_lab.grading import warm
 from mnist_lab.grading.warm import KILLED, Job, Run
 from mnist_lab.submission.sandbox import scratch
-from mnist_lab.submission.server import default_isolation
+from mnist_lab.submission.server import default_isolation, environment
 
 
 class GradingError(Exception):
@@ -83,7 +83,9 @@ class Cold:
             command = [sys.executable, "-P", "-m", "pytest", *arguments]
             command += ["--grade-json", str(file)]
             try:
-                done = subprocess.run(command, capture_output=not shown, timeout=limit)
+                done = subprocess.run(
+                    command, capture_output=not shown, timeout=limit, env=environment()
+                )
             except subprocess.TimeoutExpired:
                 return Run(KILLED, "", {})
             said = "" if shown else (done.stdout + done.stderr).decode("utf-8", "replace")

@@ -34,7 +34,10 @@ def watch_files(submission: Path) -> None:
     folder = submission if submission.is_dir() else submission.parent
     with _keys() as pressed, closing(run.ready()) as runner:
 
-        def grade(exercise: str | None = None) -> None:
+        def grade(file: str = "", exercise: str | None = None) -> None:
+            click.clear()
+            if file:
+                click.echo(f"{file} was saved.")
             try:
                 runner.grade(run.arguments(submission, exercise=exercise), shown=True)
             except JobError as error:
@@ -53,19 +56,14 @@ def watch_files(submission: Path) -> None:
         for changes in batches:
             saved = {Path(path).name for _, path in changes}
             if name := next((name for name in saved if _is_graded(name, submission)), ""):
-                click.clear()
-                click.echo(f"{name} was saved.")
-                grade()
+                grade(name)
             for file, exercise in kit.load().files.items():
                 if file in saved:
-                    click.clear()
-                    click.echo(f"{file} was saved.")
-                    grade(exercise.id)
+                    grade(file, exercise.id)
             for key in pressed():
                 if key == "q":
                     return
                 if key == "a":
-                    click.clear()
                     grade()
                 if key in ("n", "h"):
                     click.echo(_next(hint=key == "h"))

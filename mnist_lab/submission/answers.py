@@ -322,6 +322,8 @@ def parameters(reply: Message, name: str) -> list[Parameter]:
         if not isinstance(dtype, torch.dtype):
             raise WireError("no such dtype")
         own, shape = entry(each, "name", str), many(each, "shape", int)
+        if any(size < 0 for size in shape):
+            raise WireError("a size below 0")
         found.append(Parameter(own, shape, dtype, entry(each, "requires_grad", bool)))
     if len(found) > MAX_PARAMETERS or len({known.name for known in found}) < len(found):
         raise WireError(f"{len(found)} {name}, more than can be or some twice")
@@ -363,7 +365,7 @@ def optimizer(told: Message) -> OptimizerUsed:
     return OptimizerUsed(entry(told, "name", str), options)
 
 
-def value(tree: object, arrays: Mapping[str, Tensor], prefix: str = "") -> Value:
+def value(tree: object, arrays: Mapping[str, Tensor]) -> Value:
     """The value that the guest describes with ``tree``."""
     told = of(tree, dict, "a value")
     kind, type_ = entry(told, "is", str), entry(told, "type", str)
@@ -371,14 +373,14 @@ def value(tree: object, arrays: Mapping[str, Tensor], prefix: str = "") -> Value
         number, whole = entry(told, "value", float), entry(told, "whole", bool)
         return Value(kind, type_, number=number, whole=whole)
     if kind in ("tensor", "array"):
-        name = prefix + entry(told, "name", str)
+        name = entry(told, "name", str)
         if name not in arrays:
             raise WireError(f"no array {name}")
         graph = of(told.get("graph", False), bool, "graph")
         return Value(kind, type_, array=arrays[name], graph=graph)
     if kind in ("list", "tuple", "dict"):
         parts = entry(told, "parts", list)
-        return Value(kind, type_, parts=tuple(value(part, arrays, prefix) for part in parts))
+        return Value(kind, type_, parts=tuple(value(part, arrays) for part in parts))
     return Value(kind, type_)
 
 

@@ -292,7 +292,8 @@ class Caller:
         # The first is the line that runs, the last the line of the file that led there.
         where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
         stack = answers.text(ended.stack)
-        event = Event(ended.kind, self, doing, operation, name, said=said, where=where, stack=stack)
+        told = ended.detail or said
+        event = Event(ended.kind, self, doing, operation, name, said=told, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
         cause = Cause(f"{doing} {said}.", where=where or self.file, output=output)
         return SubmissionFailure(cause, event=event)

@@ -113,7 +113,8 @@ class _Graph:
 class Given:
     """What one call of a learner's code is given, and all that it asks of it.
 
-    The model is the recipe's; ``batches`` what the loader hands out.
+    The model is the recipe's; ``batches`` what the loader hands out; ``calls_left`` how many calls
+    with the same follow.
     """
 
     def __init__(self, recipe: Recipe, batches: Batches) -> None:
@@ -127,7 +128,7 @@ class Given:
         self._shapes = {name: value.shape for name, value in self._state.items()}
         self._graphs: dict[int, _Graph] = {}
         self._tickets = 0
-        self._calls_left = recipe.calls - 1
+        self.calls_left = 0
         self._gradients: list[dict[str, Tensor]] = []
         self._seen = Facts()
 
@@ -164,7 +165,6 @@ class Given:
             "backward": self._backward,
             "examples": self._examples,
             "step": self._step,
-            "again": self._again,
         }
         operation = operations.get(str(asked.fields.get("asks")))
         if operation is None:
@@ -214,7 +214,7 @@ class Given:
 
     def _plus(self, modes: Modes) -> Tensor | None:
         """What is added to the scores: something else where parts are in another mode."""
-        earlier = self._calls_left > 0 and self._recipe.before is not None
+        earlier = self.calls_left > 0 and self._recipe.before is not None
         plus = self._recipe.before if earlier else self._recipe.plus
         return plus if plus is None or len(set(modes.values())) == 1 else plus.roll(1) + plus
 
@@ -273,10 +273,6 @@ class Given:
                 raise WireError("gradients of no parameters")
             self._gradients.append({k: v for k, v in found.items() if k in self._recipe.weights})
 
-    def _again(self, asked: Message) -> Message:
-        self._calls_left -= 1
-        return Message()
-
     def _note(self, event: str) -> None:
         if len(self._seen.events) < MAX_EVENTS:
             self._seen.events.append(event)
@@ -292,7 +288,7 @@ class Given:
         seen.modes.append(modes[""])
         seen.partly.append(len(set(modes.values())) > 1)
         seen.grad_enabled.append(wish)
-        if len(seen.inputs) < MAX_RECORDED:
+        if len(seen.inputs) < MAX_RECORDED and images.numel() <= self._batches.images.numel():
             seen.inputs.append(images.detach().clone())
         if len(seen.states) < MAX_STATES:
             now = {n: v for n, v in sent.items() if n not in self._kind.buffers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,10 @@ from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Gradients, Output, Step, Value
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
-from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.protocol import MAX_BODY, Message, WireError
+
+MOST_WEIGHTS = MAX_BODY // 8
+"""Of a model: as many as can be sent in float64."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +51,25 @@ def called(
     Arguments are plain, or describe what the guest makes of the ``arrays``. ``accepts`` are more
     that it must take, without being given them.
     """
-    fields = {
-        "name": name,
-        "arguments": list(arguments),
-        "options": dict(options),
-        "accepts": dict(accepts),
-        "seed": seed,
-        "calls": calls,
-    }
     caller.expect_own(name)
-    reply = caller.ask("call", Message(fields, arrays), doing, given)
-    with caller.reading(doing):
-        trees = answers.entry(reply, "returned", list)
-        if len(trees) != calls:
-            raise WireError("the wrong number of results")
-        return Called(
-            tuple(answers.value(t, reply.arrays, f"{n}.") for n, t in enumerate(trees)),
-            answers.entry(reply, "kept", int),
-            answers.entry(reply, "callable", bool),
-            reply,
-        )
+    values: list[Value] = []
+    for number in range(calls):  # Each is answered before the next is asked for.
+        fields = {
+            "name": name,
+            "arguments": list(arguments),
+            "options": dict(options),
+            "accepts": dict(accepts),
+            "seed": None if number else seed,
+            "again": number > 0,
+        }
+        if given is not None:
+            given.calls_left = calls - number - 1
+        reply = caller.ask("call", Message(fields, {} if number else arrays), doing, given)
+        with caller.reading(doing):
+            values.append(answers.value(reply.fields.get("returned"), reply.arrays))
+            kept = answers.entry(reply, "kept", int)
+            can_be_called = answers.entry(reply, "callable", bool)
+    return Called(tuple(values), kept, can_be_called, reply)
 
 
 class _Remote:
@@ -160,6 +163,9 @@ class Model(_Remote):
             shown = answers.entry(made, "modules", dict)
             self.modules = {name: answers.text(text) for name, text in shown.items()}
             self.unregistered = answers.unregistered(made)
+        if (size := sum(math.prod(each.shape) for each in self.parameters)) > MOST_WEIGHTS:
+            sentence = f"{name}() has {size:,} weights, which is far more than any digit needs."
+            raise caller.refusal(sentence, name=name)
 
     def __call__(self, images: Tensor) -> Tensor:
         """The logits of ``images`` in eval mode, without gradients: of any shape, finite."""
@@ -177,7 +183,13 @@ class Model(_Remote):
 
     def weights(self) -> dict[str, Tensor]:
         """The parameters and buffers by name."""
-        return answers.under(self._ask("weights", self.name), "weights.")
+        doing = f"The weights of {self.name}"
+        found = answers.under(self._ask("weights", doing), "weights.")
+        with self._caller.reading(doing):
+            for each in self.parameters:
+                if each.name not in found or tuple(found[each.name].shape) != each.shape:
+                    raise WireError(f"{each.name} has another shape")
+        return found
 
     def set_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Overwrite the parameters or buffers named; the dtypes stay the model's."""
@@ -207,14 +219,8 @@ class Model(_Remote):
         fields = {"training": training, "device": device, "images_after": images_after}
         reply = self._ask("forward", doing, fields, {"images": images})
         with self._caller.reading(doing):
-            logits = answers.array(reply, "logits")
-            if logits.dtype == torch.bool:
-                raise WireError("truth values where scores belong")
-            return Output(
-                self._caller.finite(logits, doing, self.name),
-                reply.arrays.get("images", images),
-                answers.entry(reply, "made", int),
-            )
+            made = answers.entry(reply, "made", int)
+            return Output(self._logits(reply, doing), reply.arrays.get("images", images), made)
 
     def repeated(
         self, images: Tensor, calls: int, *, training: bool = False, seed: int = 0
@@ -226,7 +232,7 @@ class Model(_Remote):
         fields = {"calls": calls, "training": training, "seed": seed}
         reply = self._ask("repeated", doing, fields, {"images": images})
         with self._caller.reading(doing):
-            logits = self._caller.finite(answers.array(reply, "logits"), doing, self.name)
+            logits = self._logits(reply, doing)
             if logits.shape[:1] != (calls,):
                 raise WireError("the wrong number of outputs")
             return logits
@@ -260,6 +266,12 @@ class Model(_Remote):
     def _cast(self, dtype: str) -> Model:
         self._ask("cast", f"{self.name}().{dtype}", {"dtype": dtype})
         return self
+
+    def _logits(self, reply: Message, doing: str) -> Tensor:
+        logits = answers.array(reply, "logits")
+        if logits.dtype == torch.bool:
+            raise WireError("truth values where scores belong")
+        return self._caller.finite(logits, doing, self.name)
 
     def _on(self, images: Tensor) -> str:
         return f"{self.name} on images {_shape(images)}{'' if images.any() else ' of zeros'}"

@@ -287,10 +287,14 @@ def command(module: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a process that can import this package as this one does."""
+    """The environment of a process that can import this package as this one does, and in which
+    pytest has no options but those that it is given.
+    """
     package = str(Path(__file__).parents[2])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    options = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
+    kept = {name: value for name, value in os.environ.items() if name not in options}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def end_group(pid: int, grace: float) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import is_archive, is_debris, unpack
+from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, unpack
 from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
@@ -86,12 +86,13 @@ def read(path: str | Path) -> HandedIn:
     """
     path = Path(path)
     with ExitStack() as stack:  # Archives are unpacked for as long.
-        if path.is_dir():
+        if os.path.isdir(path):  # Which a name that is too long does not end.
             return _best(path, _look_through(path, stack))
         if is_archive(path) and _is_file(path):
             found = _best(path, _look_through(_unpacked(path, stack), stack))
             return replace(found, folder=None)
-    if path.name.lower().endswith(notebook.SUFFIX) and (path.is_file() or path.is_symlink()):
+    is_file = os.path.isfile(path) or os.path.islink(path)
+    if is_file and path.name.lower().endswith(notebook.SUFFIX):
         made = _read_notebook(path)
         if not made.modules:
             raise SourceError(f"{made.name} defines nothing that is asked for: {_asked()}.")
@@ -107,7 +108,7 @@ def exercise_file(name: str) -> str:
     """The exercise's file that one called ``name`` is meant to be, as ``CNN.py``, ``cnn (1).py`` or
     ``cnn.py.txt``; empty if none.
     """
-    found = SPELLINGS.fullmatch(name[:100])
+    found = SPELLINGS.fullmatch(name[:100].strip())
     return f"{found[1].lower().replace(' ', '_')}.py" if found else ""
 
 
@@ -198,14 +199,14 @@ class _Place:
 @dataclass
 class _Search:
     """What was found so far. ``problems`` are sentences on what was not taken, ``nothing`` on what
-    has no exercise; ``hidden`` is what begins with a dot.
+    has no exercise; ``misnamed`` what may be meant as one.
     """
 
     places: list[_Place] = field(default_factory=list)
     archives: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     nothing: list[str] = field(default_factory=list)
-    hidden: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
     entries: int = 0
     notebooks: int = 0
 
@@ -261,10 +262,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
         path, name = Path(entry.path), entry.name.lower()
         inside = f"{said}/{shown(path)}" if said else shown(path)
         if is_debris(entry.name):
-            if entry.name.startswith(".") and not entry.name.startswith(
-                ("._", ".DS_Store", ".git")
-            ):
-                search.hidden.append(inside)
+            if is_hidden(entry.name):
+                search.misnamed.append(inside)
             continue
         if entry.is_symlink():
             if exercise_file(name) or name.endswith(notebook.SUFFIX):
@@ -283,6 +282,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             search.archives.append((path, inside))
         elif name.endswith(UNREAD):
             search.problems.append(str(_unread(path)))
+        elif NEARLY.search(name):
+            search.misnamed.append(inside)
     if files:
         search.places.append(_place_of(folder, said, files))
     return folders
@@ -336,7 +337,7 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
             raise SourceError(sentences[0])
-        raise _none_in(path, search.hidden)
+        raise _none_in(path, search.misnamed)
     best = max(search.places, key=lambda place: place.rank)
     others = [place.said for place in search.places if place is not best and place.begun]
     said = search.problems[:NOTEBOOKS]
@@ -380,7 +381,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     said = [
         f"{shown(path)} was taken for {file}: that is the name to hand in."
         for file, path in place.files.items()
-        if path.name != file
+        if path.name.strip() != file
     ]
     return HandedIn(
         files,
@@ -388,7 +389,9 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
         {e.id: place.files[file] for file, e in asked.items() if file in own},
         {} if alone else {f: _alike(place.folder, f, also) for f in asked if f not in own},
         (*said, *place.notes),
-        folder=None if said else place.folder,
+        folder=place.folder
+        if all(path.name == file for file, path in place.files.items())
+        else None,
     )
 
 
@@ -413,9 +416,9 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
 
 def _refusal(path: Path) -> SourceError:
     """Why ``path``, no folder, archive or notebook, is no exercise's file."""
-    if path.is_symlink():
+    if os.path.islink(path):
         return _link(path)
-    if not path.exists():
+    if not os.path.exists(path):
         return SourceError(f"There is no file or folder {path}.")
     if not path.is_file():
         return SourceError(f"{shown(path)} can't be handed in: it is a pipe or a device.")
@@ -427,10 +430,10 @@ def _refusal(path: Path) -> SourceError:
     return SourceError(f"{shown(path)} is not an exercise; their files are {files}.")
 
 
-def _none_in(path: Path, hidden: Sequence[str] = ()) -> SourceError:
+def _none_in(path: Path, misnamed: Sequence[str] = ()) -> SourceError:
     files = ", ".join(kit.load().files)
-    names = ", ".join(hidden[:NOTEBOOKS])
-    but = f" Not looked at, as the name begins with a dot: {names}." if hidden else ""
+    names = ", ".join(misnamed[:NOTEBOOKS])
+    but = f" Not looked at, for its name: {names}." if misnamed else ""
     return SourceError(f"{shown(path)} has none of the exercises: {files}.{but}")
 
 
@@ -491,9 +494,12 @@ def _spellings() -> re.Pattern[str]:
     stems = "|".join(file.removesuffix(".py").replace("_", "[_ ]") for file in kit.load().files)
     return re.compile(
         rf"(?:copy of )?({stems})"
-        r"(?:[ _-]?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})*\.py(?:\.txt)?",
+        r"(?:(?: - |[ _-])?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})* ?\.py(?:\.txt)?",
         re.IGNORECASE,
     )
 
 
 SPELLINGS = _spellings()
+
+NEARLY = re.compile("|".join(file.removesuffix(".py") for file in kit.load().files))
+"""What the name of a file may have in it that is meant as an exercise's."""

@@ -96,7 +96,7 @@ ANSWER = Message(
         "parameters.w": torch.zeros(2),
         "weights.w": torch.zeros(2),
         **{f"weights.{name}": value for name, value in WEIGHTS.items()},
-        "0.matrix": torch.zeros(10, 10),
+        "matrix": torch.zeros(10, 10),
         "images": IMAGES[:1],
         "labels": LABELS[:1],
         "items": IMAGES[[3, 1]],
@@ -120,7 +120,7 @@ class Answering:
         if operation != "call":
             return self.answer
         returned = RETURNED.get(request.fields["name"], number(0.0))
-        return Message({"returned": [returned], **self.answer.fields}, self.answer.arrays)
+        return Message({"returned": returned, **self.answer.fields}, self.answer.arrays)
 
     def take_output(self) -> str:
         return ""
@@ -177,6 +177,7 @@ def test_a_wrong_answer_is_the_learners_failure_and_never_ours(name, fields, arr
     [
         ("forward", {"logits": torch.full((4, 10), torch.inf)}),
         ("gradients", {"parameters.w": torch.zeros(3)}),
+        ("weights", {"weights.w": torch.zeros(3)}),
         ("transform", {"images": IMAGES}),
         ("downsample", {"items": torch.zeros(2)}),
         ("downsample", {"items": IMAGES[:2, 0]}),
@@ -184,12 +185,19 @@ def test_a_wrong_answer_is_the_learners_failure_and_never_ours(name, fields, arr
         ("make_loaders", {"labels": torch.tensor(1)}),
         ("train", {"weights.output.bias": torch.zeros(9)}),
         ("train", {"weights.output.bias": torch.zeros(10, dtype=torch.float16)}),
-        ("confusion_matrix", {"0.matrix": torch.full((10, 10), torch.nan)}),
+        ("confusion_matrix", {"matrix": torch.full((10, 10), torch.nan)}),
     ],
 )
 def test_arrays_that_can_not_be_are_refused(name, changed):
     with pytest.raises(SubmissionFailure):
         OPERATIONS[name](exercise(Message(ANSWER.fields, ANSWER.arrays | changed)))
+
+
+@pytest.mark.parametrize("shape", [[-2], [1 << 40], [1 << 20] * 3])
+def test_a_parameter_of_a_size_that_can_not_be_is_refused(shape):
+    told = {**ANSWER.fields, "parameters": [{**PARAMETER, "shape": shape}]}
+    with pytest.raises(SubmissionFailure):
+        OPERATIONS["build"](exercise(Message(told, ANSWER.arrays)))
 
 
 TREES = st.recursive(
@@ -293,3 +301,15 @@ def test_a_number_beyond_all_bounds_is_refused(value):
         answers.of(value, float, "loss")
     with pytest.raises(WireError):
         answers.of(value, int, "steps")
+
+
+def test_of_more_images_than_the_loader_has_none_are_kept():
+    given = Given(RECIPE, BATCHES)
+    for count in (4, 1000):
+        images = torch.zeros(count, 1, 28, 28)
+        asked = {name: value.clone() for name, value in SENT.items() if "weights" in name}
+        given.answer(Message(ASKED, {**asked, "images": images}))
+
+    facts = given.facts(ANSWER)
+    assert facts.batches == [4, 1000]
+    assert [len(images) for images in facts.inputs] == [4]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -14,6 +15,7 @@ from mnist_lab import check_kit, grade, kit
 from mnist_lab.cli import GROUPS, main
 from mnist_lab.grade import Result
 from mnist_lab.grading import memory
+from mnist_lab.submission.server import environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,6 +113,37 @@ def test_in_a_folder_that_is_gone_a_command_says_so(here, command):
         os.chdir(here)
 
     assert "The folder that you are in is not there any more" in result.stderr
+
+
+def test_a_name_that_is_too_long_or_begins_with_a_dash_is_no_error_of_ours(here):
+    assert "File name too long" in run("new", "a" * 300).stderr
+    assert "Next: cd ./-x, then pytest." in run("new", "--", "-x").output
+
+
+@pytest.mark.parametrize("place", [".", "nowhere/grade.json"])
+def test_a_place_that_no_grade_can_go_to_is_refused_before_anything_is_graded(here, place):
+    result = run("grade", "exercises", "--grade-json", place)
+
+    assert result.exit_code == 2
+    assert "Invalid value for '--grade-json'" in result.stderr
+
+
+def test_options_of_pytest_in_the_environment_are_not_those_of_a_run(monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--nonsense")
+    monkeypatch.setenv("PYTEST_PLUGINS", "nonsense")
+
+    assert not environment().keys() & {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
+
+
+def test_without_a_place_for_temporary_files_the_folder_is_not_said_to_be_gone(here, monkeypatch):
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: [str(here / "nowhere")])
+    monkeypatch.setattr("mnist_lab.submission.sandbox.scratch._own", tempfile._get_default_tempdir)
+    (here / "class" / "ada").mkdir(parents=True)
+
+    result = run("grade-class", "class", "--dry-run")
+
+    assert result.exit_code == 1
+    assert "No usable temporary directory" in " ".join(result.stderr.split())
 
 
 def test_without_a_grade_status_says_what_to_do(here):

@@ -408,7 +408,7 @@ def test_bytes_that_are_no_answer_are_a_failure_of_that_call_only(hand_in, bytes
     model = exercise.build("FNN")
     with exercise.limit(2):
         failed = failure(lambda: model(IMAGES))
-    assert "gave something that is not an answer" in failed.cause.message
+    assert failed.cause.message.count("not an answer") == 1
     assert exercise.build("FNN").parameters
 
 

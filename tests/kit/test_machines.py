@@ -262,3 +262,12 @@ def test_what_tests_leave_is_found(tmp_path):
     assert "sleep 1234567" in process
     assert folder.endswith("/mnist-lab-left")
     assert shared == "/dev/shm/mnist-lab-left-by-a-test"
+
+
+def test_a_folder_is_removed_where_there_are_no_commands(tmp_path, monkeypatch):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    scratch.remove(str(tmp_path / "a"))
+
+    assert list(tmp_path.iterdir()) == []

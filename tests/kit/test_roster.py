@@ -1,5 +1,6 @@
 """The list of a course is read as spreadsheets save it, and comes back with the marks."""
 
+import codecs
 import unicodedata
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from mnist_lab.grading.batch.submissions import ClassError, Submission
 
 
 def filled(folder, data, *names):
-    """The roster with these bytes, in which each of ``names`` gets 7."""
+    """The text of the roster with these bytes, in which each of ``names`` gets 7."""
+    return given_back(folder, data, *names).decode()
+
+
+def given_back(folder, data, *names):
     (folder / "list.csv").write_bytes(data)
     submissions = [handed_in(name) for name in names]
     roster = Roster.read(folder / "list.csv", submissions)
@@ -42,7 +47,25 @@ def test_it_is_read_however_a_spreadsheet_saves_it(tmp_path, encoding, ends, fir
 
     data = text.replace("\n", ends).encode(encoding)
 
-    assert filled(tmp_path, data, "šimekzoë") == "Last, first;ID;Score\nŠimek, Zoë;1;7\n"
+    expected = first + "Last, first;ID;Score\nŠimek, Zoë;1;7\n"
+    assert given_back(tmp_path, data, "šimekzoë") == expected.replace("\n", ends).encode(encoding)
+
+
+def test_lines_inside_of_cells_and_column_names_with_a_plus_stay_as_they_are(tmp_path):
+    text = 'Last + First,First,"A\nnote"\r\nx,ada,"1\n2\r\n3\r4"\r\n'
+
+    given = given_back(tmp_path, text.encode(), "ada").decode()
+
+    assert given == text.replace('note"\r\n', 'note",Score\r\n').replace('4"\r', '4",7\r')
+
+
+def test_big_endian_text_and_quotes_around_every_cell_come_back(tmp_path):
+    text = '"Name";"Score"\n"Zoë; the first";""\n'
+    mark = codecs.BOM_UTF16_BE
+
+    given = given_back(tmp_path, mark + text.encode("utf-16-be"), "zoë the first")
+
+    assert given == mark + text.replace('""', '"7"').encode("utf-16-be")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +84,8 @@ def test_it_is_read_however_a_spreadsheet_saves_it(tmp_path, encoding, ends, fir
 def test_it_is_read_in_the_encoding_in_which_it_has_the_names(tmp_path, encoding, names):
     data = "\n".join(["Name", *names]).encode(encoding)
 
-    assert filled(tmp_path, data, *names).splitlines()[1:] == [f"{name},7" for name in names]
+    lines = given_back(tmp_path, data, *names).decode(encoding).splitlines()
+    assert lines[1:] == [f"{name},7" for name in names]
 
 
 def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path):

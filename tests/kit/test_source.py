@@ -103,13 +103,47 @@ def test_a_file_with_the_line_ends_of_old_macs_is_read(tmp_path):
     assert list(read(tmp_path).originals) == ["cnn"]
 
 
-@pytest.mark.parametrize("name", [".work/cnn.py", ".cnn.py"])
-def test_what_begins_with_a_dot_is_said_not_to_have_been_looked_at(tmp_path, name):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", [".work/cnn.py", ".cnn.py", "lab/.cnn.py", "cnn_final.py"])
+def test_what_is_not_looked_at_for_its_name_is_said(tmp_path, name, packed):
+    path = tmp_path / "lab.zip" if packed else tmp_path
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, "class CNN: pass\n")
+    else:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("class CNN: pass\n")
+
+    said = "lab/.cnn.py" if name.startswith("lab") else name.partition("/")[0]
+    with pytest.raises(SourceError, match=rf"for its name: {said}\."):
+        read(path)
+
+
+@pytest.mark.parametrize("name", ["cnn - Copy.py", "cnn - copy (2).py", "cnn .py", " cnn.py "])
+def test_copies_of_windows_and_blanks_around_a_name_are_taken(tmp_path, name):
     (tmp_path / name).write_text("class CNN: pass\n")
 
-    with pytest.raises(SourceError, match=rf"begins with a dot: {name.split('/')[0]}"):
-        read(tmp_path)
+    found = read(tmp_path)
+
+    assert found.originals == {"cnn": tmp_path / name}
+    assert found.folder is None
+    assert "cnn.py was taken for cnn.py" not in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".zip", "a" * 300 + ".ipynb", "a\0b"])
+def test_what_can_be_the_name_of_nothing_is_not_there(name):
+    with pytest.raises(SourceError, match="There is no file or folder"):
+        read(name)
+
+
+def test_names_with_a_dot_in_an_archive_never_keep_the_rest_from_being_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "lab.zip", "w") as archive:
+        for name in ("fnn.py", "fnn.py/.x.py", "../.y.py", "/.z.py", "a/" * 60 + ".w.py"):
+            archive.writestr(name, "")
+        for number in range(200):
+            archive.writestr(f".venv/{number}/.{number}.py", "")
+
+    assert list(read(tmp_path / "lab.zip").originals) == ["fnn"]
 
 
 def test_of_two_spellings_the_right_one_counts(tmp_path):

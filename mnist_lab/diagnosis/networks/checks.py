@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -237,7 +238,10 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
             there = replace(seen, outputs=in_training, training=True)
             raise explained.another_network(there, generator)
         model.set_weights(others)
-        both = torch.stack([with_others, model.forward(images, training=True).logits])
+        again = model.forward(images, training=True).logits
+        for each in (with_others, again):
+            _expect_shape(model, each, len(images))
+        both = torch.stack([with_others, again])
         off = (both.double() - asked).abs().amax((1, 2))
         if off.max() > off.min() + explained.STEADY:
             seen = replace(seen, training=True)
@@ -325,6 +329,31 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
         raise explained.known(exercise, "float32-only", said, **details) from None
     for each in outputs:
         _expect_dtype(exercise, model, torch.float64, each)
+    for training in (False, True):
+        _expect_fine_numbers(exercise, model, images, generator, training=training)
+
+
+def _expect_fine_numbers(
+    exercise: str, model: Model, images: Tensor, generator: torch.Generator, *, training: bool
+) -> None:
+    """Weights that move by very little, twice, move the outputs by the same, twice: what is rounded
+    to float32 on the way moves by leaps, whatever its dtype is.
+    """
+    weights, by = (_weights(exercise, model, generator) for _ in range(2))
+    seed, moved = int(torch.randint(2**31, (), generator=generator)), list[Tensor]()
+    for times in range(3):
+        model.set_weights({n: v.double() + times * 1e-7 * by[n] for n, v in weights.items()})
+        moved += model.repeated(images, 1, training=training, seed=seed).double()
+    step, other = (after - before for before, after in pairwise(moved))
+    if (other - step).abs().max() > LEAP * (other + step).abs().max():
+        said = "Its outputs are float64 and no more exact than float32, whatever the weights are."
+        raise explained.known(exercise, "float32-only", said)
+
+
+LEAP = 0.05
+"""What two such moves of the outputs differ by, as a share of both: 1e-6 at most in float64, 0.38
+and more in float32.
+"""
 
 
 def _expect_dtype(exercise: str, model: Model, given: torch.dtype, outputs: Tensor) -> None:
@@ -502,7 +531,8 @@ def _expect_outputs_of(
 ) -> None:
     """The first ``outputs`` are those of the first ``weights``, which are the guest's word."""
     network = reference.NETWORKS[proven.exercise]
-    asked = network.forward(proven.to_reference(weights), images)
+    first = {name: value.to(images.dtype) for name, value in weights.items()}
+    asked = network.forward(proven.to_reference(first), images)
     if not layouts.equal(outputs, asked):
         raise fail(
             f"Before any training {name} computes something else than with other weights.",

@@ -18,8 +18,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mnist_lab.diagnosis import CheckFailure
 from mnist_lab.diagnosis.explain import EQUAL, NEARLY_EQUAL, difference
 from mnist_lab.diagnosis.reference import Network
+from mnist_lab.grade import Cause
 
 MISFIT = (RuntimeError, LookupError, ValueError)
 """What a network may raise where shapes do not fit."""
@@ -35,15 +37,17 @@ class Named(Protocol):
     def shape(self) -> Sequence[int]: ...
 
 
-class Unmatched(Exception):  # noqa: N818 - an answer, not an error
-    """The parameters are not those of the network.
+class Unmatched(CheckFailure):
+    """The parameters are not those of the network; its cause is for where they were before.
 
     ``missing``: names of the reference's weights that no parameter has the size of; ``extra``:
     parameters that are none of the weights.
     """
 
     def __init__(self, missing: Sequence[str], extra: Sequence[Named]) -> None:
-        super().__init__(missing, extra)
+        message = "The network has other parameters now than when it was made for another check."
+        hint = "The sizes of all layers are fixed: make the same ones each time."
+        super().__init__(Cause(message, hint=hint))
         self.missing, self.extra = tuple(missing), tuple(extra)
 
 

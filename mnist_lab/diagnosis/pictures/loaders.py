@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise
 
 import torch
+from torch import Tensor
 
 from mnist_lab.contract import TEST_SIZE, TRAIN_SIZE
 from mnist_lab.diagnosis import fail
@@ -21,7 +22,7 @@ def check_make_loaders(exercise: ExerciseHandle, grader: Grader) -> None:
     generator = grader.generator("preprocessing.loaders")
     batch_size = int(torch.randint(20, 40, (), generator=generator))
     sets = {
-        "train": _dataset(generator, 3 * batch_size + 5, first=0),
+        "train": _dataset(generator, 6 * batch_size + 5, first=0),
         "test": _dataset(generator, 2 * batch_size + 3, first=1000),
     }
     seed = int(torch.randint(2**31, (), generator=generator))
@@ -200,11 +201,12 @@ def _expect_shuffled(epochs: Epochs, items: int, found: Findings) -> None:
     ]
     # A few whole batches come in order now and then, by chance.
     moved = not all(in_order) and not all(alike)
-    if moved and any(len(one & other) > 1 for one, other in pairwise(groups)):
+    several = any(len(one & other) > 1 for one, other in pairwise(groups))
+    if moved and (several or set.intersection(*groups)):
         found.add(
             "same-batches",
-            f"Of {len(groups[0])} batches of the first epoch {len(groups[0] & groups[1])} "
-            "are those of the second, with the same items in each.",
+            f"With the same items in each, the second epoch has {len(groups[0] & groups[1])} of "
+            f"the {len(groups[0])} batches of the first.",
         )
     elif any(in_order):
         found.add("train-unshuffled", f"{first}.")
@@ -220,36 +222,52 @@ def _expect_shuffled(epochs: Epochs, items: int, found: Findings) -> None:
 
 
 def _pattern(orders: list[list[int]], items: int) -> str:
-    """What no shuffling does, in each epoch: a sentence, empty where there is nothing. It is of the
-    places of all ``items``, or of the few that the orders have.
+    """What no shuffling does, in each epoch or from one to another: a sentence, empty where there
+    is nothing. It is of the places of all ``items``, or of the few that the orders have.
 
     Each happens by chance less than once in ten million times.
     """
     least, most = min(orders[0]), max(orders[0])
     if len(orders[0]) < items / 2 > most - least:
         return f"The first {len(orders[0])} in an epoch are from numbers {least} to {most}."
-    places = [torch.tensor(order).argsort().double() for order in orders]
-    items = min(map(len, places))
-    if items < 30 or items < max(map(len, places)):
+    if min(map(len, orders)) < max(30, *map(len, orders)):
         return ""
-    # How alike the places of items are that are so many apart in the dataset, all around it.
-    waves = torch.stack([torch.fft.rfft(each - each.mean()).abs().square() for each in places])
-    alike = torch.fft.irfft(waves.sum(0), items)
-    alike = (alike / alike[0])[1 : items // 2 + 1].abs()
-    if alike.max() > UNLIKELY / math.sqrt(len(places) * items):
-        apart = int(alike.argmax()) + 1
-        return f"Where an item comes tells where the one {apart} places on in the dataset does."
-    beside = [{frozenset(pair) for pair in pairwise(order)} for order in orders]
-    if min(len(one & other) for one, other in pairwise(beside)) > MANY_PAIRS:
-        return f"{len(beside[0] & beside[1])} pairs come one after the other in two epochs."
+    places = torch.tensor(orders).argsort(1)
+    if _is_regular(places):
+        return "Where an item is in the dataset tells where it comes."
+    whole = range(len(orders)) if len(orders[0]) == items else ()
+    for first, second in combinations(whole, 2):
+        if _is_regular(places[second, orders[first]][None]):
+            epochs = f"in epoch {first + 1} tells where it does in epoch {second + 1}."
+            return f"Where an item comes {epochs}"
     return ""
+
+
+def _is_regular(places: Tensor) -> bool:
+    """Whether in M orders (M, N) of N items a place tells the ones some places on, or follows from
+    its own number: by and large, by that of its part, or as all others are moved.
+    """
+    times, items = places.shape
+    numbers = torch.arange(items).expand_as(places)
+    waves = torch.fft.rfft(places - places.double().mean(1, keepdim=True)).abs().square()
+    alike = torch.fft.irfft(waves.sum(0), items)
+    alike = (alike / alike[0])[1:].abs().max()
+    along = torch.corrcoef(torch.stack([numbers.flatten(), places.flatten()]).double())[0, 1].abs()
+    moves = ((places + numbers) % items, (places - numbers) % items)
+    moved = max(int(each.flatten().bincount().max()) for each in moves)
+    parts = (numbers * BLOCKS // items * BLOCKS + places * BLOCKS // items).flatten()
+    often, expected = parts.bincount(minlength=BLOCKS**2), places.numel() / BLOCKS**2
+    uneven = (often - expected).square().sum() / expected
+    likely = max(alike, along) < UNLIKELY / math.sqrt(places.numel())
+    return not (likely and moved < MOVED + 3 * times and uneven < UNEVEN)
 
 
 UNLIKELY = 6.5
 """Standard deviations, of which chance makes no more."""
 
-MANY_PAIRS = 14
-"""Pairs that come one after the other in two epochs: 2 on average by chance."""
+BLOCKS, UNEVEN, MOVED = 5, 75.0, 10
+"""Parts of an order; the sum over their pairs of (items - expected)^2 / expected, 16 on average by
+chance; and items that are moved by the same number of places, 1 on average in each order."""
 
 BATCHES = 3
 """So many are looked at of sets as large as the course's."""

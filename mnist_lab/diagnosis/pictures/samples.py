@@ -23,6 +23,12 @@ UNEVEN = 320
 on average, above 320 once in 10 million right draws. Where half of the items have a chance of 0.6
 and half one of 0.4 it is 512 on average."""
 
+RARELY = 2
+"""Fewer times no item comes in ``SEEDS`` draws: once in 70 million right ones one does."""
+
+
+FAR = 32_000
+"""Between two seeds that end in the same three digits and the same eight bits."""
 
 STEADY = 2.2
 """The variance of how many of ten labels such a draw has: 4.4 by chance, with a standard deviation
@@ -153,11 +159,13 @@ def _even(places: list[int]) -> bool:
 def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -> bool:
     """Other seeds draw others, 0 is a seed and the default; whether each seed has its own draw."""
     found = draws.found
-    for other in (seed + 1, seed + 2):
-        both = len(set(draws.draw(size, other)) & set(first))
-        if both == len(set(first)):
+    others = {other: draws.draw(size, other) for other in (seed + 1, seed + FAR)}
+    for other, drawn in others.items():
+        if set(drawn) == set(first):
             found.add("seed-ignored", f"With seed={seed} and with seed={other}.")
             return False
+    for other, drawn in others.items():
+        both = len(set(drawn) & set(first))
         if not _by_chance(both, size, draws.items):
             found.observe(
                 "downsample draws much the same items with another seed.",
@@ -194,7 +202,7 @@ def _expect_even(draws: Draws, seed: int) -> None:
         )
         return
     uneven = ((often - SEEDS / 2).square() / (SEEDS / 4)).sum().item()
-    if uneven > UNEVEN:
+    if uneven > UNEVEN or often.min() < RARELY or often.max() > SEEDS - RARELY:
         most, least = int(often.argmax()), int(often.argmin())
         draws.found.add(
             "biased-draw",

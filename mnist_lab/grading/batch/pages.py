@@ -5,9 +5,7 @@ Whatever comes from a submission is escaped for where it stands: a cell, a page,
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +17,7 @@ from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair, grouped
 from mnist_lab.grading.batch.submissions import Names
-from mnist_lab.grading.formats import ungraded
-from mnist_lab.grading.formats.table import cell
+from mnist_lab.grading.formats import table, ungraded
 from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
 from mnist_lab.report.pages import render
 
@@ -46,16 +43,14 @@ def gradebook(found: Analysis, aliases: Mapping[str, str]) -> str:
     page on the class calls them, if not by name.
     """
     is_late = any(learner.late is not None for learner in found.learners)
-    text = io.StringIO()
     columns = ["name", "score", "of", *(["late", "deduction", "mark"] if is_late else [])]
     columns += [exercise.id for exercise in kit.load().exercises]
     columns += ["outcome", "reason", "faults", *(["alias"] if aliases else [])]
-    writer = csv.DictWriter(text, columns, "", "ignore", lineterminator="\n")
-    writer.writeheader()
-    for learner in found.learners:
-        row = _row(learner, found.attainable) | {"alias": aliases.get(learner.name, "")}
-        writer.writerow({name: cell(value) for name, value in row.items()})
-    return text.getvalue()
+    rows = (
+        _row(learner, found.attainable) | {"alias": aliases.get(learner.name, "")}
+        for learner in found.learners
+    )
+    return table.text(columns, ([row.get(name, "") for name in columns] for row in rows))
 
 
 def feedback(learner: Learner, attainable: float) -> dict[str, str]:

@@ -45,7 +45,7 @@ def try_out(path: Path) -> None:
     """Read what is at ``path`` and forget it, where that may take what it likes. Raises
     ``SourceError`` where it takes more than it may; what is read then can be read anywhere.
     """
-    if not path.exists() or _is_plain(path):
+    if not os.path.exists(path) or _is_plain(path):
         return
     with scratch.folder() as folder, contextlib.closing(Reader(Path(folder, "reader"))) as reader:
         told = reader.read({path.name: path.resolve()}, Path(folder, "read"))

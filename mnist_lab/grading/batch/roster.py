@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -12,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from mnist_lab.grading.batch.submissions import ClassError, Names, Submission, folded
 from mnist_lab.grading.formats.text import one_line
@@ -31,6 +33,12 @@ ENCODINGS = (
 )
 """What Excel saves a CSV in on computers of one language or another."""
 
+WIDE = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""The encodings that a text begins with a mark of."""
+
+START = re.compile(r"\ufeff?(?:(?:sep=.)?[\r\n]+)?", re.IGNORECASE)
+"""What spreadsheets put before the first row: that mark, and Excel's line about the delimiter."""
+
 WORD = re.compile(r"[^\W_]+")
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
@@ -41,14 +49,16 @@ NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 class Roster:
     """A CSV file as a course's system exports it: ``columns``, a tuple of cells a row with its
     number in a spreadsheet, and which columns have the ``key``, ``name``, ``score`` and ``group``
-    of a learner.
+    of a learner. ``start`` is what stands before them, ``dialect`` how ``csv`` writes them.
     """
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numbers: tuple[int, ...]
-    delimiter: str
+    encoding: str
+    start: str
+    dialect: Mapping[str, Any]
     key: str
     name: str
     score: str
@@ -72,10 +82,10 @@ class Roster:
         the command which names the key. Raises ``ClassError``.
         """
         try:
-            text = _decoded(path.read_bytes(), submissions)
-            first = re.sub(r'"[^"]*"', "", text).partition("\n")[0]
-            delimiter = max(",;\t", key=first.count)
-            lines = csv.reader(io.StringIO(text), delimiter=delimiter)
+            text, encoding = _decoded(path.read_bytes(), submissions)
+            start = START.match(text)[0]  # type: ignore[index]
+            dialect = _dialect(text := text.removeprefix(start))
+            lines = csv.reader(io.StringIO(text, newline=""), **dialect)
             (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
@@ -113,7 +123,7 @@ class Roster:
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
         numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
-        return cls(path, head, cells_of, numbers, delimiter, *known, option)
+        return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column, or of two beside each other, by row."""
@@ -184,13 +194,13 @@ class Roster:
         listed = {each.name for each in self.matched(submissions) if each}
         return [each.name for each in submissions if each.name not in listed]
 
-    def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> str:
+    def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> bytes:
         """The file again, all as it was, with the marks by the submission's name in their column:
         0 for who has handed in nothing, none for what could not be judged.
         """
         columns = [*self.columns, *[self.score] * (self.score not in self.columns)]
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self.delimiter, lineterminator="\n")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, **self.dialect)
         writer.writerow(columns)
         keys, found = self.column(self.key), self.matched(submissions)
         for row, key, submission in zip(self.rows, keys, found, strict=True):
@@ -201,7 +211,7 @@ class Roster:
             elif _is_somebody(key):
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
-        return text.getvalue()
+        return f"{self.start}{text.getvalue()}".encode(self.encoding)
 
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
@@ -315,29 +325,40 @@ def _numbered(word: str) -> str:
 
 def _column(head: Sequence[str], rows: Iterable[Sequence[str]], name: str) -> list[str]:
     """The cells of the first column with this name, or of two that ``AND`` joins."""
-    at = [head.index(each) for each in ([name] if name in head else name.split(AND))]
+    pairs = enumerate(pairwise(head))
+    at = (
+        [head.index(name)]
+        if name in head
+        else next([place, place + 1] for place, pair in pairs if AND.join(pair) == name)
+    )
     return [" ".join(row[each].strip() for each in at if each < len(row)).strip() for row in rows]
 
 
-def _decoded(data: bytes, submissions: Iterable[Submission]) -> str:
-    """The text of a CSV file as spreadsheets save it, without Excel's line about the delimiter.
+def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, str]:
+    """The text of a CSV file as spreadsheets save it, and its encoding.
 
     One that is neither UTF-8 nor UTF-16 is read in the encoding in which it has most names.
     """
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    texts = []
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", *ENCODINGS):
+    texts: dict[str, str] = {}
+    for encoding in (WIDE[data[:2]],) if data[:2] in WIDE else ("utf-8", *ENCODINGS):
         with suppress(UnicodeDecodeError):
-            text = data.decode(encoding)
+            if "\0" not in (text := data.decode(encoding)):
+                texts[encoding] = text
             if encoding not in ENCODINGS:
-                texts = [text]
                 break
-            texts.append(text)
-    texts = [text for text in texts if "\0" not in text]
     if not texts:
         raise ValueError("no text")
     names = [_plain(word) for each in submissions for word in WORD.findall(each.name)]
-    plain = {text: _plain(text) for text in texts}
-    text = max(texts, key=lambda text: sum(name in plain[text] for name in names))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"\A(sep=.)?\n+", "", text, flags=re.IGNORECASE)
+    plain = {encoding: _plain(text) for encoding, text in texts.items()}
+    encoding = max(texts, key=lambda each: sum(name in plain[each] for name in names))
+    return texts[encoding], encoding
+
+
+def _dialect(text: str) -> dict[str, Any]:
+    """What sets cells, rows and text apart, as the first row shows."""
+    plain = re.sub(r'"[^"]*"', "", text)
+    first, end, _ = re.split(r"(\r\n|\n|\r|\Z)", plain, maxsplit=1)
+    delimiter = max(",;\t", key=first.count)
+    in_quotes = text.startswith('"') and not first.strip(delimiter)
+    quoting = csv.QUOTE_ALL if in_quotes else csv.QUOTE_MINIMAL
+    return {"delimiter": delimiter, "lineterminator": end or "\n", "quoting": quoting}

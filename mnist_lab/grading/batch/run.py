@@ -107,7 +107,10 @@ def grade_class(
     settings = _settings(shown, options, time.perf_counter() - started)
     beside = ((), ()) if anonymous else (listing.ignored, listing.unlisted)
     page = pages.class_page(shown, settings, beside[0], pairs, aliases, beside[1])
-    written = {"class.html": page, "gradebook.csv": pages.gradebook(found, aliases)}
+    written: dict[str, str | bytes] = {
+        "class.html": page,
+        "gradebook.csv": pages.gradebook(found, aliases),
+    }
     if alike:
         written["similar.csv"] = similar.table(pairs)
     if listed:
@@ -265,7 +268,7 @@ def _noted(outcome: Graded, notes: Sequence[str]) -> Graded:
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
-    if cluster is None:
+    if not cluster:
         from mnist_lab.grading.batch.workers import grade_here
 
         return partial(grade_here, jobs=jobs)
@@ -311,11 +314,11 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
     return list(settings.items())
 
 
-def _write(out: Path, files: Mapping[str, str]) -> None:
-    """Write texts by their path in ``out``."""
+def _write(out: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files by their path in ``out``."""
     with _writing(out):
-        for name, text in files.items():
-            write(out / name, text)
+        for name, content in files.items():
+            write(out / name, content)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ https://doi.org/10.1145/872757.872770.
 from __future__ import annotations
 
 import builtins
-import csv
 import io
 import json
 import keyword
@@ -23,7 +22,7 @@ from typing import Any
 from zlib import crc32
 
 from mnist_lab import kit, workspace
-from mnist_lab.grading.formats.table import cell
+from mnist_lab.grading.formats.table import text
 from mnist_lab.submission import source
 
 RUN, WINDOW = 12, 4
@@ -140,14 +139,12 @@ def grouped(pairs: Iterable[Pair]) -> list[Group]:
 
 def table(pairs: Iterable[Pair]) -> str:
     """The pairs as CSV, a row an exercise."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "other", "exercise", "alike", "place", "other place"])
-    for pair in pairs:
-        for each in pair.passages:
-            row = [*pair.names, each.exercise, f"{each.share:.0%}", *each.places]
-            writer.writerow(map(cell, row))
-    return text.getvalue()
+    rows = (
+        [*pair.names, each.exercise, f"{each.share:.0%}", *each.places]
+        for pair in pairs
+        for each in pair.passages
+    )
+    return text(["name", "other", "exercise", "alike", "place", "other place"], rows)
 
 
 def _alike(

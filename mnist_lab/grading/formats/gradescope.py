@@ -11,6 +11,9 @@ from typing import Any
 from mnist_lab.grade import CheckGrade, Grade
 from mnist_lab.grading.formats.text import explained, headline, one_line, words
 
+EXTRA = ("kit", "sha256", "tier", "seed", "device", "max_score")
+"""What Gradescope keeps of a grade for those who run the course."""
+
 
 def results(grade: Grade) -> str:
     """``results.json``: a test a check, in the order of the kit, all of it as plain text."""
@@ -37,15 +40,7 @@ def results(grade: Grade) -> str:
                 "order": "desc",
             },
         ],
-        "extra_data": {
-            "kit": grade.kit,
-            "sha256": grade.sha256,
-            "tier": grade.tier,
-            "seed": grade.seed,
-            "device": grade.device,
-            "max_score": grade.max_score,
-            "walls": dict(grade.walls),
-        },
+        "extra_data": {name: getattr(grade, name) for name in EXTRA} | {"walls": dict(grade.walls)},
     }
     return json.dumps(data, indent=2, allow_nan=False) + "\n"
 

@@ -53,39 +53,30 @@ def locate(learner: Learner, question: Message) -> Message:
 
 
 def call(learner: Learner, question: Message) -> Message:
-    """Call a function of the learner's, ``calls`` times with the same arguments.
+    """Call a function of the learner's, ``again`` with the arguments that the call before had.
 
-    Without an explicit ``seed`` the random numbers go on. What each call returned is described, and
-    ``kept`` is the number under which the last is found again. ``accepts`` are arguments that it
-    must take as well.
+    Without an explicit ``seed`` the random numbers go on. What it returned is described, and
+    ``kept`` is the number under which it is found again. ``accepts`` are arguments that it must
+    take as well.
     """
     fields = question.fields
     function = learner.named(fields["name"])
-    lent = given.Lent(question)
+    lent = learner.lent = learner.lent.again() if fields["again"] else given.Lent(question)
     with suppress(ValueError):  # of what has no signature
         inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **fields["options"])
     if fields["seed"] is not None:
         seed_all(fields["seed"])
-    returned: list[Any] = []
     with lent.watched():
-        for number in range(fields["calls"]):
-            if number:
-                lent.again()
-            value = function(*lent.arguments, **fields["options"])
-            returned.append(no_exception(value, fields["name"]))
-    left = lent.left_behind()
-    told = [Described(value) for value in returned]
-    arrays = dict(left.arrays)
-    for number, one in enumerate(told):
-        arrays |= {f"{number}.{name}": value for name, value in one.arrays.items()}
+        returned = no_exception(function(*lent.arguments, **fields["options"]), fields["name"])
+    left, told = lent.left_behind(), Described(returned)
     return Message(
         {
             **left.fields,
-            "returned": [one.tree for one in told],
-            "callable": callable(returned[-1]),
-            "kept": learner.keep(returned[-1]),
+            "returned": told.tree,
+            "callable": callable(returned),
+            "kept": learner.keep(returned),
         },
-        arrays,
+        {**left.arrays, **told.arrays},
     )
 
 

@@ -10,6 +10,13 @@ from typing import Any
 from mnist_lab.submission.guest.learner import Learner, ReturnedError
 from mnist_lab.submission.protocol import WireError
 
+KINDS = {
+    ReturnedError: "returned",
+    WireError: "unsendable",
+    SystemExit: "exited",
+    MemoryError: "memory",
+}
+
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 """How PyTorch's RuntimeErrors say it; everything else raises ``MemoryError``."""
 
@@ -45,14 +52,8 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
 def _kind(
     error: BaseException, frames: traceback.StackSummary, own: list[traceback.FrameSummary]
 ) -> str:
-    if isinstance(error, ReturnedError):
-        return "returned"
-    if isinstance(error, WireError):
-        return "unsendable"
-    if isinstance(error, SystemExit):
-        return "exited"
-    if isinstance(error, MemoryError):
-        return "memory"
+    if known := next((kind for kind in KINDS if isinstance(error, kind)), None):
+        return KINDS[known]
     if isinstance(error, RuntimeError) and any(sign in str(error) for sign in OUT_OF_MEMORY):
         return "memory"
     # PyTorch raises it too, for what a dtype lacks, but never from a learner's own line.

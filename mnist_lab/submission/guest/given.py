@@ -182,7 +182,6 @@ class Lent:
         self._recorded: Recorded | None = None
         self._told: dict[int, Optimizer] = {}  # Kept, so that no later one has the same id.
         self._steps = 0  # A step of a subclass that calls its parent's is one inside of another.
-        self._settings = torch.is_grad_enabled(), torch.get_default_dtype()
         self.arguments = [self._made(each) for each in question.fields["arguments"]]
 
     def _made(self, said: Any) -> Any:
@@ -242,15 +241,11 @@ class Lent:
                     hooks.callback(register(told).remove)
             yield
 
-    def again(self) -> None:
-        """Tell the grader that the same is called once more, and undo what the call before left of
-        PyTorch's settings, so that it does not break this one.
-        """
-        _ask("again", {})
-        torch.set_grad_enabled(self._settings[0])
-        torch.set_default_dtype(self._settings[1])
+    def again(self) -> Lent:
+        """The same for another call, in which what the one before left of the model is undone."""
         if self._model is not None:
             self._model.requires_grad_()
+        return self
 
     def _before_step(self, optimizer: Optimizer, given: Any, named: Mapping[str, Any]) -> None:
         if not self._steps and not _has_closure(given, named):

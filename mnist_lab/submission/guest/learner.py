@@ -28,6 +28,7 @@ class Learner:
         self.path = Path()
         self.module: Any = None
         self.objects: list[Any] = []
+        self.lent: Any = None  # What the last call was given.
 
     def named(self, name: str) -> Any:
         """What the learner's file calls ``name``."""

@@ -10,6 +10,7 @@ import functools
 import glob
 import itertools
 import os
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -76,10 +77,12 @@ def remove(path: str) -> None:
     try:
         os.rmdir(path)
     except OSError:
-        subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL)
-        if os.path.lexists(path):  # Some folder in it may not be looked into.
-            subprocess.run(["chmod", "-R", "u+rwX", path], stderr=subprocess.DEVNULL)
-            subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL)
+        # The second time some folder in it could not be looked into.
+        for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            if os.path.lexists(path):
+                with contextlib.suppress(FileNotFoundError):  # There is no such command.
+                    subprocess.run([*command, path], stderr=subprocess.DEVNULL)
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def is_abandoned(path: str) -> bool:
