@@ -240,7 +240,8 @@ class _Search:
         explains everything. Behind a convolution they must, for a constant can always be found with
         which the one number is right that shows there; so they are found where everything shows.
         """
-        shows_them = departing if departing.is_dense else self.tried[-1]
+        is_part = departing.probe.start and not departing.is_dense
+        shows_them = self.tried[-1] if is_part else departing
         for unit in self.unsettled:
             begins = _Unit(unit.fault, unit.change.closed([START] * CONSTANTS))
             if self.effort.spent or not self._shows(state, begins, departing):
@@ -269,7 +270,8 @@ class _Search:
         for first, second in chain(around, ((shown[a], shown[b]) for a, b in ordered)):
             self.effort.take(1)
             one = self.asked.with_(first)
-            yield from self._fitting(self._with(one, [second]) if one else [], tried)
+            seen = tried if second in shown else self.tried
+            yield from self._fitting(self._with(one, [second]) if one else [], seen)
             if self.effort.spent:
                 return
 
