@@ -20,7 +20,7 @@ class LoopFault(Fault[Any]):
     paired: tuple[Edits, ...] = ()
     told: Sequence[str] = ()
     function: str = ""
-    open: bool = False
+    open: int = 0
     follows: Sequence[str] = ()
     shows: str = ""
 

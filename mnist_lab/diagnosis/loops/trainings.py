@@ -409,8 +409,12 @@ def _matching(
         for key, (rank, candidate, reached) in found.items()
         if rank == closest and not any(set(other) < set(key) for other in found)
     ]
-    special = [each for each in left if not any(fault.open for fault in each[0].faults)]
-    return special or left
+    special = min(map(_open, left))
+    return [each for each in left if _open(each) == special]
+
+
+def _open(matching: tuple[Candidate, Attempt]) -> int:
+    return max((fault.open for fault in matching[0].faults), default=0)
 
 
 def _rank(call: Call, replayed: Replayed) -> int:
