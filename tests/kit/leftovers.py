@@ -44,8 +44,10 @@ class Leftovers:
                     yield f"process {pid}: {command.replace(bytes(1), b' ').decode()}"
         for folder in self._folder.glob("*mnist-lab-*"):
             lock = folder / scratch.LOCK
-            if not lock.exists() or scratch.is_abandoned(str(lock)):  # Else it is this process's.
+            if not lock.exists():
                 yield str(folder)
+            elif scratch.is_abandoned(str(lock)):  # Of a killed process: the next sweeps it away.
+                scratch.remove(str(folder))
         yield from map(str, set(_shared()) - self._before)
 
 
