@@ -26,7 +26,6 @@ and half one of 0.4 it is 512 on average."""
 RARELY = 2
 """Fewer times no item comes in ``SEEDS`` draws: once in 70 million right ones one does."""
 
-
 FAR = 32_000
 """Between two seeds that end in the same three digits and the same eight bits."""
 
