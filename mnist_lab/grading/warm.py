@@ -190,6 +190,7 @@ def main() -> None:
     if kind == "one":
         _serve(caller, server)
     else:
+        linux.large_pages()
         _serve_many(caller, server, _digits() if kind == "full" else None)
 
 

@@ -445,9 +445,10 @@ def _arrays(name: str, dataset: Batch) -> dict[str, Tensor]:
 
 
 def _first_pixels(images: Tensor) -> list[float]:
-    return (
-        [image.flatten()[0].item() for image in images] if images.dim() and images.numel() else []
-    )
+    if not images.dim() or not images.numel():
+        return []
+    pixels: list[float] = images.reshape(len(images), -1)[:, 0].tolist()
+    return pixels
 
 
 def _each(given: Mapping[str, Any]) -> list[str]:

@@ -318,7 +318,10 @@ def main() -> None:
     grader = socket.socket(fileno=int(sys.argv[1]))
     enclosure.only_what_is_needed()
     settings = json.loads(grader.recv(SETTINGS_SIZE))
-    _preload(for_many=settings.pop("for_many"))
+    for_many = settings.pop("for_many")
+    _preload(for_many=for_many)
+    if for_many:
+        linux.large_pages()
     linux.not_dumpable()
     linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
     workers = _Workers(grader, settings)

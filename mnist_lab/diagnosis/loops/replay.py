@@ -328,10 +328,12 @@ class Run:
         given: Mapping[str, Callable[..., Any]] | None = None,
         watched: Point | None = None,
         compares: bool = True,
+        keeps: bool = True,
     ) -> None:
         self.found: dict[str, Any] = {}
         self.far, self.watched, self.value = 0.0, watched, None
         self.marks: dict[tuple[str, int], Tensor] | None = None if compares else {}
+        self.keeps = keeps
         names: dict[str, Any] = {name: partial(f, self) for name, f in (given or {}).items()}
         names |= {kind: partial(Optimizer, self, kind) for kind in KINDS}
         names |= {"torch": torch, "F": F, "math": math, "record": self.record}
@@ -342,7 +344,7 @@ class Run:
     """What the text has at the point that is ``watched``."""
 
     marks: dict[tuple[str, int], Tensor] | None
-    """What it has at every point of a call, if nothing is compared."""
+    """What it has at every point of a call, if nothing is compared; empty if none ``keeps`` it."""
 
     def __call__(self, call: Call, index: int = 0) -> Replayed:
         """Raises ``Departs``, ``Impossible``, or what the text does."""
@@ -421,7 +423,8 @@ class Run:
         if point == self.watched:
             self.value = value.clone()
         if self.marks is not None:
-            self.marks[kind, number] = value.clone()
+            if self.keeps:
+                self.marks[kind, number] = value.clone()
             return
         seen = self.call.seen.at[kind]
         if number >= len(seen):

@@ -19,6 +19,8 @@ MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 MODE = 0o700
 """Of a private folder."""
 
+LARGE_PAGE, MADV_COLLAPSE = 2 << 20, 25
+
 SYS_CAPSET = {"x86_64": 126, "aarch64": 91}
 CAPABILITY_VERSION = 0x20080522
 CAPABILITIES = 64
@@ -83,6 +85,20 @@ def mount_processes() -> None:
     """
     kind = MS_NOSUID | MS_NODEV
     checked(libc().mount(b"proc", b"/proc", b"proc", kind, None))
+
+
+def large_pages() -> None:
+    """Have this process's own memory lie in large pages: a fork then copies a third of the tables,
+    or less. It takes a second for half a gigabyte. Kernels before Linux 6.1 change nothing.
+    """
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+        addresses, access, *_, name = line.split(maxsplit=5)
+        if not access.startswith("rw") or name.startswith("/") or "[stack]" in name:
+            continue
+        first, end = (int(each, 16) for each in addresses.split("-"))
+        begin = -(-first // LARGE_PAGE) * LARGE_PAGE
+        for address in range(begin, end - LARGE_PAGE + 1, LARGE_PAGE):
+            libc().madvise(ctypes.c_void_p(address), ctypes.c_size_t(LARGE_PAGE), MADV_COLLAPSE)
 
 
 def stat_of(pid: int) -> list[str]:
