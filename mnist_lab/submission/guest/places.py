@@ -98,7 +98,7 @@ def _address(tensor: Tensor) -> int:
 
 
 def _tensors(of: object) -> list[Tensor]:
-    """Those in it and in lists, tuples and dicts in it; PyTorch's own way takes ten times longer."""
+    """Those in lists, tuples and dicts; PyTorch's own way takes ten times longer."""
     if isinstance(of, Tensor):
         return [of]
     if isinstance(of, Mapping):
