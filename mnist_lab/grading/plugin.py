@@ -261,7 +261,6 @@ class Grading:
     def submission(self) -> Submission:
         """What is graded, opened when first needed."""
         if self._opened is None:
-            from mnist_lab.grading.batch import reading
             from mnist_lab.submission.client import Submission
             from mnist_lab.submission.refused import SourceError
 
@@ -269,7 +268,9 @@ class Grading:
             isolation = self.config.getoption("--isolation")
             try:
                 if self.config.getoption("--submission") and not self._warm:
-                    reading.try_out(path)  # It may be anybody's.
+                    from mnist_lab.grading.batch.reading import try_out
+
+                    try_out(path)  # It may be anybody's.
                 self._opened = Submission(path, isolation=isolation, server=self._server)
             except SourceError as error:
                 raise pytest.UsageError(str(error)) from error

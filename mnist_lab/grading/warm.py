@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 PRELOADED = (
     "torch",
     "mnist_lab.diagnosis.faults",
+    "mnist_lab.grading.formats",
     "mnist_lab.grading.learners",
+    "mnist_lab.grading.memory",
     "mnist_lab.grading.plugin",
     "mnist_lab.submission.client",
     "numpy.random",
