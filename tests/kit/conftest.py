@@ -55,7 +55,7 @@ def comparison():
 @pytest.fixture(scope="session")
 def server():
     """Runs the submissions of all tests that need no server of their own."""
-    with closing(Server()) as server:
+    with closing(Server(for_many=True)) as server:
         yield server
 
 
