@@ -22,7 +22,7 @@ from mnist_lab.grading.batch import analysis, journal, pages, run, workers
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.reading import ReaderPool
-from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
+from mnist_lab.grading.batch.results import NOTHING, Graded, NotGraded, Options, fingerprint
 from mnist_lab.grading.batch.submissions import ClassError, find
 from mnist_lab.grading.batch.workers import WorkerPool, unpack
 from mnist_lab.grading.warm import JobError, Run
@@ -1031,6 +1031,26 @@ def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once_in_an_e
         ("fnn", "cnn.a", "Both.", ("ada",)),
         ("fnn", "fnn.new", "Unknown.", ("cleo",)),
     ]
+
+
+def test_mistakes_that_are_only_made_together_are_one_entry(tmp_path):
+    both = failed("cnn.network", "Both.", fault="cnn.a+cnn.b")
+    learners = [Learner("ada", "ada", graded(both)), Learner("bob", "bob", graded(both))]
+
+    found = Analysis(learners, 85)
+    assert [[each.ids for each in entry] for entry in found.mistakes_in("cnn")] == [
+        [("cnn.a",), ("cnn.b",)]
+    ]
+    assert "<summary>cnn.a and cnn.b</summary>" in pages.class_page(found, [])
+
+    learners.append(Learner("cleo", "cleo", graded(failed("cnn.network", "A.", fault="cnn.a"))))
+    assert len(Analysis(learners, 85).mistakes_in("cnn")) == 2
+
+
+def test_many_who_have_handed_in_nothing_are_folded_up():
+    learners = [Learner(f"learner {number}", f"{number}", NOTHING) for number in range(30)]
+
+    assert "<summary>30 learners</summary>" in pages.class_page(Analysis(learners, 85), [])
 
 
 def test_the_hardest_check_comes_first():
