@@ -721,6 +721,7 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
         (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
         (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),
         (["--late-rule", "10%/day", "--late", "none.csv"], "no column"),
+        (["--late-rule", "10%/day", "--late", "two.csv"], "A Lateness, days late. Keep one"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
@@ -728,7 +729,8 @@ def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.csv").write_text("name,late\nada,soon\n")
-    (tmp_path / "none.csv").write_text("name,x\nada,soon\n")
+    (tmp_path / "none.csv").write_text("name,Template\nada,soon\n")
+    (tmp_path / "two.csv").write_text("name,A Lateness,days late\nada,1:00,\n")
 
     result = grade_class(handed_in, "--out", tmp_path / "out", *given)
 
