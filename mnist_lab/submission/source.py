@@ -10,8 +10,8 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -116,6 +116,17 @@ def exercise_file(name: str) -> str:
     if not found:
         return ""
     return next(file for file in kit.load().files if re.fullmatch(_stem(file), found[1], re.I))
+
+
+def below(folder: Path, without: Collection[str] = ()) -> Iterator[os.DirEntry[str]]:
+    """What is in ``folder`` and its folders, however deep, but for those ``without``."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as scan:
+            for entry in scan:
+                yield entry
+                if entry.is_dir(follow_symlinks=False) and entry.name not in without:
+                    waiting.append(entry.path)
 
 
 def beside(folder: Path) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import struct
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -472,6 +473,26 @@ def test_a_file_of_300_mb_is_refused(tmp_path):
 
     for read in look(tmp_path)[1]:
         assert re.search(r"MB", read.reason)
+
+
+@pytest.mark.parametrize("name", ["ada", ".ada", "index.html"])
+def test_a_thousand_folders_in_one_another_do_no_harm(tmp_path, name):
+    write(tmp_path / "class", {**under(name, files_of(1)), **plain("bob", 2), **plain("cleo", 0)})
+    handle = os.open(tmp_path / "class" / name, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+
+    try:
+        reads = {read.name: read for read in look(tmp_path / "class")[1]}
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "class"], check=True)
+
+    assert not any(read.reason for read in reads.values())
+    assert reads.keys() == {"bob", "cleo", name} - {".ada"}
 
 
 def test_reading_that_takes_too_long_or_dies_costs_only_itself(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from mnist_lab import kit
@@ -19,6 +20,7 @@ from mnist_lab.submission.source import (
     NOTEBOOK_SPELLINGS,
     SPELLINGS,
     STEMS,
+    below,
     exercise_file,
 )
 
@@ -77,7 +79,7 @@ TOOLS = (".git", ".ipynb_checkpoints")
 """Folders of a tool's that are nobody's work, whatever their files are called."""
 
 LOOKED_AT = 20_000
-"""How many files of a folder that is passed over are looked at."""
+"""How many files and folders in a folder that is passed over are looked at."""
 
 
 class ClassError(Exception):
@@ -236,15 +238,8 @@ def _has_work(entry: Path) -> bool:
     """Whether something in ``entry`` is called like what learners hand in."""
     if entry.is_symlink() or entry.name in TOOLS or not entry.is_dir():
         return not entry.is_dir() and _is_work(entry.name)
-    seen = 0
-    for _, folders, files in os.walk(entry):
-        if any(map(_is_work, files)):
-            return True
-        folders[:] = set(folders) - set(TOOLS)
-        seen += 1 + len(files)
-        if seen > LOOKED_AT:
-            break
-    return False
+    entries = islice(below(entry, TOOLS), LOOKED_AT)
+    return any(_is_work(each.name) for each in entries if not each.is_dir(follow_symlinks=False))
 
 
 def _is_work(name: str) -> bool:
