@@ -223,7 +223,7 @@ class _Place:
 class _Search:
     """What was found so far. The ``first`` of the places are as deep as the first that is begun.
     ``problems`` are sentences on what was not taken, ``nothing`` on what has no exercise;
-    ``misnamed`` what may be meant as one.
+    ``misnamed`` what may be meant as one, which one of the ``others`` may be for what it defines.
     """
 
     places: list[_Place] = field(default_factory=list)
@@ -232,6 +232,7 @@ class _Search:
     problems: list[str] = field(default_factory=list)
     nothing: list[str] = field(default_factory=list)
     misnamed: list[str] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
     entries: int = 0
     notebooks: int = 0
 
@@ -312,6 +313,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             search.problems.append(str(_unread(path)))
         elif NEARLY.search(name):
             search.misnamed.append(inside)
+        elif name.endswith(".py"):
+            search.others.append((path, inside))
     if files:
         search.places.append(_place_of(folder, said, files))
     return folders
@@ -365,7 +368,13 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
             raise SourceError(sentences[0])
-        raise _none_in(path, search.misnamed)
+        asked = [
+            said
+            for other, said in search.others[:NOTEBOOKS]
+            for text in [_read(other)]
+            if any(_defines(text, file) for file in kit.load().files)
+        ]
+        raise _none_in(path, [*search.misnamed, *asked])
     best = max(search.places[: search.first], key=lambda place: place.rank)
     chosen = _chosen(best, [place for place in search.places if place.begun])
     counting = list({id(place): place for place in chosen.values()}.values()) or [best]

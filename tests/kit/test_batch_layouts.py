@@ -230,6 +230,7 @@ SYSTEMS = {
     "LATE_anon_x7Kd2_90001_cnn.py": ("anon_x7Kd2", "cnn.py"),
     "love_lace_LATE_12345_90001_cnn.py": ("love_lace", "cnn.py"),
     "lovelaceada_12345_text.html": ("lovelaceada", None),
+    "1gruppe_12345_90001_cnn.py": ("1gruppe", "cnn.py"),
     "Ada Lovelace - Copy of mnist_lab.ipynb": ("Ada Lovelace", "Copy of mnist_lab.ipynb"),
     "mnist_lab_Ada Lovelace.ipynb": ("Ada Lovelace", "mnist_lab.ipynb"),
     "logistic_regression - Ada Lovelace.py": ("Ada Lovelace", "logistic_regression.py"),

@@ -43,7 +43,7 @@ LAYOUTS = tuple(
         r"(?P<name>.+\((?P<id>[^()]+)\))_Submission attachment\(s\)_(?P<file>.+)",
         # Canvas: lovelaceada_LATE_12345_90001_cnn-1.py, _12345_text.html, anon_x7Kd2_90001_cnn.py
         r"(?:LATE_)?(?P<name>anon_[^_]+)_(?P<number>\d+)_(?P<file>.+)",
-        r"(?P<name>[^\W\d].*?)_(?:LATE_)?(?P<id>\d+)_"
+        r"(?P<name>(?=\d*[^\W\d_]).+?)_(?:LATE_)?(?P<id>\d+)_"
         r"(?:(?P<number>\d\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
         rf"(?P<name>.+?)(?: - |[-_. ])(?P<file>{SPELLINGS.pattern}|{NOTEBOOK_SPELLINGS.pattern})",
         # The forms of Google and Microsoft: cnn - Ada Lovelace.py, cnn_Ada Lovelace.py
