@@ -400,7 +400,7 @@ def _chosen(best: _Place, begun: Sequence[_Place]) -> dict[str, _Place]:
     series.sort(key=lambda place: [int(number) for number in NUMBERS.findall(place.said)])
     chosen = {file: place for place in series for file in place.begun}
     for place in begun:
-        if not place.begun & chosen.keys() and all(often[file] == 1 for file in place.begun):
+        if all(often[file] == 1 for file in place.begun):
             chosen |= dict.fromkeys(place.begun, place)
     return chosen
 

@@ -240,6 +240,20 @@ def test_what_two_places_have_is_taken_from_one_of_them(tmp_path):
     assert "Not graded: work." in read(tmp_path).notes[0]
 
 
+def test_what_lies_deeper_counts_only_beside_what_is_found_first(tmp_path):
+    made(tmp_path, numbered(1, "cnn.py") | numbered(2, "old/cnn.py", "old/fnn.py"))
+
+    assert list(read(tmp_path).originals) == ["cnn"]
+    assert "Not graded: old." in read(tmp_path).notes[0]
+
+
+def test_of_two_places_with_the_same_none_comes_along(tmp_path):
+    made(tmp_path, numbered(1, "cnn.py", "a/fnn.py", "b/fnn.py"))
+
+    assert list(read(tmp_path).originals) == ["cnn"]
+    assert "Not graded: a, b." in read(tmp_path).notes[0]
+
+
 def test_of_places_that_differ_by_a_number_the_last_counts(tmp_path):
     made(tmp_path, numbered(1, "Lab/Version 2/cnn.py", "Lab/Version 2/fnn.py"))
     made(tmp_path, numbered(2, "Lab/Version 10/cnn.py"))
