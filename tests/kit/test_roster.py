@@ -202,6 +202,17 @@ def test_who_has_no_account_has_handed_in_nothing(tmp_path):
     assert roster.filled(submissions, {}).decode().splitlines()[2] == "e@x,,0"
 
 
+def test_a_group_is_of_its_members_without_a_number_too(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,ID,Group\nAda,1,\nBob,2,\nTim,,team\nTom,,team\n")
+    submissions = [handed_in("ada", "1"), handed_in("bob", "2"), handed_in("team")]
+    roster = Roster.read(tmp_path / "list.csv", submissions, group="Group")
+
+    members = roster.of_members(submissions)
+
+    assert [each.name for each in members] == ["Tim", "Tom", "ada", "bob"]
+    assert roster.missing(members) == []
+
+
 def test_canvas_row_of_points_is_nobodys(tmp_path):
     for names, key in ((["ada"], "Points Possible"), (["1"], "Mögliche Punkte")):
         text = f"Student,ID,Score\n    {key},,85\nada,1,\nbob,2,\n"

@@ -123,7 +123,7 @@ class Roster:
             )
             fits[column] = len(alone), len(equal), len({*names}), -len(names)
             fits[column] += (words if len(equal) < len(alone) else 0,)
-        told = [column for column in (*head, *pairs) if column != group]
+        told = [each for each in (*head, *pairs) if group not in (each, *each.split(AND))]
         best = key or max(told, key=lambda column: fits[column])
         if not fits[best][2] + (fits[group][2] if group else 0):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
@@ -145,7 +145,7 @@ class Roster:
         """Whose submission each row is. Raises ``ClassError`` where a submission is two rows' or a
         row has two.
         """
-        keys = self.column(self.key)
+        keys = self._keys()
         matched = _found(submissions, keys)
         row_of: dict[str, int] = {}
         other = f"or name another column with {self.option}" if self.option else ""
@@ -182,7 +182,7 @@ class Roster:
                 of_group.setdefault(group, submission)
         found = {each.name: each for each in submissions}
         names = Names(found)
-        rows = zip(self._names(), self.column(self.key), groups, own, strict=True)
+        rows = zip(self._names(), self._keys(), groups, own, strict=True)
         for name, key, group, submission in rows:
             if submission:
                 found[submission.name] = replace(submission, group=group or submission.group)
