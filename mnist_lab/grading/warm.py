@@ -268,7 +268,8 @@ def _serve_many(caller: socket.socket, server: Server, digits: Digits | None = N
                 os._exit(0)
         channel.close()
         jobs.add(pid)
-        caller.sendall(b"1")
+        with contextlib.suppress(OSError):  # It was killed.
+            caller.sendall(b"1")
     for pid in jobs:  # Their callers have hung up as well.
         _wait(pid, END_LIMIT)
     server.close()

@@ -40,7 +40,10 @@ OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 """What opens a compressed tar, by the bytes that it begins with, whatever it is called."""
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
-WANTED = (".py", ".py.txt", ".ipynb", *SUFFIXES)
+NOTEBOOKS = (".ipynb", ".ipynb.json", ".ipynb.txt")
+"""What notebooks are called; browsers add the last."""
+
+WANTED = (".py", ".py.txt", *NOTEBOOKS, *SUFFIXES)
 DEBRIS = ("__MACOSX", "__pycache__", "node_modules", "site-packages")
 
 END, END_SIZE = b"PK\x05\x06", 22
@@ -84,6 +87,11 @@ class _Member:
 def is_archive(path: Path) -> bool:
     """Whether ``path`` is called like an archive that ``unpack`` knows."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def is_notebook(name: str) -> bool:
+    """Whether a file is called like a notebook."""
+    return name.lower().endswith(NOTEBOOKS)
 
 
 def is_debris(name: str) -> bool:

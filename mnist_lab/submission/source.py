@@ -9,8 +9,9 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, unpack
+from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, is_notebook, unpack
 from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
@@ -31,7 +32,7 @@ FILES, BYTES = 200, 4 << 20
 NOTEBOOK = 50 << 20
 """How many bytes a notebook may have, saved outputs and all."""
 
-NOTEBOOKS, ARCHIVES = 10, 5
+NOTEBOOKS, ARCHIVES = 10, 10
 """How many notebooks and archives in a folder are looked at."""
 
 ENTRIES, DEPTH = 20_000, 20
@@ -42,6 +43,8 @@ UNREAD = (".rar", ".7z", ".tar.xz", ".txz", ".xz", ".gz", ".bz2")
 
 NEAR = 3
 """How deep the folders are in which a file that lacks is looked for."""
+
+NUMBERS = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read(path: str | Path) -> HandedIn:
             found = _best(path, _look_through(_unpacked(path, stack), stack))
             return replace(found, folder=None)
     is_file = os.path.isfile(path) or os.path.islink(path)
-    if is_file and path.name.lower().endswith(notebook.SUFFIX):
+    if is_file and is_notebook(path.name):
         made = _read_notebook(path)
         if not made.modules:
             raise SourceError(f"{made.name} defines nothing that is asked for: {_asked()}.")
@@ -106,10 +109,24 @@ def read(path: str | Path) -> HandedIn:
 
 def exercise_file(name: str) -> str:
     """The exercise's file that one called ``name`` is meant to be, as ``CNN.py``, ``cnn (1).py`` or
-    ``cnn.py.txt``; empty if none.
+    ``cnn.py.txt`` or ``Late Submission - cnn.py``; empty if none.
     """
-    found = SPELLINGS.fullmatch(name[:100].strip())
-    return f"{found[1].lower().replace(' ', '_')}.py" if found else ""
+    said = name[:100].strip()
+    found = SPELLINGS.fullmatch(said) or SPELLINGS.fullmatch(said.rpartition(" - ")[2])
+    if not found:
+        return ""
+    return next(file for file in kit.load().files if re.fullmatch(_stem(file), found[1], re.I))
+
+
+def below(folder: Path, without: Collection[str] = ()) -> Iterator[os.DirEntry[str]]:
+    """What is in ``folder`` and its folders, however deep, but for those ``without``."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as scan:
+            for entry in scan:
+                yield entry
+                if entry.is_dir(follow_symlinks=False) and entry.name not in without:
+                    waiting.append(entry.path)
 
 
 def beside(folder: Path) -> dict[str, bytes]:
@@ -183,41 +200,53 @@ class _Place:
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def begun(self) -> int:
-        """How many of its exercises are more than a stub."""
+    def begun(self) -> frozenset[str]:
+        """The files of its exercises that are more than a stub."""
         if self.notebook is not None:
-            return len(self.notebook.begun)
-        return sum(_is_begun(path, file) for file, path in self.files.items())
+            return self.notebook.begun
+        return frozenset(file for file, path in self.files.items() if _is_begun(path, file))
 
     @property
     def rank(self) -> tuple[int, int, bool]:
         """The highest counts; of several the one that is found first, which is less deep."""
         count = len(self.files) if self.notebook is None else len(self.notebook.modules)
-        return self.begun, count, self.notebook is None
+        return len(self.begun), count, self.notebook is None
+
+    def read(self) -> HandedIn:
+        """What counts of this place alone."""
+        if self.notebook is not None:
+            return _of_notebook(self, beside(self.folder))
+        return _of_files(self, _modules(self.folder))
 
 
 @dataclass
 class _Search:
-    """What was found so far. ``problems`` are sentences on what was not taken, ``nothing`` on what
-    has no exercise; ``misnamed`` what may be meant as one.
+    """What was found so far. The ``first`` of the places are as deep as the first that is begun.
+    ``problems`` are sentences on what was not taken, ``nothing`` on what has no exercise;
+    ``misnamed`` what may be meant as one, which one of the ``others`` may be for what it defines.
     """
 
     places: list[_Place] = field(default_factory=list)
+    first: int | None = None
     archives: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     nothing: list[str] = field(default_factory=list)
     misnamed: list[str] = field(default_factory=list)
+    others: list[tuple[Path, str]] = field(default_factory=list)
     entries: int = 0
     notebooks: int = 0
 
     @property
     def is_over(self) -> bool:
-        return any(place.begun for place in self.places) or self.entries > ENTRIES
+        begun = frozenset[str]().union(*(place.begun for place in self.places))
+        if begun and self.first is None:
+            self.first = len(self.places)
+        return begun == kit.load().files.keys() or self.entries > ENTRIES
 
 
 def _look_through(folder: Path, stack: ExitStack) -> _Search:
-    """The places with exercises in ``folder`` down to where one is begun; archives are opened where
-    there is none.
+    """The places with exercises in ``folder`` down to where all are begun; archives are opened
+    where they are not.
     """
     search = _Search()
     _look_below(folder, "", search)
@@ -254,7 +283,7 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
         search.problems.append(f"{said or shown(folder)} cannot be read ({error.strerror}).")
         return []
     search.entries += len(entries)
-    if any(entry.name == "pyvenv.cfg" for entry in entries):
+    if any(entry.name in ("pyvenv.cfg", "conda-meta") for entry in entries):
         return []
     folders: list[tuple[Path, str]] = []
     files: dict[str, list[Path]] = {}
@@ -266,7 +295,7 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
                 search.misnamed.append(inside)
             continue
         if entry.is_symlink():
-            if exercise_file(name) or name.endswith(notebook.SUFFIX):
+            if exercise_file(name) or is_notebook(name):
                 search.problems.append(f"{inside} is a link: hand in the file itself.")
         elif entry.is_dir():
             folders.append((path, inside))
@@ -276,7 +305,7 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             search.problems.append(f"{inside} may not be read: it lacks the permission.")
         elif file := exercise_file(name):
             files.setdefault(file, []).append(path)
-        elif name.endswith(notebook.SUFFIX):
+        elif is_notebook(name):
             _look_at_notebook(path, inside, search)
         elif is_archive(path):
             search.archives.append((path, inside))
@@ -284,6 +313,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             search.problems.append(str(_unread(path)))
         elif NEARLY.search(name):
             search.misnamed.append(inside)
+        elif name.endswith(".py"):
+            search.others.append((path, inside))
     if files:
         search.places.append(_place_of(folder, said, files))
     return folders
@@ -337,19 +368,63 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
             raise SourceError(sentences[0])
-        raise _none_in(path, search.misnamed)
-    best = max(search.places, key=lambda place: place.rank)
-    others = [place.said for place in search.places if place is not best and place.begun]
-    said = search.problems[:NOTEBOOKS]
+        asked = [
+            said
+            for other, said in search.others[:NOTEBOOKS]
+            for text in [_read(other)]
+            if any(_defines(text, file) for file in kit.load().files)
+        ]
+        raise _none_in(path, [*search.misnamed, *asked])
+    best = max(search.places[: search.first], key=lambda place: place.rank)
+    chosen = _chosen(best, [place for place in search.places if place.begun])
+    counting = list({id(place): place for place in chosen.values()}.values()) or [best]
+    others = [each.said for each in search.places if each.begun and each not in counting]
+    said, where = search.problems[:NOTEBOOKS], ", ".join(place.said for place in counting)
     if others:
         said.append(
-            f"Not graded: {', '.join(others[:NOTEBOOKS])}. The exercises in {best.said} count; to "
+            f"Not graded: {', '.join(others[:NOTEBOOKS])}. The exercises in {where} count; to "
             "have others graded, hand them in alone."
         )
-    best = replace(best, notes=(*best.notes, *said))
-    if best.notebook is not None:
-        return _of_notebook(best, beside(best.folder))
-    return _of_files(best, _modules(best.folder))
+    elif len(counting) > 1:
+        said.append(f"The exercises in {where} count together.")
+    found = _joined(chosen, counting) if len(counting) > 1 else counting[0].read()
+    return replace(found, notes=(*found.notes, *said))
+
+
+def _chosen(best: _Place, begun: Sequence[_Place]) -> dict[str, _Place]:
+    """Where each file counts that is begun: in the ``best`` place, or the last of those that are
+    called the same but for a number, such as ``Version 2``; and in those places that alone have it.
+    """
+    often = Counter(file for place in begun for file in place.begun)
+    series = [each for each in begun if NUMBERS.split(each.said) == NUMBERS.split(best.said)]
+    series.sort(key=lambda place: [int(number) for number in NUMBERS.findall(place.said)])
+    chosen = {file: place for place in series for file in place.begun}
+    for place in begun:
+        if all(often[file] == 1 for file in place.begun):
+            chosen |= dict.fromkeys(place.begun, place)
+    return chosen
+
+
+def _joined(chosen: Mapping[str, _Place], places: Sequence[_Place]) -> HandedIn:
+    """The chosen file of each place, and the modules beside them."""
+    read = {id(place): place.read() for place in places}
+    files: dict[str, bytes] = {}
+    for each in reversed(read.values()):
+        files |= {name: each.files[name] for name in each.files if name not in kit.load().files}
+    files |= {file: read[id(place)].files[file] for file, place in chosen.items()}
+    if _is_too_much(files):
+        raise _too_much(places[0])
+    exercises = {file: e.id for file, e in kit.load().files.items() if file in chosen}
+    return HandedIn(
+        files,
+        digest(files),
+        {name: read[id(chosen[file])].originals[name] for file, name in exercises.items()},
+        {
+            file: [name for each in read.values() for name in each.alike.get(file, ())]
+            for file in kit.load().files.keys() - chosen.keys()
+        },
+        tuple(dict.fromkeys(note for each in read.values() for note in each.notes)),
+    )
 
 
 def _of_notebook(place: _Place, also: Mapping[str, bytes]) -> HandedIn:
@@ -490,16 +565,28 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _spellings() -> re.Pattern[str]:
-    stems = "|".join(file.removesuffix(".py").replace("_", "[_ ]") for file in kit.load().files)
+COPY = "copy|kopie|copie|copia|cópia|kopia|kopio|копия|副本|コピー|복사본"
+"""What systems call a copy."""
+
+
+def _stem(file: str) -> str:
+    return re.sub("[_ -]", "[_ -]?", file.removesuffix(".py"))
+
+
+def _spellings(stems: str, ending: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?:copy of )?({stems})"
-        r"(?:(?: - |[ _-])?copy(?: \d{1,4})?|[ _-]?\(\d{1,4}\)|-\d{1,4})* ?\.py(?:\.txt)?",
+        rf"(?:(?:{COPY}) (?:(?:of|von|van|de|di) )?)?({stems})"
+        rf"(?:(?: [-—] |[ _-]|の)?(?:{COPY})(?: \d{{1,4}})?|[ _-]?\(\d{{1,4}}\)|-\d{{1,4}})*"
+        rf" ?{ending}",
         re.IGNORECASE,
     )
 
 
-SPELLINGS = _spellings()
+STEMS = "|".join(map(_stem, (*kit.load().files, "mnist_lab")))
+"""The names of what is handed in, without their endings."""
 
-NEARLY = re.compile("|".join(file.removesuffix(".py") for file in kit.load().files))
+SPELLINGS = _spellings("|".join(map(_stem, kit.load().files)), r"(?:\.py)+(?:\.txt)?")
+NOTEBOOK_SPELLINGS = _spellings("mnist_lab", r"\.ipynb")
+
+NEARLY = re.compile("|".join(map(_stem, kit.load().files)))
 """What the name of a file may have in it that is meant as an exercise's."""

@@ -22,7 +22,7 @@ from mnist_lab.grading.batch import analysis, journal, pages, run, workers
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.reading import ReaderPool
-from mnist_lab.grading.batch.results import Graded, NotGraded, Options, fingerprint
+from mnist_lab.grading.batch.results import NOTHING, Graded, NotGraded, Options, fingerprint
 from mnist_lab.grading.batch.submissions import ClassError, find
 from mnist_lab.grading.batch.workers import WorkerPool, unpack
 from mnist_lab.grading.warm import JobError, Run
@@ -721,6 +721,7 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
         (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
         (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),
         (["--late-rule", "10%/day", "--late", "none.csv"], "no column"),
+        (["--late-rule", "10%/day", "--late", "two.csv"], "A Lateness, days late. Keep one"),
     ],
 )
 def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
@@ -728,7 +729,8 @@ def test_what_is_wrong_with_a_rule_is_said_before_anything_is_graded(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "list.csv").write_text("name,late\nada,soon\n")
-    (tmp_path / "none.csv").write_text("name,x\nada,soon\n")
+    (tmp_path / "none.csv").write_text("name,Template\nada,soon\n")
+    (tmp_path / "two.csv").write_text("name,A Lateness,days late\nada,1:00,\n")
 
     result = grade_class(handed_in, "--out", tmp_path / "out", *given)
 
@@ -759,6 +761,7 @@ def test_the_anonymous_page_names_nobody_and_the_gradebook_everybody(tmp_path, e
     assert {row["name"] for row in book} == {*names, "Fay", "Gus.rar", "Hal"}
     aliases = [row["alias"] for row in book]
     assert sorted(aliases) == [f"Learner {number}" for number in range(1, 9)] != aliases
+    assert "Seed" not in page  # The order of the numbers is made of it.
     assert all(alias in page for alias in aliases)
 
 
@@ -1031,6 +1034,26 @@ def test_the_most_frequent_mistake_comes_first_and_a_learner_counts_once_in_an_e
         ("fnn", "cnn.a", "Both.", ("ada",)),
         ("fnn", "fnn.new", "Unknown.", ("cleo",)),
     ]
+
+
+def test_mistakes_that_are_only_made_together_are_one_entry(tmp_path):
+    both = failed("cnn.network", "Both.", fault="cnn.a+cnn.b")
+    learners = [Learner("ada", "ada", graded(both)), Learner("bob", "bob", graded(both))]
+
+    found = Analysis(learners, 85)
+    assert [[each.ids for each in entry] for entry in found.mistakes_in("cnn")] == [
+        [("cnn.a",), ("cnn.b",)]
+    ]
+    assert "<summary>cnn.a and cnn.b</summary>" in pages.class_page(found, [])
+
+    learners.append(Learner("cleo", "cleo", graded(failed("cnn.network", "A.", fault="cnn.a"))))
+    assert len(Analysis(learners, 85).mistakes_in("cnn")) == 2
+
+
+def test_many_who_have_handed_in_nothing_are_folded_up():
+    learners = [Learner(f"learner {number}", f"{number}", NOTHING) for number in range(30)]
+
+    assert "<summary>30 learners</summary>" in pages.class_page(Analysis(learners, 85), [])
 
 
 def test_the_hardest_check_comes_first():

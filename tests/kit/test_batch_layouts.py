@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import struct
+import subprocess
 import tarfile
 import tempfile
 import zipfile
@@ -217,6 +218,72 @@ def test_every_learner_is_found_with_what_counts(tmp_path, layout):
     assert len({read.digest for read in reads}) == CLASS
 
 
+SYSTEMS = {
+    "12-34 - Ada Lovelace - Feb 3, 2026 906 AM - cnn.py": ("Ada Lovelace", "cnn.py"),
+    "12-34 - Ada Lovelace- February 3, 2026 906 AM - cnn.py": ("Ada Lovelace", "cnn.py"),
+    "12-34 - Ada Lovelace - 3. Februar 2026 1406": ("Ada Lovelace", None),
+    "ada+lab+2026-02-03 10:11:12.131415 UTC+x7f": ("ada", None),
+    "Lab_1_a_lovelace_attempt_2026-02-03-10-11-12_cnn.py": ("lovelace", "cnn.py"),
+    "a_b@example.org_2_handin.zip": ("a_b@example.org", "handin.zip"),
+    "Lovelace, Ada(al)_Submission attachment(s)_cnn.py": ("Lovelace, Ada(al)", "cnn.py"),
+    "anon_x7Kd2_90001_cnn.py": ("anon_x7Kd2", "cnn.py"),
+    "LATE_anon_x7Kd2_90001_cnn.py": ("anon_x7Kd2", "cnn.py"),
+    "love_lace_LATE_12345_90001_cnn.py": ("love_lace", "cnn.py"),
+    "lovelaceada_12345_text.html": ("lovelaceada", None),
+    "1gruppe_12345_90001_cnn.py": ("1gruppe", "cnn.py"),
+    "Ada Lovelace - Copy of mnist_lab.ipynb": ("Ada Lovelace", "Copy of mnist_lab.ipynb"),
+    "mnist_lab_Ada Lovelace.ipynb": ("Ada Lovelace", "mnist_lab.ipynb"),
+    "logistic_regression - Ada Lovelace.py": ("Ada Lovelace", "logistic_regression.py"),
+    "cnn - Copy.py": ("cnn - Copy.py", None),
+    "cnn_notes.py": ("cnn_notes.py", None),
+    "2026_02_03_ada_cnn.py": ("2026_02_03_ada", "cnn.py"),
+    "ada.ipynb.json": ("ada", None),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_name_tells_whose_it_is_and_what_the_learner_called_it(tmp_path, name):
+    (tmp_path / name).touch() if name[-6:].count(".") else (tmp_path / name).mkdir()
+    write(tmp_path, {"zed/cnn.py": "", "zoe/cnn.py": ""})
+
+    (found,) = [each for each in find(tmp_path).submissions if each.name[0] != "z"]
+
+    learner, called = SYSTEMS[name]
+    assert found.name == learner
+    assert list(found.attempts[0]) == [called or name]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["{} - 9 March, 2026 0906", "{} - 10 March, 2026 0906", "{} - 2 April, 2026 0906"],
+        ["{} - Mar 9, 2026 906 PM", "{} - Mar 10, 2026 906 AM", "{} - Mar 10, 2026 1206 PM"],
+        ["{} - 9. März 2026 906", "{} - 9. März 2026 1206", "{} - 10. März 2026 800"],
+    ],
+)
+def test_the_last_by_brightspaces_times_counts(tmp_path, times):
+    handed_in = [time.format("12-34 - Ada") for time in times]
+    write(tmp_path, {f"{each}/cnn.py": "" for each in handed_in} | {"zed/cnn.py": ""})
+
+    attempts = find(tmp_path).submissions[0].attempts
+
+    assert [name for attempt in attempts for name in attempt] == handed_in
+
+
+def test_two_whose_names_end_alike_are_two(tmp_path):
+    name = "Lab_1_{}_lovelace_attempt_2026-02-03-10-11-12_cnn.py"
+    write(tmp_path, {name.format("a"): "", name.format("b"): ""})
+
+    assert len(find(tmp_path).submissions) == 2
+
+
+def test_an_export_in_a_folder_of_its_own_is_the_class(tmp_path):
+    for number in range(2):
+        write(tmp_path / "assignment_1_export", gradescope("", number))
+
+    assert [each.name for each in find(tmp_path).submissions] == ["learner00", "learner01"]
+
+
 def test_the_last_attempt_counts_and_all_are_known(tmp_path):
     write(tmp_path, blackboard("ada", 1) | canvas("bob", 2))
 
@@ -407,6 +474,26 @@ def test_a_file_of_300_mb_is_refused(tmp_path):
 
     for read in look(tmp_path)[1]:
         assert re.search(r"MB", read.reason)
+
+
+@pytest.mark.parametrize("name", ["ada", ".ada", "index.html"])
+def test_a_thousand_folders_in_one_another_do_no_harm(tmp_path, name):
+    write(tmp_path / "class", {**under(name, files_of(1)), **plain("bob", 2), **plain("cleo", 0)})
+    handle = os.open(tmp_path / "class" / name, os.O_RDONLY)
+    for _ in range(1100):
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+
+    try:
+        reads = {read.name: read for read in look(tmp_path / "class")[1]}
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "class"], check=True)
+
+    assert not any(read.reason for read in reads.values())
+    assert reads.keys() == {"bob", "cleo", name} - {".ada"}
 
 
 def test_reading_that_takes_too_long_or_dies_costs_only_itself(tmp_path, monkeypatch):

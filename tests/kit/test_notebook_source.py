@@ -467,7 +467,11 @@ def test_of_files_and_a_notebook_what_was_begun_counts(tmp_path):
     assert source.read(tmp_path).notes == ()
 
     (tmp_path / "training.py").write_text("def train(): pass")
-    assert list(source.read(tmp_path).originals) == ["training"]
+    assert list(source.read(tmp_path).originals) == ["cnn", "training"]
+    assert source.read(tmp_path).notes[-1].startswith("The exercises in the top folder, lab.ipynb")
+
+    (tmp_path / "cnn.py").write_text("class CNN: pass")
+    assert source.read(tmp_path).folder == tmp_path
     assert source.read(tmp_path).notes[0].startswith("Not graded: lab.ipynb.")
 
     (tmp_path / "lab.ipynb").write_bytes((ROOT / "exercises" / "mnist_lab.ipynb").read_bytes())

@@ -145,6 +145,16 @@ def test_rows_of_one_name_that_have_handed_in_nothing_are_told_apart_by_their_ke
         (["bob", "bob", "cy"], ["lab-bob", "cy"], [0, 0, 7]),
         (["bob lab", "lab bob", "cy"], ["1-bob-lab", "cy"], [0, 0, 7]),
         (["1", "2", "cy"], ["lab-1-ada", "lab-2-bob", "cy"], [0, 0, 7]),
+        (
+            ["Ada Lovelace", "Ada M Lee", "Bob Ross"],
+            ["lovelaceada", "leeadam", "rossbob"],
+            [7, 7, 7],
+        ),
+        (["Ada King Lovelace", "Eve Li"], ["Ada Lovelace", "Eve Mae Li"], [7, 7]),
+        (["Ada B Li", "Ada C Li", "cy"], ["Li Ada", "cy"], [0, 0, 7]),
+        (["Jürgen Łuk", "José Díaz"], ["Luk_Juergen_jl_1", "diazjose"], [7, 7]),
+        (["O'Brien Conor", "D’Angelo Li"], ["lab-conor-obrien", "li-dangelo"], [7, 7]),
+        (["0012345", "#007", "cy"], ["lab1_12345_li", "7", "cy"], [7, 7, 7]),
     ],
 )
 def test_a_name_is_found_by_its_words_where_there_is_no_other_choice(
@@ -166,12 +176,50 @@ def test_first_and_last_names_are_a_name_together(tmp_path):
     assert roster.missing(submissions) == ["Lovelace Ada"]
 
 
-def test_canvas_row_of_points_is_nobodys(tmp_path):
-    text = "Student,ID,Score\n    Points Possible,,85\nada,1,\nbob,2,\n"
+def test_lines_above_the_names_of_the_columns_stay_where_they_are(tmp_path):
+    above = '"Lab 1","Points"\n\n'
+    text = "ID,Last Name,First Name,grade\nal,Lovelace,Ada,\nbr,Ross,Bob,\nbr,Li,Eve,\n"
 
-    assert filled(tmp_path, text.encode(), "ada") == (
-        "Student,ID,Score\n    Points Possible,,85\nada,1,7\nbob,2,0\n"
+    given = filled(tmp_path, (above + text).encode(), "Lovelace, Ada(al)", "Ross, Bob(br)")
+
+    assert given == above + (
+        "ID,Last Name,First Name,grade,Score\nal,Lovelace,Ada,,7\nbr,Ross,Bob,,7\nbr,Li,Eve,,0\n"
     )
+
+
+def test_an_empty_line_between_learners_is_not_above_the_names_of_the_columns(tmp_path):
+    assert filled(tmp_path, b"Name,ID\nada,1\n\nbob,2\n", "ada", "bob").startswith("Name,ID,Score")
+
+
+def test_who_has_no_account_has_handed_in_nothing(tmp_path):
+    text = "identifier,github_username\na@x,adal\ne@x,\nb@x,bobr\n"
+    (tmp_path / "list.csv").write_text(text)
+    submissions = [handed_in("lab-1-adal"), handed_in("lab-1-bobr")]
+
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert roster.missing(submissions) == ["e@x"]
+    assert roster.filled(submissions, {}).decode().splitlines()[2] == "e@x,,0"
+
+
+def test_a_group_is_of_its_members_without_a_number_too(tmp_path):
+    (tmp_path / "list.csv").write_text("Name,ID,Group\nAda,1,\nBob,2,\nTim,,team\nTom,,team\n")
+    submissions = [handed_in("ada", "1"), handed_in("bob", "2"), handed_in("team")]
+    roster = Roster.read(tmp_path / "list.csv", submissions, group="Group")
+
+    members = roster.of_members(submissions)
+
+    assert [each.name for each in members] == ["Tim", "Tom", "ada", "bob"]
+    assert roster.missing(members) == []
+
+
+def test_canvas_row_of_points_is_nobodys(tmp_path):
+    for names, key in ((["ada"], "Points Possible"), (["1"], "Mögliche Punkte")):
+        text = f"Student,ID,Score\n    {key},,85\nada,1,\nbob,2,\n"
+
+        assert filled(tmp_path, text.encode(), *names) == (
+            f"Student,ID,Score\n    {key},,85\nada,1,7\nbob,2,0\n"
+        )
 
 
 def test_a_row_that_fits_two_submissions_is_told_with_both(tmp_path):

@@ -1,10 +1,12 @@
 """A learner's files are found by the names that the kit gives them, at any depth and spelling."""
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +71,11 @@ def test_a_digest_changes_with_any_name_or_content_and_with_nothing_else(folder)
 
 @pytest.mark.parametrize(
     "name",
-    ["CNN.py", "cnn (1).py", "cnn.PY", "cnn-1.py", "Copy of cnn.py", "cnn copy 2.py", "cnn.py.txt"],
+    [
+        *("CNN.py", "cnn (1).py", "cnn.PY", "cnn-1.py", "Copy of cnn.py", "cnn copy 2.py"),
+        *("cnn.py.txt", "cnn.py.py", "Kopie von cnn.py", "cnn - Copie (2).py", "cnnのコピー.py"),
+        *("Копия cnn.py", "Late Submission - cnn.py"),
+    ],
 )
 def test_a_file_is_taken_by_what_its_name_is_meant_to_be(tmp_path, name):
     (tmp_path / name).write_text("class CNN: pass")
@@ -104,7 +110,9 @@ def test_a_file_with_the_line_ends_of_old_macs_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", [".work/cnn.py", ".cnn.py", "lab/.cnn.py", "cnn_final.py"])
+@pytest.mark.parametrize(
+    "name", [".work/cnn.py", ".cnn.py", "lab/.cnn.py", "cnn_final.py", "mnist_lab.py"]
+)
 def test_what_is_not_looked_at_for_its_name_is_said(tmp_path, name, packed):
     path = tmp_path / "lab.zip" if packed else tmp_path
     if packed:
@@ -182,7 +190,81 @@ def test_exercises_are_found_at_any_depth_and_the_begun_ones_count(tmp_path):
 
     made(tmp_path, {"exercises/cnn.py": DONE, "old/cnn.py": DONE})
     assert read(tmp_path).originals == {"cnn": tmp_path / "exercises" / "cnn.py"}
-    assert read(tmp_path).notes[0].startswith("Not graded: old. The exercises in exercises count;")
+    said = "Not graded: old, mine/deeper. The exercises in exercises count;"
+    assert read(tmp_path).notes[0].startswith(said)
+
+
+def numbered(number, *files):
+    return {file: f"class {file.split('/')[-1][:-3].upper()}: number = {number}" for file in files}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["4_cnn/cnn.py", "3_fnn/fnn.py"],
+        ["cnn.py", "src/fnn.py"],
+        ["cnn.zip", "fnn.zip"],
+        ["cnn.ipynb", "fnn.ipynb"],
+        ["cnn.py", "fnn.ipynb"],
+        ["cnn.py", "deeper/still/fnn.zip"],
+    ],
+)
+def test_exercises_that_lie_apart_count_together(tmp_path, files):
+    for name, text in zip(files, numbered(7, "cnn.py", "fnn.py").values(), strict=True):
+        if name.endswith(".zip"):
+            zipped(tmp_path / name, {f"{Path(name).stem}.py": text})
+        else:
+            made(tmp_path, {name: notebook_of(text) if name.endswith(".ipynb") else text})
+
+    found = read(tmp_path)
+
+    assert list(found.originals) == ["fnn", "cnn"]
+    assert all(b"number = 7" in content for content in found.files.values())
+    assert "count together." in found.notes[-1]
+
+
+def notebook_of(text):
+    return json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": text}]})
+
+
+def test_modules_beside_exercises_that_lie_apart_come_along(tmp_path):
+    made(tmp_path, {"a/layers.py": "x = 1", **numbered(1, "a/cnn.py", "b/fnn.py")})
+
+    assert set(read(tmp_path).files) == {"layers.py", "cnn.py", "fnn.py"}
+
+
+def test_what_two_places_have_is_taken_from_one_of_them(tmp_path):
+    made(tmp_path, numbered(1, "old/cnn.py", "old/fnn.py") | numbered(2, "work/cnn.py"))
+
+    assert b"number = 1" in read(tmp_path).files["cnn.py"]
+    assert "Not graded: work." in read(tmp_path).notes[0]
+
+
+def test_what_lies_deeper_counts_only_beside_what_is_found_first(tmp_path):
+    made(tmp_path, numbered(1, "cnn.py") | numbered(2, "old/cnn.py", "old/fnn.py"))
+
+    assert list(read(tmp_path).originals) == ["cnn"]
+    assert "Not graded: old." in read(tmp_path).notes[0]
+
+
+def test_of_two_places_with_the_same_none_comes_along(tmp_path):
+    made(tmp_path, numbered(1, "cnn.py", "a/fnn.py", "b/fnn.py"))
+
+    assert list(read(tmp_path).originals) == ["cnn"]
+    assert "Not graded: a, b." in read(tmp_path).notes[0]
+
+
+def test_of_places_that_differ_by_a_number_the_last_counts(tmp_path):
+    made(tmp_path, numbered(1, "Lab/Version 2/cnn.py", "Lab/Version 2/fnn.py"))
+    made(tmp_path, numbered(2, "Lab/Version 10/cnn.py"))
+
+    files = read(tmp_path).files
+    assert b"number = 2" in files["cnn.py"]
+    assert b"number = 1" in files["fnn.py"]
+
+    made(tmp_path, numbered(2, "Lab/Version 10/fnn.py"))
+    assert all(b"number = 2" in content for content in read(tmp_path).files.values())
+    assert "Not graded: Lab/Version 2." in read(tmp_path).notes[0]
 
 
 def test_a_zip_in_a_folder_and_a_zip_in_a_zip_are_opened(tmp_path):

@@ -194,6 +194,14 @@ class Analysis:
             found.append(Mistake(exercise_id, ids, message, tuple(names)))
         return sorted(found, key=lambda each: (-len(each.learners), each.exercise, each.ids))
 
+    def mistakes_in(self, exercise: str) -> list[list[Mistake]]:
+        """The mistakes in an exercise; those that are only made together are one entry."""
+        together: dict[tuple[str, tuple[str, ...]], list[Mistake]] = {}
+        for each in self.mistakes:
+            if each.exercise == exercise:
+                together.setdefault((each.says, each.learners), []).append(each)
+        return list(together.values())
+
     @property
     def unexplained(self) -> int:
         """How many failed checks are no known mistake."""

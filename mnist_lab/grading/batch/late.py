@@ -23,6 +23,9 @@ CLOCK = re.compile(r"(\d+):(\d\d)(?::(\d\d))?")
 
 AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(?:(h|d|w)[a-z]*)?")
 
+LATE = re.compile(r"(?<![a-z])late(?:ness|[^a-z]|$)", re.IGNORECASE)
+"""What the name of a column has that says how late somebody was."""
+
 STAMP = re.compile(r"_attempt_(\d{4}(?:-\d\d){5})")
 """When something was handed in, in Blackboard's names of files."""
 
@@ -84,10 +87,15 @@ class Late:
         in the unit of the rule. Raises ``ClassError``.
         """
         roster = Roster.read(path, submissions, option=None)
-        column = next((each for each in roster.columns if "late" in each.casefold()), None)
-        if column is None:
+        columns = [each for each in roster.columns if LATE.search(each)]
+        if not columns:
             raise ClassError(f'{path} has no column with "late" in its name.')
-        rows = zip(roster.matched(submissions), roster.column(column), strict=True)
+        if len(columns) > 1:
+            several = ", ".join(columns)
+            raise ClassError(
+                f'{path} has several columns with "late": {several}. Keep one of them.'
+            )
+        rows = zip(roster.matched(submissions), roster.column(columns[0]), strict=True)
         return cls(rule, {each.name: _time(cell, rule.period) for each, cell in rows if each})
 
     def by(self, read: Read) -> timedelta:

@@ -245,8 +245,8 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
 
 def _time(path: Path) -> float:
     """When ``path``, or the newest file in it, was changed."""
-    files = (Path(place, name) for place, _, names in os.walk(path) for name in names)
-    times = [file.lstat().st_mtime for file in itertools.islice(files, MOST_FILES)]
+    entries = itertools.islice(source.below(path), MOST_FILES)
+    times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir()]
     return max(times, default=path.lstat().st_mtime)
 
 

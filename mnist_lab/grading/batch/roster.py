@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from mnist_lab.grading.formats.text import one_line
 SCORE = "Score"
 """The column that is added for the marks where none is named."""
 
-NUMBER = re.compile(r"0*(\d+)(?:\.0)?")
-"""A number, with the zeros and the point that spreadsheets leave out or add."""
+NUMBER = re.compile(r"#?0*(\d+)(?:\.0)?")
+"""A number, with the zeros and the point that spreadsheets leave out or add; Brightspace adds #."""
 
 AND = " + "
 """Joins the names of two columns that tell a learner together, such as the first and last name."""
@@ -40,6 +41,14 @@ START = re.compile(r"\ufeff?(?:(?:sep=.)?[\r\n]+)?", re.IGNORECASE)
 """What spreadsheets put before the first row: that mark, and Excel's line about the delimiter."""
 
 WORD = re.compile(r"[^\W_]+")
+
+LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe"} | dict.fromkeys("'’`´")
+)
+"""Letters without an accent that other alphabets lack, and signs in names."""
+
+LONG_NUMBER = re.compile(r"\d{5,}")
+"""What tells a learner alone."""
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 """What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
@@ -84,9 +93,12 @@ class Roster:
         try:
             text, encoding = _decoded(path.read_bytes(), submissions)
             start = START.match(text)[0]  # type: ignore[index]
+            above = _above(text.removeprefix(start))
+            start += above
             dialect = _dialect(text := text.removeprefix(start))
-            lines = csv.reader(io.StringIO(text, newline=""), **dialect)
-            (_, head), *rows = [each for each in enumerate(map(tuple, lines), 1) if any(each[1])]
+            lines = map(tuple, csv.reader(io.StringIO(text, newline=""), **dialect))
+            numbered = enumerate(lines, 1 + len(above.splitlines()))
+            (_, head), *rows = [each for each in numbered if any(each[1])]
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
@@ -111,7 +123,7 @@ class Roster:
             )
             fits[column] = len(alone), len(equal), len({*names}), -len(names)
             fits[column] += (words if len(equal) < len(alone) else 0,)
-        told = [column for column in (*head, *pairs) if column != group]
+        told = [each for each in (*head, *pairs) if group not in (each, *each.split(AND))]
         best = key or max(told, key=lambda column: fits[column])
         if not fits[best][2] + (fits[group][2] if group else 0):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
@@ -133,7 +145,7 @@ class Roster:
         """Whose submission each row is. Raises ``ClassError`` where a submission is two rows' or a
         row has two.
         """
-        keys = self.column(self.key)
+        keys = self._keys()
         matched = _found(submissions, keys)
         row_of: dict[str, int] = {}
         other = f"or name another column with {self.option}" if self.option else ""
@@ -170,7 +182,7 @@ class Roster:
                 of_group.setdefault(group, submission)
         found = {each.name: each for each in submissions}
         names = Names(found)
-        rows = zip(self._names(), self.column(self.key), groups, own, strict=True)
+        rows = zip(self._names(), self._keys(), groups, own, strict=True)
         for name, key, group, submission in rows:
             if submission:
                 found[submission.name] = replace(submission, group=group or submission.group)
@@ -186,7 +198,7 @@ class Roster:
     def missing(self, submissions: Sequence[Submission]) -> list[str]:
         """The names of those who have handed in nothing, which are nobody else's."""
         names = Names(each.name for each in submissions)
-        rows = zip(self._names(), self.column(self.key), self.matched(submissions), strict=True)
+        rows = zip(self._names(), self._keys(), self.matched(submissions), strict=True)
         return [names.own(name) for name, key, found in rows if not found and _is_somebody(key)]
 
     def unlisted(self, submissions: Sequence[Submission]) -> list[str]:
@@ -202,7 +214,7 @@ class Roster:
         text = io.StringIO(newline="")
         writer = csv.writer(text, **self.dialect)
         writer.writerow(columns)
-        keys, found = self.column(self.key), self.matched(submissions)
+        keys, found = self._keys(), self.matched(submissions)
         for row, key, submission in zip(self.rows, keys, found, strict=True):
             cells = [*row, *[""] * (len(columns) - len(row))]
             if submission:
@@ -213,9 +225,16 @@ class Roster:
             writer.writerow(cells)
         return f"{self.start}{text.getvalue()}".encode(self.encoding)
 
+    def _keys(self) -> list[str]:
+        """What tells each row's learner: the key, or the first cell of who has none, as in GitHub
+        Classroom's list of accounts. Canvas' row with the points begins with blanks.
+        """
+        keys = zip(self.column(self.key), self.rows, strict=True)
+        return [key or ("" if row[0].startswith("  ") else row[0].strip()) for key, row in keys]
+
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
-        keys = self.column(self.key)
+        keys = self._keys()
         names = [
             one_line(name or key) for name, key in zip(self.column(self.name), keys, strict=True)
         ]
@@ -237,7 +256,8 @@ def _resembling(
     submissions: Sequence[Submission], cells: Sequence[str], found: list[list[Submission]]
 ) -> list[list[Submission]]:
     """What was ``found``, and for a cell without a submission that which has all its words in its
-    name: ``Lovelace, Ada`` is ``lab1_ada_lovelace``. Cell and submission must have no other choice;
+    name, or its name's in it: ``Lovelace, Ada`` is ``lab1_ada_lovelace``, and ``Ada King Lovelace``
+    is ``Ada Lovelace``. Cell and submission must have no other choice;
     a single word, such as a first name, is enough only where the rest is in others' names as well.
     """
     taken = {each.name for those in found for each in those}
@@ -259,14 +279,19 @@ def _resembling(
         if submission.name not in taken:
             own = own_words[submission.name]
             rest = {word for word in own if often[word] == 1}
+            name = _words(submission.name)
             near = {
-                at
+                at: (len(words[at] & own), words[at] <= own)
                 for word in own
                 for at in at_word[word]
-                if words[at] <= own and (len(words[at]) > 1 or rest <= words[at])
+                if (len(name) > 1 and name <= words[at])
+                or (
+                    words[at] <= own
+                    and (len(words[at]) > 1 or rest <= words[at] or LONG_NUMBER.fullmatch(word))
+                )
             }
-            most = max((len(words[at]) for at in near), default=0)
-            longest = [at for at in near if len(words[at]) == most]
+            most = max(near.values(), default=None)
+            longest = [at for at in near if near[at] == most]
             if len(longest) == 1:
                 chosen[longest[0]].append(submission)
     return [chosen[at] if len(chosen.get(at, ())) == 1 else those for at, those in enumerate(found)]
@@ -275,7 +300,7 @@ def _resembling(
 def _equal(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list[Submission]]:
     """The submissions that each cell names but for what systems change."""
     all_found: list[list[Submission]] = [[] for _ in cells]
-    for fold in (folded, _plain, _numbered):
+    for fold in (folded, _plain, _numbered, _bare):
         taken = {each.name for found in all_found for each in found}
         known: dict[str, list[Submission]] = defaultdict(list)
         for each in submissions:
@@ -284,11 +309,14 @@ def _equal(submissions: Iterable[Submission], cells: Sequence[str]) -> list[list
                 if all(each.attempts != other.attempts for other in known[word]):
                     known[word].append(each)
         all_found = [
-            found or known.get(fold(cell), []) for found, cell in zip(all_found, cells, strict=True)
+            found or [each for word in (fold(cell), *more) for each in known.get(word, ())]
+            for found, cell in zip(all_found, cells, strict=True)
+            for more in [_turned(cell) if fold is _bare else ()]
         ]
     return all_found
 
 
+@cache
 def _plain(word: str) -> str:
     """``word`` without what systems leave out or add: ``Lovelace, Ada`` is Canvas'
     ``lovelaceada``, ``0012`` a spreadsheet's ``12`` or ``12.0``.
@@ -299,12 +327,31 @@ def _plain(word: str) -> str:
     return "".join(sign for sign in plain if sign.isalnum())
 
 
+@cache
+def _bare(text: str) -> str:
+    """The letters and numbers of ``text`` without accents, as systems write those that they lack:
+    ``Jürgen`` is ``juergen`` and ``jurgen``.
+    """
+    apart = unicodedata.normalize("NFKD", text.casefold().translate(LETTERS))
+    plain = "".join(sign for sign in apart if not unicodedata.combining(sign))
+    return _plain(re.sub("(?<=[aou])e", "", plain))
+
+
+def _turned(name: str) -> set[str]:
+    """A name of several words with the last ones first, as in Canvas' ``lovelaceada``."""
+    words = [_bare(word) for word in WORD.findall(name)] if "@" not in name else []
+    turned = {"".join([*words[at:], *words[:at]]) for at in range(1, min(len(words), 6))}
+    return turned - {_bare(name)}
+
+
+@cache
 def _words(text: str) -> frozenset[str]:
     """The words of a name, or of what stands before the @ of an address; none of a short number,
     which may be that of anything.
     """
-    words = WORD.findall(unicodedata.normalize("NFKC", text.partition("@")[0]).casefold())
-    return frozenset(words if any(len(word) > 3 or not word.isdigit() for word in words) else ())
+    words = WORD.findall(unicodedata.normalize("NFKC", text.partition("@")[0]).translate(LETTERS))
+    told = any(len(word) > 3 or not word.isdigit() for word in words)
+    return frozenset(map(_bare, words) if told else ())
 
 
 def _alone(found: Iterable[Sequence[Submission]]) -> set[str]:
@@ -354,11 +401,23 @@ def _decoded(data: bytes, submissions: Iterable[Submission]) -> tuple[str, str]:
     return texts[encoding], encoding
 
 
+def _above(text: str) -> str:
+    """The lines above the column names, such as Sakai's with the title: they end with an empty one,
+    and have fewer cells that are filled.
+    """
+    lines = text.splitlines(keepends=True)[:10]
+    cells = [sum(map(bool, map(str.strip, re.split(r'[,;\t|"]+', line)))) for line in lines]
+    for at in range(2, len(lines)):
+        if not cells[at - 1] and max(cells[:at]) < cells[at]:
+            return "".join(lines[:at])
+    return ""
+
+
 def _dialect(text: str) -> dict[str, Any]:
     """What sets cells, rows and text apart, as the first row shows."""
     plain = re.sub(r'"[^"]*"', "", text)
     first, end, _ = re.split(r"(\r\n|\n|\r|\Z)", plain, maxsplit=1)
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(",;\t|", key=first.count)
     in_quotes = text.startswith('"') and not first.strip(delimiter)
     quoting = csv.QUOTE_ALL if in_quotes else csv.QUOTE_MINIMAL
     return {"delimiter": delimiter, "lineterminator": end or "\n", "quoting": quoting}

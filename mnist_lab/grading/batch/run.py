@@ -105,8 +105,10 @@ def grade_class(
     aliases = _aliases(found, seed) if anonymous else {}
     shown = _unnamed(found, aliases) if anonymous else found
     settings = _settings(shown, options, time.perf_counter() - started)
+    if anonymous:  # Who knows it and the names can tell whose numbers are whose.
+        del settings["Seed"]
     beside = ((), ()) if anonymous else (listing.ignored, listing.unlisted)
-    page = pages.class_page(shown, settings, beside[0], pairs, aliases, beside[1])
+    page = pages.class_page(shown, [*settings.items()], beside[0], pairs, aliases, beside[1])
     written: dict[str, str | bytes] = {
         "class.html": page,
         "gradebook.csv": pages.gradebook(found, aliases),
@@ -297,7 +299,7 @@ def _told(learner: Learner, attainable: float, options: Options, out: Path) -> L
     return learner
 
 
-def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[str, str]]:
+def _settings(found: Analysis, options: Options, seconds: float) -> dict[str, str]:
     taken = sorted((grade.seconds, name) for name, grade in found.grades)
     walls = {f"{wall} {state}" for _, grade in found.grades for wall, state in grade.walls.items()}
     settings = {
@@ -311,7 +313,7 @@ def _settings(found: Analysis, options: Options, seconds: float) -> list[tuple[s
         settings["Slowest"] = ", ".join(f"{name} {each:.1f} s" for each, name in slowest)
     if walls:
         settings["Walls"] = ", ".join(sorted(walls))
-    return list(settings.items())
+    return settings
 
 
 def _write(out: Path, files: Mapping[str, str | bytes]) -> None:

@@ -10,28 +10,51 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.grading.formats.text import one_line
-from mnist_lab.submission.archive import is_archive, is_debris
-from mnist_lab.submission.source import SPELLINGS, exercise_file
+from mnist_lab.submission.archive import is_archive, is_debris, is_notebook
+from mnist_lab.submission.source import (
+    NOTEBOOK_SPELLINGS,
+    SPELLINGS,
+    STEMS,
+    below,
+    exercise_file,
+)
 
 LAYOUTS = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
         # Moodle: Ada Lovelace_12345_assignsubmission_file, with or without _lab.zip
-        r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_(?:file|(?P<text>onlinetext))(?:_(?P<file>.*))?",
-        # Brightspace: 12345-67890 - Ada Lovelace - Feb 3, 2026 906 AM
-        r"(?P<id>\d+)-\d+ - (?P<name>.+) - (?P<when>[a-z]{3} \d{1,2}, \d{4} \d{3,4} [AP]M)",
+        r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_"
+        r"(?:file|(?P<text>onlinetext|comments))(?:_(?P<file>.*))?",
+        # Brightspace: 12345-67890 - Ada Lovelace - Feb 3, 2026 906 AM, with or without " - cnn.py"
+        r"(?P<id>\d+)-\d+ - (?P<name>.+?) ?- (?P<when>[^-]*\b\d{4}\b[^-]*?)(?: - (?P<file>.+))?",
+        # What nbgrader collects: ada+lab+2026-02-03 10:11:12.131415 UTC, with or without +x7f
+        r"(?P<name>[^+]+)\+[^+]+\+(?P<when>\d{4}-[^+]+)(?:\+[^+]+)?",
         # Blackboard: Lab 1_alovelace_attempt_2026-02-03-10-11-12_cnn.py, and .txt about each
-        r".+_(?P<name>[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})(?:_(?P<file>.+)|(?P<text>\.txt))",
-        # Canvas: lovelaceada_LATE_12345_90001_cnn-1.py
-        r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<number>\d+)_(?P<file>.+)",
-        rf"(?P<name>.+?)(?: - |[-_. ])(?P<file>{SPELLINGS.pattern})",
+        r"(?P<id>.+_(?P<name>[^_]+))_attempt_(?P<when>\d{4}(?:-\d\d){5})"
+        r"(?:_(?P<file>.+)|(?P<text>\.txt))",
+        # Autolab: ada@example.org_2_handin.zip
+        r"(?P<name>[^@]+@[^@_]+)_(?P<when>\d+)_(?P<file>.+)",
+        # Sakai, without folders: Lovelace, Ada(alovelace)_Submission attachment(s)_cnn.py
+        r"(?P<name>.+\((?P<id>[^()]+)\))_Submission attachment\(s\)_(?P<file>.+)",
+        # Canvas: lovelaceada_LATE_12345_90001_cnn-1.py, _12345_text.html, anon_x7Kd2_90001_cnn.py
+        r"(?:LATE_)?(?P<name>anon_[^_]+)_(?P<number>\d+)_(?P<file>.+)",
+        r"(?P<name>(?=\d*[^\W\d_]).+?)_(?:LATE_)?(?P<id>\d+)_"
+        r"(?:(?P<number>\d\d+)_(?P<file>.+)|(?P<text>text|link)\.html)",
+        rf"(?P<name>.+?)(?: - |[-_. ])(?P<file>{SPELLINGS.pattern}|{NOTEBOOK_SPELLINGS.pattern})",
+        # The forms of Google and Microsoft: cnn - Ada Lovelace.py, cnn_Ada Lovelace.py
+        rf"(?!{SPELLINGS.pattern}$)(?P<stem>{STEMS})(?: - |_(?=.* ))(?P<name>.+)"
+        r"(?P<end>\.py|\.ipynb)",
     )
 )
 """How the names of files and folders tell whose they are; the first that fits counts."""
+
+OF_FOLDERS = LAYOUTS[:3]
+"""Those of folders."""
 
 AGAIN = re.compile(r"(.+?)-(\d{1,4})((?:\.tar)?\.[^.]+)")
 """What Canvas calls a file that was handed in again: ``cnn-1.py``."""
@@ -56,7 +79,7 @@ TOOLS = (".git", ".ipynb_checkpoints")
 """Folders of a tool's that are nobody's work, whatever their files are called."""
 
 LOOKED_AT = 20_000
-"""How many files of a folder that is passed over are looked at."""
+"""How many files and folders in a folder that is passed over are looked at."""
 
 
 class ClassError(Exception):
@@ -131,6 +154,8 @@ def find(folder: Path, out: Path | None = None) -> Listing:
     if _is_nbgraders(entries):
         folder /= "submitted"
         entries = _entries(folder)
+    if inside := _whole_class(entries):
+        folder, entries = inside, _entries(inside)
     ignored = [_plain(entry.name) for entry in entries if _is_ignored(entry)]
     ignored += [
         f"{_plain(entry.name)} (looks like a submission: rename it to have it graded)"
@@ -188,6 +213,20 @@ def _is_nbgraders(entries: Sequence[Path]) -> bool:
     return not any(_is_work(each.name) for each in _entries(submitted) if not each.is_dir())
 
 
+def _whole_class(entries: Sequence[Path]) -> Path | None:
+    """The only folder that there is, if what is in it has names as a course's system gives."""
+    named = [each for each in entries if not (is_debris(each.name) or _is_ignored(each))]
+    if len(named) == 1 and not named[0].is_symlink() and not _is_of_a_system(named[0].name):
+        with suppress(OSError):
+            if any(name == EXPORT or _is_of_a_system(name) for name in os.listdir(named[0])):
+                return named[0]
+    return None
+
+
+def _is_of_a_system(name: str) -> bool:
+    return any(layout.fullmatch(name) for layout in LAYOUTS[:-2])
+
+
 def _is_ignored(entry: Path) -> bool:
     """Whether systems leave such a file, or it is a folder with the results of another run."""
     if IGNORED.fullmatch(entry.name) and not _has_work(entry):
@@ -199,23 +238,16 @@ def _has_work(entry: Path) -> bool:
     """Whether something in ``entry`` is called like what learners hand in."""
     if entry.is_symlink() or entry.name in TOOLS or not entry.is_dir():
         return not entry.is_dir() and _is_work(entry.name)
-    seen = 0
-    for _, folders, files in os.walk(entry):
-        if any(map(_is_work, files)):
-            return True
-        folders[:] = set(folders) - set(TOOLS)
-        seen += 1 + len(files)
-        if seen > LOOKED_AT:
-            break
-    return False
+    entries = islice(below(entry, TOOLS), LOOKED_AT)
+    return any(_is_work(each.name) for each in entries if not each.is_dir(follow_symlinks=False))
 
 
 def _is_work(name: str) -> bool:
     if name.startswith("._"):  # What a Mac knows about a file.
         return False
     own = name.lstrip(".")
-    whole = is_archive(Path(own)) or own.lower().endswith(".ipynb")
-    return whole or bool(exercise_file(own) or LAYOUTS[-1].fullmatch(own))
+    whole = is_archive(Path(own)) or is_notebook(own)
+    return whole or bool(exercise_file(own) or any(each.fullmatch(own) for each in LAYOUTS[-2:]))
 
 
 def _form(paths: Sequence[Path]) -> tuple[str, str]:
@@ -230,13 +262,13 @@ def _form(paths: Sequence[Path]) -> tuple[str, str]:
 
 
 def _is_whole(entry: Path) -> bool:
-    return entry.is_dir() or is_archive(entry) or entry.name.lower().endswith(".ipynb")
+    return entry.is_dir() or is_archive(entry) or is_notebook(entry.name)
 
 
 def _owners(entries: Sequence[Path]) -> list[_Owner]:
     owners: dict[object, _Owner] = {}
     for entry in entries:
-        layouts = LAYOUTS[:2] if entry.is_dir() else LAYOUTS
+        layouts = OF_FOLDERS if entry.is_dir() else LAYOUTS
         found = next((known for layout in layouts if (known := layout.fullmatch(entry.name))), None)
         if found is None:
             owner = owners[entry] = _Owner(_without_ending(entry))
@@ -255,6 +287,8 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
             owner.parts.append((order, name, entry))
         else:
             name = given.get("file") or entry.name
+            if given.get("stem"):
+                name = given["stem"] + given["end"]
             owner.parts.append((_when(given.get("when") or ""), name, entry))
     for owner in owners.values():
         if owner.is_cumulative:
@@ -264,11 +298,11 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
 
 def _when(stamp: str) -> str:
     """``stamp`` so that the later one is the greater, as all are but Brightspace's."""
-    with suppress(ValueError):
-        *day, time, half = stamp.split()
-        padded = " ".join([*day, time.zfill(4), half])
-        return str(datetime.strptime(padded, "%b %d, %Y %I%M %p"))
-    return stamp
+    padded = re.sub(r"\b(\d{3})\b", r"0\1", stamp)
+    for form in ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M"):
+        with suppress(ValueError):
+            return str(datetime.strptime(padded, form))
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), stamp)
 
 
 def _number_files(owner: _Owner) -> None:
@@ -311,7 +345,9 @@ def _without_ending(entry: Path) -> str:
     if entry.is_dir():
         return entry.name
     found = re.fullmatch(
-        r"(.+?)(?:\.ipynb|\.zip|\.tar|\.tgz|\.tar\.gz|\.tar\.bz2)", entry.name, re.I | re.S
+        r"(.+?)(?:\.ipynb(?:\.json|\.txt)?|\.zip|\.tar|\.tgz|\.tar\.gz|\.tar\.bz2)",
+        entry.name,
+        re.I | re.S,
     )
     return found[1] if found else entry.name
 
