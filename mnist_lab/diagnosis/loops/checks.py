@@ -201,7 +201,7 @@ def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
     generator = grader.generator("training.steps")
     usual = _recipe(generator, lr=LR), _batches(generator)
     more = {"loss": "smoothed", "lr": 0.4 * LR, "momentum": 0.9, "calls": 2}
-    twice = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 47, 5))
+    twice = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 46, 5))
     uneven = _recipe(generator, lr=0.02 * LR), _uneven(_batches(generator, 20, 8))
     return tuple(
         _an_epoch(recipe, _half_known(recipe, batches))

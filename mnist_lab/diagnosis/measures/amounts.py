@@ -25,12 +25,13 @@ def recipe(generator: torch.Generator, **given: Any) -> Recipe:
 
 def batches(generator: torch.Generator, count: int, largest: int, one: int) -> Batches:
     """At least ``count`` batches of a dozen sizes up to ``largest``, most of them small, and a
-    single one of at least ``one``.
+    single one of at least ``one``; the last has one example.
     """
     count += int(torch.randint(count // 8, (), generator=generator))
     powers = torch.rand(12, generator=generator)[torch.randint(12, (count,), generator=generator)]
     sizes = (largest**powers).long()
-    sizes[torch.randint(count, (), generator=generator)] = one + sizes[0]
+    sizes[torch.randint(count - 1, (), generator=generator)] = one + sizes[0]
+    sizes[-1] = 1
     examples = int(sizes.sum())
     greys = _eighths(generator, examples, 1, 1, 1)
     labels = torch.randint(10, (examples,), generator=generator)

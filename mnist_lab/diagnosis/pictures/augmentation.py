@@ -69,6 +69,9 @@ DISTORTED, MOSTLY = 0.15, 0.43
 the share of the enlarged images in which one does: 0.5 and more where corners move outwards, 0.35
 and less where a picture is enlarged evenly and half of all are distorted as well."""
 
+UNRELATED = 6.5
+"""Standard deviations that the correlation of draws may be from none."""
+
 ALIKE = 0.99
 """Of clouds that were merely turned; a perspective leaves them at most 0.988 alike."""
 
@@ -176,6 +179,7 @@ def expect_warps(
         light = torch.cat([light, warped(warps.dots(), MORE, seed + 1)])
         measured = warps.measure(light)
     if off_by(measured) < (SURE if len(light) == WARPS else CERTAIN):
+        _expect_drawn_anew(transform.name, measured, found)
         return
     try:
         clouds = warped(warps.clouds(), 256, seed)
@@ -236,6 +240,32 @@ def off_by(measured: warps.Warps) -> float:
     if not as_asked:
         return math.inf
     return max(_share_off(plain), _angles_off(measured), _scale_off(measured))
+
+
+def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> None:
+    """Neither angle nor perspective follows from that of a call before, nor are both from a table.
+
+    Angles alone may be whole degrees; with a perspective hardly two warps are equal.
+    """
+    calls, bent = len(measured.degrees), measured.degrees[~measured.rotations]
+    if len(bent.unique()) < 0.9 * len(bent):
+        found.observe(
+            f"{name} draws the warps of pictures from a few that it has.",
+            f"Of {len(bent)} warps with a perspective {len(bent.unique())} are different.",
+            "Draw the angle and the corners in every call.",
+        )
+    for what, drawn in (("angle", measured.degrees), ("perspective", measured.rotations)):
+        waves = torch.fft.rfft(drawn.double() - drawn.double().mean())
+        alike = torch.fft.irfft(waves.abs().square(), calls)
+        alike = (alike / alike[0])[1 : (calls + 1) // 2]
+        at = int(alike.abs().argmax())
+        if alike[at].abs() > UNRELATED / math.sqrt(calls):
+            found.observe(
+                f"{name} does not draw the {what} anew in every call.",
+                f"In {calls} calls it goes with that of {at + 1} calls before: their correlation "
+                f"is {alike[at]:.2f}.",
+                "Draw the angle, and whether there is a perspective, each time.",
+            )
 
 
 def _share_off(plain: Tensor) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from mnist_lab.diagnosis.degenerate import degenerate
 from mnist_lab.diagnosis.draws import Grader
@@ -26,12 +27,21 @@ and half one of 0.4 it is 512 on average."""
 RARELY = 2
 """Fewer times no item comes in ``SEEDS`` draws: once in 70 million right ones one does."""
 
+TOGETHER = 2
+"""In fewer draws, or all but fewer, just one of two items comes: once in 700,000 right ones."""
+
+ALIKE = 1040
+"""The sum over pairs of such draws of (4 * items shared - 200)^2 / 200: 784 on average, with a
+standard deviation of 40; twice as large where items go in pairs, whichever they are."""
+
 FAR = 32_000
 """Between two seeds that end in the same three digits and the same eight bits."""
 
 STEADY = 2.2
 """The variance of how many of ten labels such a draw has: 4.4 by chance, with a standard deviation
 of 0.34; 0 where each label has its share."""
+
+SINGLE = "Draw single items: torch.randperm with a generator of the seed."
 
 UNRELATED = 7.0
 """Standard deviations that the items which two draws share may be from what chance gives."""
@@ -127,26 +137,37 @@ def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
     else:
         drawn_at = torch.zeros(items, dtype=torch.float64)
         drawn_at[places] = 1
-        for lag in range(1, (items + 1) // 2):
-            both = int((drawn_at * drawn_at.roll(lag)).sum())
-            if not _by_chance(both, len(places), items):
+        waves, expected = torch.fft.rfft(drawn_at), len(places) ** 2 / items
+        beside, across = (
+            torch.fft.irfft(each, items) for each in (waves.abs().square(), waves.square())
+        )
+        beside = beside[: (items + 1) // 2]
+        beside[0] = expected  # Not that each is beside itself.
+        # A pair counts twice across: as its one item, and as its other.
+        for counts, said, spread in (
+            (beside, "the item {} places on beside them", 1.0),
+            (across, "beside item i the item {} - i", math.sqrt(2)),
+        ):
+            at = int((counts - expected).abs().argmax())
+            both = round(counts[at].item())
+            if not _by_chance(both, len(places), items, spread):
                 found.observe(
                     "downsample draws items in a pattern, not at random.",
-                    f"{shown} Of {len(places)} items drawn {both} have the item {lag} places on "
-                    f"beside them; {len(places) ** 2 / items:.0f} would by chance.",
-                    "Draw single items: torch.randperm with a generator of the seed.",
+                    f"{shown} Of {len(places)} items drawn {both} have {said.format(at)}; "
+                    f"{expected:.0f} would by chance.",
+                    SINGLE,
                 )
                 return False
         return True
     return False
 
 
-def _by_chance(both: int, size: int, items: int) -> bool:
+def _by_chance(both: int, size: int, items: int, spread: float = 1.0) -> bool:
     """Whether ``both`` items may be in two independent draws of ``size``: less than once in ten
-    million times they are not.
+    million times they are not. A ``spread`` is how much wider chance is than there.
     """
     share = size / items
-    return abs(both - share * size) < UNRELATED * share * (1 - share) * math.sqrt(items)
+    return abs(both - share * size) < spread * UNRELATED * share * (1 - share) * math.sqrt(items)
 
 
 def _even(places: list[int]) -> bool:
@@ -173,7 +194,9 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
                 "Everything that is drawn belongs to the generator that the seed is for.",
             )
             return False
+    size = draws.items * 4 // 5
     zero, again, default = (draws.draw(size, each) for each in (0, 0, None))
+    at_random = _expect_random(zero, draws.items, found)
     if set(zero) != set(again):
         found.add(
             "zero-is-no-seed",
@@ -184,30 +207,54 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
             "other-default-seed",
             f"Of {size} items only {len(set(default) & set(zero))} are the same.",
         )
-    return True
+    return at_random
 
 
 def _expect_even(draws: Draws, seed: int) -> None:
     """Over many seeds every item comes about as often, and of the labels not always as many."""
-    size = MANY // 2
+    size, found = MANY // 2, draws.found
     drawn = [torch.tensor(draws.draw(size, seed + other)).long() for other in range(SEEDS)]
     often = torch.cat(drawn).bincount(minlength=MANY)
     digits = torch.stack([each.remainder(10).bincount(minlength=10) for each in drawn]).double()
     if digits.var(0, correction=0).mean() < STEADY:
-        draws.found.add(
+        found.add(
             "balanced-digits",
             f"With each of {SEEDS} seeds {size} of {MANY} items have {digits.min():.0f} to "
             f"{digits.max():.0f} of every label.",
         )
         return
+    shown = f"Of {MANY} items {size} were drawn with each of {SEEDS} seeds:"
     uneven = ((often - SEEDS / 2).square() / (SEEDS / 4)).sum().item()
     if uneven > UNEVEN or often.min() < RARELY or often.max() > SEEDS - RARELY:
         most, least = int(often.argmax()), int(often.argmin())
-        draws.found.add(
+        found.add(
             "biased-draw",
-            f"Of {MANY} items {size} were drawn with each of {SEEDS} seeds: number {most} came "
-            f"{often[most]} times, number {least} {often[least]} times.",
+            f"{shown} number {most} came {often[most]} times, number {least} {often[least]} times.",
         )
+    elif related := _related(drawn):
+        found.observe(
+            "downsample does not draw single items: which come depends on which others do.",
+            f"{shown} {related}",
+            SINGLE,
+        )
+
+
+def _related(drawn: list[Tensor]) -> str:
+    """What draws of single items do not have; empty if there is nothing. Items that go together, or
+    apart, make some draws more alike and others less.
+    """
+    here = 2.0 * torch.stack([each.bincount(minlength=MANY) for each in drawn]) - 1
+    together = (here.T @ here).fill_diagonal_(0)
+    one, other = divmod(int(together.abs().argmax()), MANY)
+    if abs(int(together[one, other])) > SEEDS - 2 * TOGETHER:
+        times = (SEEDS + abs(int(together[one, other]))) // 2
+        which = "both or none" if together[one, other] > 0 else "just one"
+        return f"of numbers {one} and {other} {which} came {times} times."
+    shared = (here @ here.T).fill_diagonal_(0)
+    if shared.square().sum() / 2 / MANY < ALIKE:
+        return ""
+    numbers = (shared + MANY)[~torch.eye(SEEDS, dtype=torch.bool)] // 4
+    return f"two draws share {numbers.min():.0f} to {numbers.max():.0f} items."
 
 
 def _expect_all_drawn(draws: Draws, seed: int) -> None:
