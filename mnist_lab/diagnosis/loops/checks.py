@@ -251,7 +251,8 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
 
 @functools.lru_cache(maxsize=2)
 def _many_asked(grader: Grader) -> tuple[Asked, ...]:
-    """``train_epoch`` and ``train`` on many batches, and ``train`` for many epochs.
+    """``train_epoch`` and ``train`` on many batches, and ``train`` for many epochs where nothing is
+    left to learn.
 
     A step takes some 0.2 ms. In the full tier there are more batches than MNIST has of 64 digits.
     """
@@ -260,12 +261,11 @@ def _many_asked(grader: Grader) -> tuple[Asked, ...]:
     count, times = (940, 4) if grader.full else (100, 1)
     batches, others = (amounts.batches(generator, count, 300, 5_000) for _ in range(2))
     epochs = times * int(torch.randint(25, 40, (), generator=generator))
-    one = amounts.batches(generator, 8, 8, 8)
-    one = Batches(one.images, one.labels, len(one.labels))
     return (
         _an_epoch(recipe, batches),
         _a_training(recipe, others, epochs=1, lr=SMALL_LR),
-        _a_training(recipe, one, epochs=epochs, lr=SMALL_LR),
+        _a_training(*amounts.known(generator), epochs=epochs, lr=SMALL_LR),
+        _a_training(*amounts.at_its_best(generator), epochs=epochs, lr=LARGE_LR),
     )
 
 
