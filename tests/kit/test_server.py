@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,19 @@ from mnist_lab.submission.server import Branch, Server, ServerError, default_iso
 pytestmark = pytest.mark.skipif(default_isolation() != "fork", reason="servers fork on Linux")
 
 IMAGES = torch.zeros(3, 1, 28, 28)
+COLLAPSED = """
+import ctypes
+from pathlib import Path
+from mnist_lab.submission.sandbox import linux
+
+def large():
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("AnonHugePages"))
+
+kept, before = bytearray(b"x") * (16 << 20), large()
+linux.large_pages()
+print(large() - before, kept.count(b"x"))
+"""
 LASTING = """
 import subprocess
 import torch
@@ -138,3 +153,15 @@ def test_without_its_trunk_a_branch_says_so_until_there_is_another(handed_in):
         assert outputs(submission).shape == (3, 10)
     branch.close()
     trunk.close()
+
+
+def test_memory_lies_in_large_pages_and_is_the_same():
+    version = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
+    if version < (6, 1) or not Path("/sys/kernel/mm/transparent_hugepage").exists():
+        pytest.skip(f"Linux {os.uname().release} does not collapse pages")
+
+    told = subprocess.run([sys.executable, "-c", COLLAPSED], capture_output=True, text=True)
+
+    kilobytes, count = map(int, told.stdout.split())
+    assert kilobytes > 0, told.stderr
+    assert count == 16 << 20
