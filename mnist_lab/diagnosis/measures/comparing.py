@@ -161,8 +161,8 @@ def elsewhere(
 def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:
     """The same for images that the model got and that are not those of the loader."""
     shape = batches.images.shape[1:]
+    given = {dtype: _each(batches.images.to(dtype)) for dtype in {i.dtype for i in facts.inputs}}
     for images in facts.inputs:
-        given = batches.images.to(images.dtype)
         if images.shape[1:] != shape:
             yield (
                 "images-reshaped",
@@ -170,7 +170,7 @@ def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:
                 f"(N, {', '.join(map(str, shape))}).",
             )
             return
-        if not _each(images) <= _each(given):
+        if not _each(images) <= given[images.dtype]:
             yield "images-changed", "The model got pixels that are not the loader's."
             return
 
