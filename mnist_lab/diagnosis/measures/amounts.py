@@ -1,5 +1,6 @@
-"""Loaders of many batches, small and large ones: on them code shows that is right for no more than
-a few. Their model looks at one pixel and computes in the guest, so that it takes little time.
+"""Loaders of many batches, small and large ones, and of one for many epochs: on them code shows
+that is right for no more than a few. Their model looks at one pixel and computes in the guest, so
+that it takes little time.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
 
 from mnist_lab.submission.protocol import APART, RECORDED
 
@@ -98,11 +99,4 @@ def _address(tensor: Tensor) -> int:
 
 
 def _tensors(of: object) -> list[Tensor]:
-    """Those in lists, tuples and dicts; PyTorch's own way takes ten times longer."""
-    if isinstance(of, Tensor):
-        return [of]
-    if isinstance(of, Mapping):
-        of = of.values()
-    elif not isinstance(of, list | tuple):
-        return []
-    return [tensor for each in of for tensor in _tensors(each)]
+    return [each for each in tree_leaves(of) if isinstance(each, Tensor)]
