@@ -39,7 +39,7 @@ SEED = 5
 KINDS = ("right",) * 4 + ("wrong",) * 5 + ("hostile",)
 """What a submission is, in turn; so every ten have the same mixture, and so has the sample."""
 
-CLI = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()"]
+CLI = [sys.executable, "-P", "-c", "from mnist_lab.cli import run; run()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 RATIO = 5.0
 

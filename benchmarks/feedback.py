@@ -51,7 +51,7 @@ def watched(rounds: int) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {name: [] for name in files}
     with tempfile.TemporaryDirectory() as folder:
         submission = shutil.copytree(ROOT / "solutions", Path(folder, "solutions"))
-        command = [sys.executable, "-P", "-u", "-c", "from mnist_lab.cli import main; main()"]
+        command = [sys.executable, "-P", "-u", "-c", "from mnist_lab.cli import run; run()"]
         with subprocess.Popen(
             [*command, "watch", "--submission", str(submission)],
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-CLI = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()"]
+CLI = [sys.executable, "-P", "-c", "from mnist_lab.cli import run; run()"]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 LIMIT = 240.0
 

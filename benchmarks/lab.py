@@ -44,7 +44,7 @@ def lab(model: torch.nn.Module, digits, epochs: int) -> None:
 
 def full_compare(epochs: int, directory: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "compare"]
+        command = [sys.executable, "-P", "-c", "from mnist_lab.cli import run; run()", "compare"]
         options = ["--epochs", str(epochs), "--device", "cpu", "--out", f"{folder}/report"]
         options += ["--source", "mnist", "--quiet"]
         if directory:

@@ -96,6 +96,11 @@ def main() -> None:
     """Three classifiers of handwritten digits: train them, compare them."""
 
 
+def run() -> None:
+    """Be the command, which is the whole of this process."""
+    terminal.run(main)
+
+
 def chosen_models(
     context: click.Context, parameter: click.Parameter, value: str
 ) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import shutil
@@ -83,6 +84,19 @@ class _Patient:
                 do(*given)
             except (OSError, ValueError) as error:
                 self.error = error
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Be a process that does ``main``, with the status that it returns or exits with, and ends
+    then: what Python takes down of PyTorch at its end takes a second.
+    """
+    status = 1
+    atexit.register(lambda: os._exit(status))  # The first one, which runs last.
+    try:
+        status = int(main() or 0)
+    except SystemExit as stop:
+        status = int(stop.code or 0)
+    sys.exit(status)
 
 
 def _fill_the_gaps() -> None:

@@ -22,6 +22,9 @@ from mnist_lab.grading.warm import KILLED, Job, Run
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation, environment
 
+PYTEST = "import pytest; from mnist_lab import terminal; terminal.run(pytest.console_main)"
+"""pytest as a process, which ends sooner than one that Python ends."""
+
 
 class GradingError(Exception):
     """The grader itself failed; the message is what it printed last."""
@@ -80,7 +83,7 @@ class Cold:
         """A run of pytest with these arguments, killed after ``limit`` seconds."""
         with scratch.folder() as folder:
             file = Path(folder) / "grade.json"
-            command = [sys.executable, "-P", "-m", "pytest", *arguments]
+            command = [sys.executable, "-P", "-c", PYTEST, *arguments]
             command += ["--grade-json", str(file)]
             try:
                 done = subprocess.run(

@@ -84,14 +84,14 @@ class Jobs:
     """The caller's end of a process that forks one for each job, so that all share its memory.
 
     Threads may share it. ``tier`` says what the runs will be: for ``full`` the digits are loaded
-    once for all. ``seed`` is that of the runs.
+    once for all.
     """
 
-    def __init__(self, tier: Literal["quick", "full"] = "quick", seed: int = 0) -> None:
-        self._tier, self._seed = tier, seed
+    def __init__(self, tier: Literal["quick", "full"] = "quick") -> None:
+        self._tier = tier
         self._jobs: weakref.WeakSet[Job] = weakref.WeakSet()
         self._lock, self._closed = threading.Lock(), False
-        self._socket, self._process = _begin(tier, seed)
+        self._socket, self._process = _begin(tier)
 
     def open(self) -> Job:
         """A new job, with a server for submissions of its own. Raises ``JobError``.
@@ -106,7 +106,7 @@ class Jobs:
                 self._socket.close()
                 self._process.kill()
                 self._process.wait()
-                self._socket, self._process = _begin(self._tier, self._seed)
+                self._socket, self._process = _begin(self._tier)
                 job = self._opened()
         if job is None:
             raise JobError(f"What starts runs has ended with status {self._process.wait()}.")
@@ -184,23 +184,24 @@ def start() -> Job:
 
 def main() -> None:
     """Serve until the caller hangs up: ``one`` job or many of a tier, on a descriptor."""
-    kind, descriptor, seed = sys.argv[1:]
+    kind, descriptor = sys.argv[1:]
     caller = socket.socket(fileno=int(descriptor))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run and for the caller.
     server = Server(for_many=kind != "one")  # It imports torch while this process does.
-    _preload(int(seed), full=kind == "full")
+    _preload()
     if kind == "one":
         _serve(caller, server)
     else:
         linux.large_pages()
         _serve_many(caller, server, _digits() if kind == "full" else None)
+    os._exit(0)  # What Python takes down of PyTorch at its end takes a second.
 
 
-def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+def _begin(kind: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     with theirs:
         return ours, subprocess.Popen(
-            [*command("mnist_lab.grading.warm"), kind, str(theirs.fileno()), str(seed)],
+            [*command("mnist_lab.grading.warm"), kind, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=environment(),
@@ -208,8 +209,8 @@ def _begin(kind: str, seed: int = 0) -> tuple[socket.socket, subprocess.Popen[by
 
 
 @for_good()
-def _preload(seed: int, *, full: bool = False) -> None:
-    """Import what runs need, and have it remember what is the same in all with this ``seed``."""
+def _preload() -> None:
+    """Import what runs need, the grading tests too."""
     import torch
     from _pytest.config import default_plugins
 
@@ -220,22 +221,11 @@ def _preload(seed: int, *, full: bool = False) -> None:
     for name in (*PRELOADED, *(f"_pytest.{name}" for name in default_plugins)):
         importlib.import_module(name)
     kit.load()
-    with contextlib.suppress(Exception):  # If they are broken, the runs say so.
-        _preload_tests(seed, full)
-
-
-def _preload_tests(seed: int, full: bool) -> None:
-    """Import the grading tests as pytest does, and let their checks prepare."""
-    from mnist_lab.diagnosis.draws import Grader
-    from mnist_lab.submission.sandbox.enclosure import may_have_gpu
-
     tests = workspace.grading_tests()
-    sys.path.insert(0, str(tests))
-    for file in tests.glob("test_*.py"):
-        checks = getattr(importlib.import_module(file.stem), "checks", None)
-        # With a graphics card a backward pass starts threads, which do not outlive a fork.
-        if (prepare := getattr(checks, "prepare", None)) and not may_have_gpu():
-            prepare(Grader(seed, full))
+    sys.path.insert(0, str(tests))  # As pytest does.
+    with contextlib.suppress(Exception):  # If they are broken, the runs say so.
+        for file in tests.glob("test_*.py"):
+            importlib.import_module(file.stem)
 
 
 def _digits() -> Digits:

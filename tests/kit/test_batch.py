@@ -599,7 +599,7 @@ def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_
 
 
 def test_a_name_that_the_terminal_cannot_show_costs_nothing(attempts, tmp_path):
-    command = [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "grade-class"]
+    command = [sys.executable, "-P", "-c", "from mnist_lab.cli import run; run()", "grade-class"]
     (attempts / "Łukasz").mkdir()
     done = subprocess.run(
         [*command, str(attempts), "--dry-run"],

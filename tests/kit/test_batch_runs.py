@@ -262,7 +262,7 @@ def test_strict_is_asked_of_every_run_and_a_refusal_is_the_reason(tmp_path, monk
         def close(self):
             pass
 
-    monkeypatch.setattr(workers, "Jobs", lambda tier, seed: Refusing())
+    monkeypatch.setattr(workers, "Jobs", lambda tier: Refusing())
     pool = WorkerPool(Options("quick", 3, "0+tests", strict=True))
     outcome = pool.grade("ada", tmp_path / "in" / "ada", 3)
 
@@ -294,7 +294,7 @@ def counting_job(tmp_path):
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", COUNTING, "one", str(theirs.fileno()), "0"],
+            [sys.executable, "-P", "-c", COUNTING, "one", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment() | {"TRAININGS": str(tmp_path / "trainings")},
         )

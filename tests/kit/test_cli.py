@@ -13,12 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mnist_lab import grade, kit
 from mnist_lab.cli import main
 from mnist_lab.grading import memory
 
-MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import main; main()"]
+MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import run; run()"]
 QUICK = ["--source", "sample", "--train-size", "300", "--test-size", "100", "--device", "cpu"]
 
 
@@ -262,9 +263,9 @@ def test_help_loads_neither_torch_nor_anything_else_that_is_slow():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_every_help_fits_eighty_columns(forks):
+def test_every_help_fits_eighty_columns():
     for command in COMMANDS:
-        text = forks.mnist_lab(*command, "--help").stdout
+        text = CliRunner(env={"COLUMNS": "80"}).invoke(main, [*command, "--help"]).stdout
         assert text.startswith("Usage: ")
         assert all(len(line) <= 80 for line in text.splitlines())
 

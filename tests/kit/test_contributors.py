@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 def mnist_lab(root, *command):
     """A command of the kit in the checkout ``root``."""
     return subprocess.run(
-        [sys.executable, "-c", "from mnist_lab.cli import main; main()", *command],
+        [sys.executable, "-c", "from mnist_lab.cli import run; run()", *command],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,

@@ -25,10 +25,12 @@ def by_name(variants):
 
 @pytest.fixture(autouse=True)
 def _same_state_afterwards():
-    """Submissions run in this process here, and some leave torch changed."""
+    """Submissions run in this process here, and some leave torch changed. Nothing is compiled,
+    which takes longer than all the rest.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
         yield
     torch.set_num_threads(threads)
     torch.set_grad_enabled(True)

@@ -7,7 +7,6 @@ what it would see of code.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnist_lab import workspace
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Explanation
@@ -29,7 +27,6 @@ from mnist_lab.diagnosis.loops.solved import GIVEN
 from mnist_lab.diagnosis.measures import bank as measures
 from mnist_lab.diagnosis.measures.numbers import Column, Explained
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS
-from mnist_lab.grading import warm
 from mnist_lab.submission.answers import Batches, Facts, OptimizerUsed, Recipe, Score, Trained
 
 CHECKS = ("check_steps", "check_results", "check_train")
@@ -234,19 +231,6 @@ def failure(learner: Replaying, seed: int = 0) -> CheckFailure | None:
 
 def said(kebab: str) -> str:
     return str(failure(with_mistake(faults.entry(kebab), ())))
-
-
-def test_a_class_computes_once_what_comes_of_right_steps(monkeypatch) -> None:
-    monkeypatch.setattr("mnist_lab.submission.sandbox.enclosure.may_have_gpu", lambda: False)
-    monkeypatch.setattr("sys.path", [*sys.path])
-    for file in workspace.grading_tests().glob("test_*.py"):  # Some of the kit's are named alike.
-        monkeypatch.delitem(sys.modules, file.stem, raising=False)
-    warm._preload_tests(11, full=True)
-    known = checks._many_asked.cache_info().hits
-
-    checks._many_asked(Grader(11, full=True))
-
-    assert checks._many_asked.cache_info().hits == known + 1
 
 
 def test_what_is_asked_for_passes() -> None:

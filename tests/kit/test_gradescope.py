@@ -51,7 +51,7 @@ def installed(unpacked):
     command.parent.mkdir(parents=True)
     command.write_text(
         f"#!/bin/sh\nexport PYTHONPATH='{unpacked / 'source' / 'kit'}'\n"
-        f"exec '{sys.executable}' -P -c 'from mnist_lab.cli import main; main()' \"$@\"\n"
+        f"exec '{sys.executable}' -P -c 'from mnist_lab.cli import run; run()' \"$@\"\n"
     )
     command.chmod(0o755)
     return unpacked

@@ -19,7 +19,7 @@ from mnist_lab.submission.server import default_isolation
 
 ROOT = Path(__file__).parents[2]
 
-MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import main; main()"]
+MNIST_LAB = [sys.executable, "-c", "from mnist_lab.cli import run; run()"]
 QUICK = ["--source", "sample", "--train-size", "300", "--test-size", "100", "--device", "cpu"]
 COMPARE = [*MNIST_LAB, "compare", *QUICK, "--models", "logistic_regression"]
 ONE_CPU = {min(os.sched_getaffinity(0))} if hasattr(os, "sched_getaffinity") else None

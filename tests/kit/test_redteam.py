@@ -100,7 +100,7 @@ def target(request, tmp_path_factory):
         abstract.listen()
         patch.setenv("MNIST_LAB_WALLS", request.param)
         patch.setenv("MNIST_LAB_REDTEAM_SECRET", "a secret")
-        with closing(Server()) as server:
+        with closing(Server(for_many=True)) as server:
             server.wait()
             patch.undo()
             if request.param == "all" and set(server.walls.values()) != {"enforced"}:

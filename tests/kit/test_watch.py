@@ -24,7 +24,7 @@ class Terminal:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.handle, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from mnist_lab.cli import main; main()", "watch"],
+            [sys.executable, "-P", "-c", "from mnist_lab.cli import run; run()", "watch"],
             cwd=folder,
             stdin=theirs,
             stdout=theirs,

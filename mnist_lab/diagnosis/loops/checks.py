@@ -188,13 +188,6 @@ class Tried:
 # What the code is tried on
 
 
-def prepare(grader: Grader) -> None:
-    """Draw and compute what a right answer to ``grader`` is; it is remembered."""
-    _epochs_asked(grader)
-    _trainings_asked(grader)
-    _many_asked(grader)
-
-
 @functools.lru_cache(maxsize=2)
 def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train_epoch`` on usual batches; twice in a row, on many; on gradients of all sizes."""

@@ -160,12 +160,6 @@ CLEAR = 1.2 * comparing.NUMBER
 """What a mistake changes at least; rounding to four digits changes no more than 5e-5."""
 
 
-def prepare(grader: Grader) -> None:
-    """Draw what both functions are asked; it is remembered."""
-    for name in ANSWERS:
-        _quizzes(grader, f"evaluation.{name}")
-
-
 @lru_cache(maxsize=2)
 def _quizzes(grader: Grader, check: str) -> tuple[Quiz, Quiz]:
     """Drawn until none of the known mistakes gives the numbers that are asked for by chance."""

@@ -54,7 +54,7 @@ class WorkerPool:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._jobs = Jobs(options.tier, options.seed) if default_isolation() == "fork" else None
+        self._jobs = Jobs(options.tier) if default_isolation() == "fork" else None
         self.close = weakref.finalize(self, self._jobs.close if self._jobs else tuple)
         self._free: queue.SimpleQueue[Job | Cold] = queue.SimpleQueue()
 
