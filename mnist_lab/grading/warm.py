@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from mnist_lab import kit, workspace
+from mnist_lab import kit, terminal, workspace
 from mnist_lab.submission.sandbox import linux
 from mnist_lab.submission.server import Branch, Server, ServerError, command, environment, for_good
 
@@ -194,7 +194,6 @@ def main() -> None:
     else:
         linux.large_pages()
         _serve_many(caller, server, _digits() if kind == "full" else None)
-    os._exit(0)  # What Python takes down of PyTorch at its end takes a second.
 
 
 def _begin(kind: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
@@ -438,4 +437,4 @@ class _Given:
 
 
 if __name__ == "__main__":
-    main()
+    terminal.run(main)

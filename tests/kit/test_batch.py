@@ -808,7 +808,7 @@ def pool(monkeypatch):
 
     def made(*ends):
         monkeypatch.setattr(workers, "default_isolation", lambda: "fork")
-        monkeypatch.setattr(workers, "Jobs", lambda tier, seed: Runner(*ends))
+        monkeypatch.setattr(workers, "Jobs", lambda tier: Runner(*ends))
         return WorkerPool(options())
 
     return made
