@@ -13,6 +13,7 @@ from contextlib import closing
 import leftovers
 import pytest
 from forks import Forks
+from hypothesis import settings
 
 from mnist_lab import compare, data, training
 from mnist_lab.grading import run, warm
@@ -20,6 +21,9 @@ from mnist_lab.submission import caller
 from mnist_lab.submission.server import Server
 
 PATIENCE = 600
+
+settings.register_profile("busy", deadline=None)  # No example is late on a busy machine.
+settings.load_profile("busy")
 
 if sys.platform == "linux":  # From Python 3.14 on a server would be left, and take its time.
     multiprocessing.set_start_method("fork", force=True)

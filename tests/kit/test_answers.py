@@ -155,7 +155,7 @@ ARRAYS = st.sampled_from(
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     fields=st.dictionaries(
         st.sampled_from([*ANSWER.fields, "returned", "odd", "kind", "error"]), JSON, max_size=3
@@ -213,7 +213,7 @@ TREES = st.recursive(
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     fields=st.dictionaries(
         st.sampled_from(["returned", "columns", "passes", "odd"]), TREES | st.lists(TREES)
@@ -246,7 +246,7 @@ SENT = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     asks=st.lists(
         st.tuples(

@@ -194,7 +194,7 @@ def modules(draw: st.DrawFn) -> Assembled:
 
 
 ANY = settings(
-    max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -584,7 +584,6 @@ def readers(tmp_path_factory):
 
 @settings(
     max_examples=int(os.environ.get("MNIST_LAB_TREES", "100")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(trees=st.lists(TREES, min_size=1, max_size=4), packed=st.sampled_from(["", "zip", "tar.gz"]))
