@@ -193,9 +193,7 @@ def modules(draw: st.DrawFn) -> Assembled:
     return Assembled(chosen, draw(st.sampled_from(["ten", "ten", *ENDS])))
 
 
-ANY = settings(
-    max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+ANY = settings(max_examples=8, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @given(module=modules(), exercise=st.sampled_from(list(NETWORKS)))
