@@ -29,12 +29,6 @@ if sys.platform == "linux":  # From Python 3.14 on a server would be left, and t
     multiprocessing.set_start_method("fork", force=True)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers():
-    """One more than there are processors, since tests wait: for processes, and for limits."""
-    return len(os.sched_getaffinity(0)) + 1 if sys.platform == "linux" else None
-
-
 def pytest_configure(config):
     """Have all that the tests start and leave behind where it is found; see ``leftovers``."""
     if hasattr(config, "workerinput") or config.option.collectonly:
