@@ -1,4 +1,6 @@
-"""What the commands say: as wide as the terminal, in its characters, and never the end of a run."""
+"""What the commands say, as wide as the terminal, in its characters, and never the end of a run; and
+the end of their processes.
+"""
 
 from __future__ import annotations
 

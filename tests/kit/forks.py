@@ -14,18 +14,8 @@ __all__ = ["Forks"]
 ROOT = Path(__file__).parents[2]
 
 SERVE = """
-import atexit, gc, json, os, sys, threading, traceback
+import gc, json, os, sys
 import torch, mnist_lab.cli, mnist_lab.compare, mnist_lab.report.files
-
-def ended():
-    'The status of the command; what Python then takes down of torch takes longer than most.'
-    try:
-        mnist_lab.cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        return 1
 
 gc.freeze()
 for line in sys.stdin:
@@ -39,12 +29,7 @@ for line in sys.stdin:
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["mnist-lab", *arguments]
-    status = ended()
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    mnist_lab.cli.run()
 """
 
 
