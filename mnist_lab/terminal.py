@@ -1,5 +1,5 @@
-"""What the commands say, as wide as the terminal, in its characters, and never the end of a run; and
-the end of their processes.
+"""What the commands say: as wide as the terminal, in its characters, and never the end of a run.
+And how their processes end.
 """
 
 from __future__ import annotations
