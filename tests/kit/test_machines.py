@@ -117,9 +117,12 @@ ELSEWHERE = os.pathsep.join([str(Path(__file__).parent / "elsewhere"), str(ROOT)
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(tmp_path, monkeypatch):
     """A workspace with a solved and a wrong exercise, and its own folder for temporary files."""
-    (tmp_path / "temporary").mkdir()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    # Without locks a folder for a while seems abandoned to a process that has them: to each its own.
+    monkeypatch.setenv("TMPDIR", str(temporary))
     run([*MNIST_LAB, "new", "lab"], tmp_path)
     exercises = tmp_path / "lab" / "exercises"
     shutil.copyfile(ROOT / "solutions" / "fnn.py", exercises / "fnn.py")
@@ -129,10 +132,8 @@ def lab(tmp_path):
 
 def run(command, cwd):
     """What ``command`` says, and its status, on a machine that is not Linux."""
-    changes = {"PYTHONPATH": ELSEWHERE, "TMPDIR": str(cwd.parent / "temporary")}
-    run = subprocess.run(
-        command, cwd=cwd, env=environment(changes), capture_output=True, text=True, timeout=600
-    )
+    there = environment({"PYTHONPATH": ELSEWHERE})
+    run = subprocess.run(command, cwd=cwd, env=there, capture_output=True, text=True, timeout=600)
     assert "Traceback" not in run.stdout + run.stderr
     return run.returncode, " ".join((run.stdout + run.stderr).split())
 
