@@ -188,7 +188,7 @@ def mnist(request: pytest.FixtureRequest) -> Digits:
     from mnist_lab import data
 
     loaded: Digits | None = request.config.pluginmanager.get_plugin("mnist-lab-digits")
-    return loaded or data.load()
+    return loaded or request.config.stash[GRADING].digits or data.load()
 
 
 @pytest.fixture(scope="session")
@@ -215,6 +215,7 @@ class Grading:
         self.tier: Literal["quick", "full"] = "full" if config.getoption("--full") else "quick"
         self.results: dict[str, Result] = {}
         self._waits: dict[kit.Check, Waiting] = {}
+        self.digits: Digits | None = None
         self.learned: dict[str, LearnedModel] = {}
         self.grade: Grade | None = None
         self.kept: Grade | None = None
@@ -290,12 +291,23 @@ class Grading:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gc.enable()
         # It starts now, where it has not yet, and there is something else to import meanwhile.
-        if any(check_of(item) for item in session.items) and not self.config.option.collectonly:
+        checks = list(filter(None, map(check_of, session.items)))
+        if checks and not self.config.option.collectonly:
             self.submission()
+            if self.tier == "full" and any(check.tier == "full" for check in checks):
+                self._read_digits()
             if self.config.getoption("--require") == "strict":
                 self._look_at_walls()
                 if sentence := refusal(self.walls):
                     raise pytest.UsageError(sentence)
+
+    def _read_digits(self) -> None:
+        """Read them while the server imports what it needs; it is told later why they can't be."""
+        from mnist_lab import data
+
+        if not self._warm:
+            with suppress(data.DataError):
+                self.digits = data.load()
 
     def _look_at_walls(self) -> None:
         """Note what is known of the walls; nothing is known where the server can't be started."""

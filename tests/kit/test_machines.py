@@ -121,7 +121,7 @@ def lab(tmp_path, monkeypatch):
     """A workspace with a solved and a wrong exercise, and its own folder for temporary files."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    # Without locks a folder for a while seems abandoned to a process that has them: to each its own.
+    # Without locks a folder seems abandoned to other tests' processes, which have them.
     monkeypatch.setenv("TMPDIR", str(temporary))
     run([*MNIST_LAB, "new", "lab"], tmp_path)
     exercises = tmp_path / "lab" / "exercises"

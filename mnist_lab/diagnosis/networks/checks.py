@@ -7,6 +7,7 @@ not pass is handed to ``explained.py``, which says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -599,19 +600,23 @@ def _expect_the_same_answers(
     shown = augment.augment(digits.test.images, augment.draw(seed, 0, len(digits.test)))
     model.float().set_weights(proven.from_reference(learned))
     weights = {name: value.float() for name, value in learned.items()}
-    for images in shown.split(MOST_AT_A_TIME):
-        outputs = model(images)
-        asked = reference.NETWORKS[proven.exercise].forward(weights, images)
-        if not layouts.equal(outputs, asked):
-            raise fail(
-                f"With trained weights {model.name} computes something else than before.",
-                f"On {len(shown):,} test digits, each slightly turned or distorted, its outputs "
-                f"are up to {explain.difference(outputs, asked):.3g} from those of such a network.",
-            )
+    network = reference.NETWORKS[proven.exercise]
+    batches = shown.split(MOST_AT_A_TIME)
+    with ThreadPoolExecutor(1) as beside:  # The learner's process computes meanwhile.
+        expected = beside.map(partial(network.forward, weights), batches)
+        for images, asked in zip(batches, expected, strict=True):
+            outputs = model(images)
+            if not layouts.equal(outputs, asked):
+                raise fail(
+                    f"With trained weights {model.name} computes something else than before.",
+                    f"On {len(shown):,} test digits, each slightly turned or distorted, its "
+                    f"outputs are up to {explain.difference(outputs, asked):.3g} from those of "
+                    "such a network.",
+                )
 
 
-MOST_AT_A_TIME = 1000
-"""Digits in a batch that a trained network reads."""
+MOST_AT_A_TIME = 250
+"""Digits in a batch that a trained network reads. Twice as quick as a thousand."""
 
 
 def check_gpu(exercise: str, model: Model, generator: torch.Generator) -> None:
