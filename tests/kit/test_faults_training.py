@@ -194,7 +194,7 @@ class Replaying:
                 modes=[True],
                 grad_enabled=[True],
                 states=[call.split(weights) for weights in seen["weights"][:40]],
-                inputs=seen["images"][:24],
+                inputs=[] if call.network else seen["images"][:24],
                 slopes=seen["slope"][:24],
                 rates=[(rate,) for rate, _, _ in made],
                 optimizers={0: OptimizerUsed(*made[0][1:])} if made and not by_hand else {},
