@@ -284,6 +284,32 @@ def test_an_export_in_a_folder_of_its_own_is_the_class(tmp_path):
     assert [each.name for each in find(tmp_path).submissions] == ["learner00", "learner01"]
 
 
+@pytest.mark.parametrize("layout", [plain, workspace, windows], ids=lambda layout: layout.__name__)
+def test_a_class_may_lie_in_a_folder_of_any_name(tmp_path, layout):
+    names = ["ada", "bob", "cyd"]
+    for number, name in enumerate(names):
+        write(tmp_path / "Lab 1 (final)", layout(name, number))
+
+    assert [each.name for each in find(tmp_path).submissions] == names
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["lab/cnn.py", "lab 2/cnn.py", "lab 3/cnn.py"],
+        ["1 networks/cnn.py", "2 loops/training.py", "3 end/evaluation.py"],
+        ["cnn/cnn.ipynb", "fnn/fnn.ipynb", "training/training.ipynb"],
+        ["exercises/cnn.py", "solutions/cnn.py", "backup/cnn.py"],
+        ["fnn.py", "old/cnn.py", "older/cnn.py", "oldest/cnn.py"],
+    ],
+    ids=" ".join,
+)
+def test_one_learners_folders_are_no_class(tmp_path, files):
+    write(tmp_path, {f"ada/{file}": "x" for file in files})
+
+    assert [each.name for each in find(tmp_path).submissions] == ["ada"]
+
+
 def test_the_last_attempt_counts_and_all_are_known(tmp_path):
     write(tmp_path, blackboard("ada", 1) | canvas("bob", 2))
 

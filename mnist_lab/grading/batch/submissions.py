@@ -18,6 +18,7 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import is_archive, is_debris, is_notebook
 from mnist_lab.submission.source import (
     NOTEBOOK_SPELLINGS,
+    NUMBERS,
     SPELLINGS,
     STEMS,
     below,
@@ -77,6 +78,14 @@ RESULTS = ("gradebook.csv", "class.html")
 
 TOOLS = (".git", ".ipynb_checkpoints")
 """Folders of a tool's that are nobody's work, whatever their files are called."""
+
+EXERCISES = "exercises"
+"""The folder in a learner's workspace in which they lie."""
+
+SEVERAL = 3
+"""In how many folders there is the same, at least, where they are a class in a folder with nothing
+beside it. One learner may have tried more than once: ``lab`` and ``lab 2`` count once.
+"""
 
 LOOKED_AT = 20_000
 """How many files and folders in a folder that is passed over are looked at."""
@@ -214,11 +223,20 @@ def _is_nbgraders(entries: Sequence[Path]) -> bool:
 
 
 def _whole_class(entries: Sequence[Path]) -> Path | None:
-    """The only folder that there is, if what is in it has names as a course's system gives."""
+    """The only folder that there is, if a class lies in it and not one learner's work: what is in
+    it has names as a course's system gives, or several who are called differently did the same.
+    """
     named = [each for each in entries if not (is_debris(each.name) or _is_ignored(each))]
-    if len(named) == 1 and not named[0].is_symlink() and not _is_of_a_system(named[0].name):
-        with suppress(OSError):
-            if any(name == EXPORT or _is_of_a_system(name) for name in os.listdir(named[0])):
+    if len(named) != 1 or named[0].is_symlink() or _is_of_a_system(named[0].name):
+        return None
+    with suppress(OSError):
+        inside = sorted(named[0].iterdir())
+        if any(each.name == EXPORT or _is_of_a_system(each.name) for each in inside):
+            return named[0]
+        alone = [each.name for each in inside if not _is_whole(each) and _has_work(each)]
+        if not alone and EXERCISES not in {each.name for each in inside}:
+            done = {(work, NUMBERS.sub("", each.name)) for each in inside for work in _work(each)}
+            if max(Counter(work for work, _ in done).values(), default=0) >= SEVERAL:
                 return named[0]
     return None
 
@@ -236,10 +254,22 @@ def _is_ignored(entry: Path) -> bool:
 
 def _has_work(entry: Path) -> bool:
     """Whether something in ``entry`` is called like what learners hand in."""
-    if entry.is_symlink() or entry.name in TOOLS or not entry.is_dir():
-        return not entry.is_dir() and _is_work(entry.name)
-    entries = islice(below(entry, TOOLS), LOOKED_AT)
-    return any(_is_work(each.name) for each in entries if not each.is_dir(follow_symlinks=False))
+    return any(True for _ in _work(entry))
+
+
+def _work(entry: Path) -> Iterator[str]:
+    """What in ``entry`` is called like what learners hand in: the name of the exercise's file, that
+    of a notebook, or nothing for what can be in an archive.
+    """
+    if not entry.is_dir():
+        names = [entry.name]
+    elif entry.is_symlink() or entry.name in TOOLS:
+        names = []
+    else:
+        inside = islice(below(entry, TOOLS), LOOKED_AT)
+        names = [each.name for each in inside if not each.is_dir(follow_symlinks=False)]
+    for name in filter(_is_work, names):
+        yield exercise_file(name.lstrip(".")) or (name if is_notebook(name) else "")
 
 
 def _is_work(name: str) -> bool:
