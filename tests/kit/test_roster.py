@@ -154,6 +154,7 @@ def test_rows_of_one_name_that_have_handed_in_nothing_are_told_apart_by_their_ke
         (["Ada B Li", "Ada C Li", "cy"], ["Li Ada", "cy"], [0, 0, 7]),
         (["Jürgen Łuk", "José Díaz"], ["Luk_Juergen_jl_1", "diazjose"], [7, 7]),
         (["O'Brien Conor", "D’Angelo Li"], ["lab-conor-obrien", "li-dangelo"], [7, 7]),
+        (["Anne-Marie Li", "Lee Ming-Hao"], ["lab1_annemarie_li", "lee_minghao_2"], [7, 7]),
         (["0012345", "#007", "cy"], ["lab1_12345_li", "7", "cy"], [7, 7, 7]),
     ],
 )

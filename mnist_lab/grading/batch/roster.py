@@ -255,6 +255,14 @@ def _found(submissions: Sequence[Submission], cells: Sequence[str]) -> list[list
 def _resembling(
     submissions: Sequence[Submission], cells: Sequence[str], found: list[list[Submission]]
 ) -> list[list[Submission]]:
+    """What was ``found``, and what has the words of a cell; ``Anne-Marie`` is two of them, or one."""
+    found = _of_words(submissions, cells, found)
+    return _of_words(submissions, [cell.replace("-", "") for cell in cells], found)
+
+
+def _of_words(
+    submissions: Sequence[Submission], cells: Sequence[str], found: list[list[Submission]]
+) -> list[list[Submission]]:
     """What was ``found``, and for a cell without a submission that which has all its words in its
     name, or its name's in it: ``Lovelace, Ada`` is ``lab1_ada_lovelace``, and ``Ada King Lovelace``
     is ``Ada Lovelace``. Cell and submission must have no other choice;
