@@ -255,7 +255,7 @@ def _found(submissions: Sequence[Submission], cells: Sequence[str]) -> list[list
 def _resembling(
     submissions: Sequence[Submission], cells: Sequence[str], found: list[list[Submission]]
 ) -> list[list[Submission]]:
-    """What was ``found``, and what has the words of a cell; ``Anne-Marie`` is two of them, or one."""
+    """What was ``found``, and what has the words of a cell; ``Anne-Marie`` is two, or one."""
     found = _of_words(submissions, cells, found)
     return _of_words(submissions, [cell.replace("-", "") for cell in cells], found)
 
