@@ -40,7 +40,10 @@ GRACE = 0.5
 FOLDER = "submission"
 """Where a learner's files are in the process's own folder."""
 
-STACK = re.compile(r"most recent call first(.*(?: in _run_module_as_main| {2}\.{3}))\n", re.DOTALL)
+STACK = re.compile(
+    r"most recent call first((?:(?!<invalid frame>).)*(?: in _run_module_as_main| {2}\.{3}))\n",
+    re.DOTALL,
+)
 """A whole stack as ``faulthandler`` writes it, line by line: up to the outermost call, or to the
 dots in place of what is deeper than a hundred.
 """

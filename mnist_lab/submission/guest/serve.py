@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import faulthandler
 import multiprocessing
 import os
@@ -9,8 +10,11 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
+from types import FrameType
 from typing import Any, TextIO
 
 import torch
@@ -23,6 +27,19 @@ from mnist_lab.submission.protocol import Message, encode, read
 OPERATIONS: dict[str, Callable[[Learner, Message], Message]] = {
     name: getattr(module, name) for module in (calls, networks) for name in module.__all__
 }
+
+
+def _nobody_answers(*given: object, **named: object) -> None:
+    """What a debugger does where there is no input: from Python 3.14 on it goes on, or ends all."""
+    raise bdb.BdbQuit
+
+
+def _say_where(number: int, frame: FrameType | None) -> None:
+    """Write the stack as ``faulthandler`` does."""
+    said = ["Stack (most recent call first):"]
+    for each, line in islice(traceback.walk_stack(frame), 100):
+        said.append(f'  File "{each.f_code.co_filename}", line {line} in {each.f_code.co_name}')
+    os.write(2, "\n".join([*said, "  ...\n"]).encode())
 
 
 def serve(channel: socket.socket) -> None:
@@ -41,7 +58,11 @@ def serve(channel: socket.socket) -> None:
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork", force=True)
     sys.stdout, sys.stderr = _writer(1), _writer(2)
-    faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)
+    above = sys.version_info >= (3, 14)  # There it stops at a class that is being called.
+    if above:
+        signal.signal(signal.SIGUSR1, _say_where)
+    faulthandler.register(signal.SIGUSR1, file=2, all_threads=False, chain=above)
+    bdb.Bdb.set_trace = _nobody_answers  # type: ignore[method-assign]
     channel.sendall(encode(Message({"ready": True, "folder": os.getcwd()})))
     learner, messages, alone = Learner(), channel.makefile("rb"), threading.Lock()
 

@@ -1,5 +1,6 @@
 """Makes of a Python one on a machine that is not Linux: what only Linux has is not there."""
 
+import ctypes.util  # noqa: F401 - as this machine has it
 import os
 import subprocess
 import sys
