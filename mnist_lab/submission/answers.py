@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.protocol import MAX_DIMENSIONS, Message, WireError
 
 Batch = tuple[Tensor, Tensor]
 """Images (n, 1, 28, 28) and labels (n,)."""
@@ -26,19 +26,21 @@ MAX_TEXT, MAX_INT, MAX_PARAMETERS = 20_000, 1 << 63, 64
 class Batches:
     """Images (N, 1, 28, 28) and labels (N,), loaded in order, ``batch_size`` at a time; the last
     batch may be short. For a model that computes in the guest the sizes of the batches are listed,
-    and each image is of one grey. Where the loader ``shuffles`` they come in another order each
-    time that it is gone through.
+    and each image is of one grey. With a ``seed`` they come in another order each time that the
+    loader is gone through, which follows from nothing that a guest knows.
     """
 
     images: Tensor
     labels: Tensor
     batch_size: int | tuple[int, ...] = 10
-    shuffles: bool = False
+    seed: int | None = None
 
     def order(self, of_pass: int) -> Tensor:
         """The order of the examples, int64 (N,), the nth time that the loader is gone through."""
-        order = torch.arange(len(self.labels))
-        return order.roll(7 * of_pass) if self.shuffles else order
+        if self.seed is None:
+            return torch.arange(len(self.labels))
+        drawn = torch.Generator().manual_seed((self.seed << 20) + of_pass)
+        return torch.randperm(len(self.labels), generator=drawn)
 
     def of_pass(self, number: int) -> Batches:
         """What comes the nth time that the loader is gone through."""
@@ -180,8 +182,8 @@ class Facts:
     before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
     parameters, at each step; ``betas``: their first betas, of those that have any. ``passes``
-    counts how often the loader was gone through, ``whole`` are the numbers of the first passes that
-    reached its end.
+    counts how often the loader was gone through, ``whole`` are the numbers of the first passes in
+    which all examples were asked for.
     ``optimizers``: those that made a step, by their numbers.
     """
 
@@ -389,11 +391,13 @@ def table(found: Value) -> Tensor | None:
     if found.array is not None:
         return found.array
     if found.is_ == "number":
-        whole = found.whole and math.isfinite(found.number)
+        whole = found.whole and abs(found.number) < 2**63
         return torch.tensor(int(found.number)) if whole else torch.tensor(found.number).double()
     rows = [table(part) for part in found.parts]
     known = [row for row in rows if row is not None]
     if not known or len(known) < len(rows) or len({row.shape for row in known}) > 1:
+        return None
+    if known[0].dim() == MAX_DIMENSIONS:
         return None
     return torch.stack(known)
 

@@ -130,6 +130,7 @@ class Given:
         self._tickets = 0
         self.calls_left = 0
         self._gradients: list[dict[str, Tensor]] = []
+        self._handed_out: dict[int, set[int]] = {}
         self._seen = Facts()
 
     def described(self, device: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
@@ -251,8 +252,11 @@ class Given:
             raise IndexError("There is no such example.")
         number = answers.entry(asked, "pass", int) % MAX_PASSES
         self._seen.passes += 0 in indices
-        if len(self._batches.labels) - 1 in indices and len(self._seen.whole) < MAX_RECORDED:
-            self._seen.whole.append(number)
+        if number in self._handed_out or len(self._handed_out) < MAX_RECORDED:
+            handed_out = self._handed_out.setdefault(number, set())
+            handed_out.update(indices)
+            if len(handed_out) == len(self._batches.labels) and number not in self._seen.whole:
+                self._seen.whole.append(number)
         chosen = self._batches.order(number)[torch.tensor(indices, dtype=torch.int64)]
         return Message(
             {}, {"images": self._batches.images[chosen], "labels": self._batches.labels[chosen]}

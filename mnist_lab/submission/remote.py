@@ -15,7 +15,7 @@ from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Gradients, Output, Step, Value
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
-from mnist_lab.submission.protocol import MAX_BODY, Message, WireError
+from mnist_lab.submission.protocol import MAX_BODY, MAX_DIMENSIONS, Message, WireError
 
 MOST_WEIGHTS = MAX_BODY // 8
 """Of a model: as many as can be sent in float64."""
@@ -163,6 +163,11 @@ class Model(_Remote):
             shown = answers.entry(made, "modules", dict)
             self.modules = {name: answers.text(text) for name, text in shown.items()}
             self.unregistered = answers.unregistered(made)
+        if (most := max((len(each.shape) for each in self.parameters), default=0)) > MAX_DIMENSIONS:
+            sentence = (
+                f"{name}() has a weight of {most} dimensions, which is far more than any needs."
+            )
+            raise caller.refusal(sentence, name=name)
         if (size := sum(math.prod(each.shape) for each in self.parameters)) > MOST_WEIGHTS:
             sentence = f"{name}() has {size:,} weights, which is far more than any digit needs."
             raise caller.refusal(sentence, name=name)

@@ -475,7 +475,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         told = "order"
     right = "finds the right gradients and " if call.seen.gradients else ""
     optimizer, options = call.seen.optimizers[0] if len(call.seen.optimizers) == 1 else ("", {})
-    groups = " and ".join(options.get("of_groups", []))
+    groups = " and ".join(map(str, options.get("of_groups", [])))
     if told == "weights" and right and call.function == "train":
         other = optimizer in KINDS and optimizer != "Adam"
         told = "optimizer" if other else "groups" if groups else told

@@ -178,5 +178,5 @@ def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:
 def _each(images: Tensor) -> set[bytes]:
     """The bytes of each image."""
     size = images[:1].nbytes
-    joined = images.contiguous().numpy().tobytes()
+    joined = images.contiguous().flatten().view(torch.uint8).numpy().tobytes()
     return {joined[start : start + size] for start in range(0, len(joined), size or 1)}

@@ -93,7 +93,10 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
         return  # They react to each as those of the network do.
     if (outputs == outputs[:1]).all() or (outputs == outputs[:, :1]).all():
         more = draws.images(generator, 8).float()
-        if same := of_outputs(model.name, model(more), model(more[:4])):
+        several, few = model(more), model(more[:4])
+        for given, asked in ((several, 8), (few, 4)):
+            _expect_shape(model, given, asked)
+        if same := of_outputs(model.name, several, few):
             raise same
     idle = _without_effect(network, matched, model, generator)
     if idle:
@@ -129,7 +132,9 @@ def _without_effect(
 
     def given(other: Mapping[str, Tensor]) -> Tensor:
         model.set_weights({**weights, **other})
-        return model.repeated(images, 1, seed=seed)[0]
+        outputs = model.repeated(images, 1, seed=seed)[0]
+        _expect_shape(model, outputs, len(images))
+        return outputs
 
     outputs = given({})
     if not torch.equal(given({}), outputs):
@@ -344,7 +349,9 @@ def _expect_fine_numbers(
     seed, moved = int(torch.randint(2**31, (), generator=generator)), list[Tensor]()
     for times in range(3):
         model.set_weights({n: v.double() + times * 1e-7 * by[n] for n, v in weights.items()})
-        moved += model.repeated(images, 1, training=training, seed=seed).double()
+        (outputs,) = model.repeated(images, 1, training=training, seed=seed)
+        _expect_shape(model, outputs, len(images))
+        moved.append(outputs.double())
     step, other = (after - before for before, after in pairwise(moved))
     if (other - step).abs().max() > LEAP * (other + step).abs().max():
         said = "Its outputs are float64 and no more exact than float32, whatever the weights are."

@@ -76,6 +76,12 @@ def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
                     "Leave collate_fn out: a DataLoader puts images and labels side by side by "
                     "itself.",
                 )
+            if labels.dtype != torch.int64:
+                raise fail(
+                    f"The {name} loader gives labels as {str(labels.dtype).partition('.')[2]}.",
+                    "Those of the dataset are whole numbers, of which a DataLoader makes int64.",
+                    "Leave the labels as they are: nn.CrossEntropyLoss takes int64.",
+                )
         first = [_order((batch,)) for batch in each[0]]
         seen = f"In the first of {len(each)} epochs."
         if not any(first):
@@ -135,7 +141,7 @@ def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Fin
     """Full batches and a short last one; of each loader what it does wrong in every epoch."""
     for epoch in epochs:
         sizes = [len(labels) for _, labels in epoch]
-        given = max(sizes)
+        given = max([1, *sizes])
         whole, rest = divmod(items, given)
         evidence = f"Of {items} items with batch_size={size} it makes batches of {_listed(sizes)}."
         if given > size or (given < size and len(sizes) > 1):
@@ -336,7 +342,9 @@ def _expect_of_many(
 def _order(epoch: tuple[Batch, ...]) -> list[int]:
     """The numbers of an epoch's items."""
     return [
-        int(number) for images, _ in epoch for number in images.flatten(1)[:, 0].round().tolist()
+        int(number)
+        for images, _ in epoch
+        for number in images.double().flatten(1)[:, 0].round().tolist()
     ]
 
 

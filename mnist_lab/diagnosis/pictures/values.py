@@ -84,8 +84,9 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     scale = max(1.0, values.abs().max().item())
     off = (_middle(planes) - values.unsqueeze(1)).abs()
     if (off > 1e-3 * scale).any():
-        more, _ = transform.of_any_kind([LEVELS[GREY]], 256, seed)
-        _say_disturbed(more.view(256, *planes.shape[2:]).double(), values[GREY], scale, found)
+        more = look(*transform.of_any_kind([LEVELS[GREY]], 256, seed), transform.name, Findings())
+        if more.planes is not None:
+            _say_disturbed(more.planes, values[GREY], scale, found)
         return None
     before = len(found)
     own = _read_framed(transform, values.flatten(), scale, seed, found)
