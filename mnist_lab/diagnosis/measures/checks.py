@@ -131,7 +131,9 @@ def _answer(
 def _as_scored(answer: Answer, logits: Tensor, labels: Tensor) -> bool:
     """Whether it is what these scores come to."""
     if isinstance(answer, Confusion):
-        return torch.equal(answer.matrix.long(), reference.confusion_matrix(logits, labels))
+        return torch.equal(
+            answer.matrix.double(), reference.confusion_matrix(logits, labels).double()
+        )
     loss, accuracy = answer.score.loss, answer.score.accuracy
     return comparing.close(
         loss, reference.cross_entropy(logits, labels).item()

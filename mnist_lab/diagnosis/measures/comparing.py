@@ -55,10 +55,12 @@ def furthest(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> fl
     )
 
 
-def same(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+def same(
+    actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], in_float32: float = 5e-4
+) -> bool:
     """Whether the weights agree as closely as their dtype lets them."""
-    exact = all(value.dtype != torch.float32 for value in actual.values())
-    return furthest(actual, expected) < (1e-8 if exact else 5e-4)
+    exact = not any(actual[n].dtype == torch.float32 for n in expected if n in actual)
+    return furthest(actual, expected) < (1e-8 if exact else in_float32)
 
 
 def close(actual: float, expected: float, within: float = NUMBER) -> bool:
