@@ -69,6 +69,18 @@ DISTORTED, MOSTLY = 0.15, 0.43
 the share of the enlarged images in which one does: 0.5 and more where corners move outwards, 0.35
 and less where a picture is enlarged evenly and half of all are distorted as well."""
 
+PROJECTIVE = 0.1
+"""Pixels by which the dots miss a slanted or oblong square on average, as only a perspective moves
+them: 0.154 to 0.254 in the right ways."""
+
+FEW_SHAPES = 0.06
+"""The median distance of a perspective to the one most like it, in standard deviations: 0.13 to
+0.41 in the right ways, 0.02 of twelve."""
+
+INTERVAL, FEW_ANGLES = 0.3, 11
+"""Degrees, and in how few intervals of so many the angles lie that are too few: 35 to 58 in the
+right ways, 13 of whole degrees by nearest neighbour."""
+
 UNRELATED = 6.5
 """Standard deviations that the correlation of draws may be from none."""
 
@@ -248,11 +260,29 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
     Angles alone may be whole degrees; with a perspective hardly two warps are equal.
     """
     calls, bent = len(measured.degrees), measured.degrees[~measured.rotations]
-    if len(bent.unique()) < 0.9 * len(bent):
+    distorted = ~measured.rotations & measured.whole
+    shapes = torch.stack([measured.scale, measured.shear, measured.affine], dim=1)[distorted]
+    several = _intervals(measured.degrees[measured.rotations])
+    by = measured.affine[distorted].mean().item()
+    if by < PROJECTIVE:
+        found.observe(
+            f"{name} scales or shears pictures where a perspective is asked for.",
+            f"In {len(shapes)} distorted pictures the dots are {by:.3f} pixels on average from a "
+            "slanted or oblong square.",
+            "A perspective moves each corner by itself.",
+        )
+    elif len(bent.unique()) < 0.9 * len(bent) or _nearest(shapes) < FEW_SHAPES:
         found.observe(
             f"{name} draws the warps of pictures from a few that it has.",
-            f"Of {len(bent)} warps with a perspective {len(bent.unique())} are different.",
+            f"Of {len(bent)} warps with a perspective many are equal, or but for the angle.",
             "Draw the angle and the corners in every call.",
+        )
+    if several < FEW_ANGLES:
+        found.observe(
+            f"{name} turns pictures by a few angles only.",
+            f"Those of {int(measured.rotations.sum())} mere rotations lie in {several} intervals "
+            f"of {INTERVAL} degrees.",
+            "Draw any angle from -10 to 10 degrees, all as likely.",
         )
     for what, drawn in (("angle", measured.degrees), ("perspective", measured.rotations)):
         waves = torch.fft.rfft(drawn.double() - drawn.double().mean())
@@ -266,6 +296,21 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
                 f"is {alike[at]:.2f}.",
                 "Draw the angle, and whether there is a perspective, each time.",
             )
+
+
+def _nearest(shapes: Tensor) -> float:
+    """The median distance of (N, 3) shapes to the one most like each, in standard deviations."""
+    scaled = (shapes - shapes.mean(0)) / shapes.std(0).clamp(min=1e-9)
+    return torch.cdist(scaled, scaled).fill_diagonal_(math.inf).amin(1).median().item()
+
+
+def _intervals(degrees: Tensor) -> int:
+    """How many intervals of ``INTERVAL`` it takes to cover the angles."""
+    count, end = 0, -math.inf
+    for each in degrees.sort().values.tolist():
+        if each > end:
+            count, end = count + 1, each + INTERVAL
+    return count
 
 
 def _share_off(plain: Tensor) -> float:

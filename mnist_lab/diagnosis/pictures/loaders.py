@@ -307,7 +307,23 @@ def _is_regular(places: Tensor) -> bool:
     often, expected = parts.bincount(minlength=BLOCKS**2), places.numel() / BLOCKS**2
     uneven = (often - expected).square().sum() / expected
     likely = max(alike, along) < UNLIKELY / math.sqrt(places.numel())
-    return not (likely and moved < MOVED + 3 * times and uneven < UNEVEN)
+    enough = [each for each in DIVISORS if 8 * each**2 <= places.numel()]
+    remain = any(_tells(numbers % each, places % each, each) for each in enough)
+    return not (likely and moved < MOVED + 3 * times and uneven < UNEVEN) or remain
+
+
+def _tells(number: Tensor, place: Tensor, kinds: int) -> bool:
+    """Whether one of ``kinds`` tells the other, by chi-squared (Wilson and Hilferty, 1931)."""
+    often = (number * kinds + place).flatten().bincount(minlength=kinds**2).view(kinds, kinds)
+    expected = often.sum(1, keepdim=True) * often.sum(0) / often.sum()
+    uneven = ((often - expected).square() / expected).sum().item()
+    spread = 2 / (9 * (kinds - 1) ** 2)
+    scaled = (uneven / (kinds - 1) ** 2) ** (1 / 3)
+    return scaled > 1 - spread + UNLIKELY * math.sqrt(spread)
+
+
+DIVISORS = range(2, 11)
+"""By which numbers and places may leave remainders that go together."""
 
 
 UNLIKELY = 6.5

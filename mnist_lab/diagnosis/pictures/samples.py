@@ -96,6 +96,15 @@ def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
         )
     elif at_random and _expect_seeded(draws, size, seed, first) and not found:
         _expect_even(Draws(exercise, _items(generator, MANY), found), seed)
+    if not found:
+        exercise.close()  # What was kept so far is lost: a new program draws the same.
+        anew = set(draws.draw(size, seed))
+        if anew != set(first):
+            found.add(
+                "not-reproducible",
+                f"Of {items} items with size={size}, seed={seed}, in one run of the program and in "
+                f"another: only {len(anew & set(first))} items were drawn both times.",
+            )
     _expect_all_drawn(draws, seed)
     _expect_value_error(draws)
     found.expect_none()

@@ -66,6 +66,9 @@ def expect_resized(
                 f"Two calls with the same picture of {size[0]}x{size[1]} pixels differ.",
             )
 
+    if readable and tones is not None and not found:
+        _expect_one_grey(transform, tones, found, repeats, seed)
+
     @cache
     def differs(text: str) -> float:
         return max(
@@ -85,6 +88,33 @@ def expect_resized(
             closer = explain.explain(REFERENCE, of_step("size"), differs, allowed)
             explanation = closer or explanation
         _say(transform.name, shapes, explanation, differs(REFERENCE), found)
+
+
+def _expect_one_grey(
+    transform: Transform, tones: Tones, found: Findings, repeats: int, seed: int
+) -> None:
+    """A picture of one grey is that grey in the middle, whatever its size."""
+    generator = torch.Generator().manual_seed(seed)
+    for height, width in WARPED_SIZES if repeats > 1 else SIZES:
+        level = int(torch.randint(30, 226, (), generator=generator))
+        grey = torch.full((height, width), level, dtype=torch.uint8)
+        results, _ = transform.of_any_kind([grey], repeats, seed)
+        if results[0].numel() != 28 * 28:
+            return
+        light = tones.light(results.reshape(repeats, 28, 28).double())[:, INSIDE, INSIDE]
+        off = (light - level / 255).abs().max().item()
+        if off > SAME_GREY:
+            found.observe(
+                f"{transform.name} changes the brightness of pictures of another size.",
+                f"Of {height}x{width} pixels of grey {level} it makes a picture that is up to "
+                f"{off:.3f} off, on the scale from 0 to 1; of 28x28 pixels it doesn't.",
+                "Do the same with a picture of any size: resize it, and use the numbers as given.",
+            )
+            return
+
+
+SAME_GREY = 0.01
+"""What resizing and warping change of one grey: 0 to 0.004, a step of 255."""
 
 
 def _off(

@@ -36,6 +36,9 @@ SPREAD = 3.24
 """Of the centre dot when nothing blurs it; interpolation changes it by up to 0.15, the
 slightest common blur, of 3x3 pixels with a deviation of 0.5, by 0.35."""
 
+WHOLE = 0.85
+"""A dot that has less than this share of the light that it should have is partly outside."""
+
 APART = 4.5
 """Pixels that two dots keep between them, even in a picture made half as large."""
 
@@ -50,6 +53,9 @@ class Warps:
     (N,): the mean squared distance in pixels of the centre dot's light from its own centre.
     ``upright`` (N,): whether the top left dot is the dimmest and the top right one dimmer than the
     bottom left one, as in no picture that is mirrored, transposed or turned by a quarter.
+    ``shear`` (N,): the factor by which they were sheared; ``affine`` (N,): the pixels by which a
+    dot then misses its place, as after a perspective; ``whole`` (N,): whether no dot is partly
+    outside of the image.
     """
 
     degrees: Tensor
@@ -58,6 +64,9 @@ class Warps:
     shift: Tensor
     spread: Tensor
     upright: Tensor
+    shear: Tensor
+    affine: Tensor
+    whole: Tensor
 
     @property
     def rotations(self) -> Tensor:
@@ -109,6 +118,8 @@ def measure(images: Tensor) -> Warps:
     # In the complex plane a rotation about the centre is a factor of modulus 1.
     factor = _factor(after[:, :4], before[:4])
     rotated = (factor / factor.abs()).unsqueeze(1) * before
+    shear, affine = _affine(after, before.expand_as(after))
+    light = mass / torch.tensor(BRIGHTNESS)
     return Warps(
         degrees=torch.rad2deg(factor.angle()),
         error=(after - rotated).abs().amax(1),
@@ -116,6 +127,9 @@ def measure(images: Tensor) -> Warps:
         shift=after.mean(1),
         spread=_spread(images, after[:, 4]),
         upright=(mass[:, :1] < mass[:, 1:]).all(1) & (mass[:, 1] < mass[:, 3]),
+        shear=shear,
+        affine=affine,
+        whole=light.amin(1) > WHOLE * light.median(1).values,
     )
 
 
@@ -125,23 +139,33 @@ def trace(images: Tensor) -> Traces:
     mirrored, before, expected = _matched(after, mass)
     light = mass / expected
 
-    # a z + b + c conj(z) is any affine map of z; c shears. The dots add up to 0, and so do their
-    # squares: a, b and c can be fitted one by one.
-    turn, shear = _factor(after, before), _factor(after, before.conj())
-    shift = after.mean(1)
+    turn, shift = _factor(after, before), after.mean(1)
     similar = turn.unsqueeze(1) * before + shift.unsqueeze(1)
-    affine = similar + shear.unsqueeze(1) * before.conj()
+    shear, affine = _affine(after, before)
     return Traces(
         mirrored=mirrored,
         degrees=torch.rad2deg(turn.angle()),
         scale=turn.abs(),
         shift=shift,
-        shear=shear.abs(),
+        shear=shear,
         similar=(after - similar).abs().amax(1),
-        affine=(after - affine).abs().amax(1),
+        affine=affine,
         bent=_bent(after, before),
-        whole=light.amin(1) > 0.85 * light.median(1).values,
+        whole=light.amin(1) > WHOLE * light.median(1).values,
     )
+
+
+def _affine(after: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much (N,) the dots were sheared, and the pixels by which one misses the nearest affine
+    map.
+
+    a z + b + c conj(z) is any affine map of z; c shears. The dots add up to 0, and so do their
+    squares: a, b and c can be fitted one by one.
+    """
+    turn, shear = _factor(after, before), _factor(after, before.conj())
+    fitted = turn.unsqueeze(1) * before + shear.unsqueeze(1) * before.conj()
+    fitted = fitted + after.mean(1, keepdim=True)
+    return shear.abs(), (after - fitted).abs().amax(1)
 
 
 def _bent(after: Tensor, before: Tensor) -> Tensor:
