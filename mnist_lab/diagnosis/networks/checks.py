@@ -198,7 +198,7 @@ def _idle_blocks(
         for axis, size in enumerate(value.shape):
             for block in torch.arange(size).chunk(4):
                 here = torch.zeros_like(idle).index_fill(axis, block, True)
-                drawn = torch.randn(value.shape, generator=generator)
+                drawn = torch.randn(value.shape, generator=generator) * value.std(correction=0)
                 if not any(
                     (given({**base, name: torch.where(here, drawn, base[name])}) != before).any()
                     for base, before in zip(bases, outputs, strict=True)
