@@ -183,7 +183,8 @@ class Facts:
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
     parameters, at each step; ``betas``: their first betas, of those that have any. ``passes``
     counts how often the loader was gone through, ``whole`` are the numbers of the first passes in
-    which all examples were asked for.
+    which all examples were asked for. ``averages``: the buffers of the model after the last forward
+    pass that moved them.
     ``optimizers``: those that made a step, by their numbers.
     """
 
@@ -201,6 +202,7 @@ class Facts:
     steps: int = 0
     passes: int = 0
     whole: list[int] = field(default_factory=list)
+    averages: dict[str, Tensor] = field(default_factory=dict)
     training_after: bool = False
     requires_grad_after: bool = True
     grad_after: bool = True

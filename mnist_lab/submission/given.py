@@ -210,6 +210,8 @@ class Given:
             for name, value in before.items()
             if not torch.equal(value, sent[name])
         }
+        if moved:
+            self._seen.averages = {name: sent[name].clone() for name in before}
         enough = len(self._gradients) >= MAX_RECORDED
         return Message({"ticket": self._tickets, "enough": enough}, {"outputs": outputs, **moved})
 

@@ -699,10 +699,13 @@ def _what_modes(facts: Facts) -> str:
 
 
 def _trains_in_train_mode(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
-    """In train mode batch normalisation gives other gradients, and moves its running averages."""
+    """In train mode batch normalisation gives other gradients, and moves its running averages; they
+    are then as the last pass has left them.
+    """
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     moved = comparing.furthest(trained.weights, averages) > 0
-    return moved and _trained_as_asked(what, recipe, batches, trained)
+    kept = comparing.furthest(trained.weights, trained.facts.averages or averages) == 0
+    return moved and kept and _trained_as_asked(what, recipe, batches, trained)
 
 
 def _trained_as_asked(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
