@@ -284,7 +284,11 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
             f"of {INTERVAL} degrees.",
             "Draw any angle from -10 to 10 degrees, all as likely.",
         )
-    for what, drawn in (("angle", measured.degrees), ("perspective", measured.rotations)):
+    for what, drawn in (
+        ("angle", measured.degrees),
+        ("angle", measured.degrees.abs()),
+        ("perspective", measured.rotations),
+    ):
         waves = torch.fft.rfft(drawn.double() - drawn.double().mean())
         alike = torch.fft.irfft(waves.abs().square(), calls)
         alike = (alike / alike[0])[1 : (calls + 1) // 2]
