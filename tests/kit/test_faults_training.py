@@ -139,11 +139,11 @@ class Replaying:
         def loss(scores: Tensor, labels: Tensor) -> Tensor:
             return reference.cross_entropy(scores, labels, smoothing)
 
-        parts = tuple(batches.split())
-        return self.replayed(
+        parts = tuple((images.double(), labels) for images, labels in batches.split())
+        trained = self.replayed(
             Call(
                 "train_epoch",
-                recipe.weights,
+                {name: value.double() for name, value in recipe.weights.items()},
                 parts,
                 loss,
                 recipe.lr,
@@ -153,6 +153,10 @@ class Replaying:
                 plus=0.0 if recipe.plus is None else recipe.plus,
             )
         )
+        own = {
+            name: trained.weights[name].to(recipe.weights[name].dtype) for name in recipe.weights
+        }
+        return replace(trained, weights=own)
 
     def train(
         self, recipe: Recipe, batches: Batches, epochs: int = 10, lr: float = 1e-3

@@ -86,23 +86,25 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     generator = grader.generator("training.state")
     weights = draws.normed_weights(generator)
     seed = int(torch.randint(2**31, (), generator=generator))
-    batches = replace(_batches(generator), seed=seed)
+    more, epochs = (int(torch.randint(3, 6, (), generator=generator)) for _ in range(2))
+    batches = replace(_batches(generator, 10 * more + 3), seed=seed)
     plus = draws.plus(generator)
     recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
     found: dict[Fault[Any], list[str]] = {}
-    loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": LR}}
+    loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": LR}}
     for name, given in loops.items():
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
         trained = call(recipe, batches, **given)
+        short = {**given, **({"epochs": 2} if given else {})}
         left = [
             *comparing.left_behind(trained.facts),
-            *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches, **given),
+            *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches, **short),
         ]
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
-        if _trains_in_train_mode(name, recipe, batches, trained):
+        if _trains_in_train_mode(name, recipe, batches, trained, **given):
             continue
-        if _keeps_batches(name, recipe, batches, trained):
+        if _keeps_batches(name, recipe, batches, trained, **given):
             said = f"{name}: the loader gives other batches when it is gone through again."
             found.setdefault(entry("keeps-batches"), []).append(said)
             continue
@@ -112,7 +114,8 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         if not found:
             raise _other_mode(name, recipe, batches, trained, call, given)
     for name, given in loops.items():
-        for wrong, said in comparing.elsewhere(getattr(exercise, name), recipe, batches, **given):
+        short = {**given, **({"epochs": 2} if given else {})}
+        for wrong, said in comparing.elsewhere(getattr(exercise, name), recipe, batches, **short):
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
     if found:
         raise explain.failure([found], " ".join(chain(*found.values())))
@@ -287,6 +290,13 @@ def _expect_epochs(
     many = _epoch_of_many(exercise, grader)
     if not right(many):
         raise _of_many(many)
+    single = _epoch_in_float32(exercise, grader)
+    if not right(single):
+        raise fail(
+            f"{single.name} does something else with a model in float32.",
+            f"{single.said} With one in float64 it does as asked.",
+            "Do the same whatever the dtype is.",
+        )
 
 
 @functools.lru_cache(maxsize=1)
@@ -298,6 +308,15 @@ def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
 @functools.lru_cache(maxsize=1)
 def _epoch_of_many(exercise: ExerciseHandle, grader: Grader) -> Tried:
     return _try(exercise.train_epoch, _many_asked(grader)[0])
+
+
+@functools.lru_cache(maxsize=1)
+def _epoch_in_float32(exercise: ExerciseHandle, grader: Grader) -> Tried:
+    asked = _epochs_asked(grader)[0]
+    weights = {name: value.float() for name, value in asked.recipe.weights.items()}
+    batches = replace(asked.batches, images=asked.batches.images.float())
+    recipe = replace(asked.recipe, weights=weights)
+    return _try(exercise.train_epoch, replace(asked, recipe=recipe, batches=batches))
 
 
 def _trainings(exercise: ExerciseHandle, grader: Grader) -> list[Tried]:
@@ -698,26 +717,32 @@ def _what_modes(facts: Facts) -> str:
     )
 
 
-def _trains_in_train_mode(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
+def _trains_in_train_mode(
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, **given: float
+) -> bool:
     """In train mode batch normalisation gives other gradients, and moves its running averages; they
     are then as the last pass has left them.
     """
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     moved = comparing.furthest(trained.weights, averages) > 0
     kept = comparing.furthest(trained.weights, trained.facts.averages or averages) == 0
-    return moved and kept and _trained_as_asked(what, recipe, batches, trained)
+    return moved and kept and _trained_as_asked(what, recipe, batches, trained, **given)
 
 
-def _trained_as_asked(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
+def _trained_as_asked(
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: float = 1, lr: float = LR
+) -> bool:
     """On what the loader gave each time; who counts or evaluates goes through it more often."""
-    passes = combinations(trained.facts.whole[:MOST_PASSES], 2 if what == "train" else 1)
+    passes = combinations(trained.facts.whole[:MOST_PASSES], int(epochs))
     return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in passes)
 
 
-def _keeps_batches(what: str, recipe: Recipe, batches: Batches, trained: Trained) -> bool:
-    """Whether both epochs are trained on what the loader gave once."""
-    twice = ((each, each) for each in trained.facts.whole if what == "train")
-    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in twice)
+def _keeps_batches(
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: float = 1, lr: float = LR
+) -> bool:
+    """Whether all epochs are trained on what the loader gave once."""
+    again = ((each,) * int(epochs) for each in trained.facts.whole if epochs > 1)
+    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in again)
 
 
 def _other_mode(
@@ -734,7 +759,7 @@ def _other_mode(
     """
     weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
     plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
-    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain):
+    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain, **given):
         other = fail(
             f"{what} does not train the same way each time.",
             "Its steps were right before, and on other batches they are not any more.",

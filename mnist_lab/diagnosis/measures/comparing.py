@@ -124,10 +124,10 @@ def reseeds(
     batches: Batches,
     **given: float,
 ) -> Iterator[tuple[str, str]]:
-    """The same for seeds: calls that begin with different random numbers must not end alike. Two
+    """The same for seeds: calls that begin with different random numbers must not end alike. Three
     short batches tell.
     """
-    few = Batches(batches.images[:4], batches.labels[:4], batch_size=2)
+    few = Batches(batches.images[:6], batches.labels[:6], batch_size=2)
     again = exercise.reseeds(
         lambda seed: in_float64(call, replace(recipe, seed=seed), few, **given)
     )
@@ -145,7 +145,7 @@ def elsewhere(
 
     Nothing else that goes wrong there counts: it is not a device that computes.
     """
-    few = Batches(batches.images[:4], batches.labels[:4], batch_size=2)
+    few = Batches(batches.images[:6], batches.labels[:6], batch_size=2)
     for device, said in ((RECORDED, repr(RECORDED)), (HERE, "'cpu', where there is a GPU")):
         try:
             in_float64(partial(call, device=device), recipe, few, **given)
