@@ -320,7 +320,7 @@ def _observed(
 
 REPEATED = (
     *((False, (1, 2), 60), (False, (2, 33), 2)),
-    *((True, (3, 4), 60), (True, (64, 65), 1), (True, (4, 129), 2)),
+    *((True, (3, 4), 60), (True, (9, 64), 1), (True, (64, 65), 1), (True, (65, 129), 1)),
 )
 """Train mode or not, digits in a batch from one number up to another, and calls with that batch;
 64 are the course's.
