@@ -92,19 +92,20 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
     found: dict[Fault[Any], list[str]] = {}
     loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": LR}}
+    short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": LR}}
     for name, given in loops.items():
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
         trained = call(recipe, batches, **given)
-        short = {**given, **({"epochs": 2} if given else {})}
+        passes = epochs if name == "train" else 1
         left = [
             *comparing.left_behind(trained.facts),
-            *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches, **short),
+            *comparing.reseeds(exercise, getattr(exercise, name), recipe, batches, **short[name]),
         ]
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
-        if _trains_in_train_mode(name, recipe, batches, trained, **given):
+        if _trains_in_train_mode(name, recipe, batches, trained, passes):
             continue
-        if _keeps_batches(name, recipe, batches, trained, **given):
+        if _keeps_batches(name, recipe, batches, trained, passes):
             said = f"{name}: the loader gives other batches when it is gone through again."
             found.setdefault(entry("keeps-batches"), []).append(said)
             continue
@@ -113,9 +114,8 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
             found.setdefault(mode, []).append(f"{name}: {_what_modes(trained.facts)}")
         if not found:
             raise _other_mode(name, recipe, batches, trained, call, given)
-    for name, given in loops.items():
-        short = {**given, **({"epochs": 2} if given else {})}
-        for wrong, said in comparing.elsewhere(getattr(exercise, name), recipe, batches, **short):
+    for name, given in short.items():
+        for wrong, said in comparing.elsewhere(getattr(exercise, name), recipe, batches, **given):
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
     if found:
         raise explain.failure([found], " ".join(chain(*found.values())))
@@ -718,7 +718,7 @@ def _what_modes(facts: Facts) -> str:
 
 
 def _trains_in_train_mode(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, **given: float
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
 ) -> bool:
     """In train mode batch normalisation gives other gradients, and moves its running averages; they
     are then as the last pass has left them.
@@ -726,22 +726,22 @@ def _trains_in_train_mode(
     averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
     moved = comparing.furthest(trained.weights, averages) > 0
     kept = comparing.furthest(trained.weights, trained.facts.averages or averages) == 0
-    return moved and kept and _trained_as_asked(what, recipe, batches, trained, **given)
+    return moved and kept and _trained_as_asked(what, recipe, batches, trained, epochs)
 
 
 def _trained_as_asked(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: float = 1, lr: float = LR
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
 ) -> bool:
     """On what the loader gave each time; who counts or evaluates goes through it more often."""
-    passes = combinations(trained.facts.whole[:MOST_PASSES], int(epochs))
+    passes = combinations(trained.facts.whole[:MOST_PASSES], epochs)
     return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in passes)
 
 
 def _keeps_batches(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: float = 1, lr: float = LR
+    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
 ) -> bool:
     """Whether all epochs are trained on what the loader gave once."""
-    again = ((each,) * int(epochs) for each in trained.facts.whole if epochs > 1)
+    again = ((each,) * epochs for each in trained.facts.whole if epochs > 1)
     return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in again)
 
 
@@ -759,7 +759,8 @@ def _other_mode(
     """
     weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
     plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
-    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain, **given):
+    epochs = int(given.get("epochs", 1))
+    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain, epochs):
         other = fail(
             f"{what} does not train the same way each time.",
             "Its steps were right before, and on other batches they are not any more.",

@@ -313,7 +313,10 @@ def _is_regular(places: Tensor) -> bool:
 
 
 def _tells(number: Tensor, place: Tensor, kinds: int) -> bool:
-    """Whether one of ``kinds`` tells the other, by chi-squared (Wilson and Hilferty, 1931)."""
+    """Whether one of ``kinds`` tells the other, by chi-squared (Wilson and Hilferty, 1931).
+
+    SciPy has it too, and takes most of a second to import.
+    """
     often = (number * kinds + place).flatten().bincount(minlength=kinds**2).view(kinds, kinds)
     expected = often.sum(1, keepdim=True) * often.sum(0) / often.sum()
     uneven = ((often - expected).square() / expected).sum().item()
