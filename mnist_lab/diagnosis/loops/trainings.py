@@ -501,7 +501,8 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     size = found.norm().item() / max(own.norm().item(), 1e-300)
     alike = torch.nn.functional.cosine_similarity(found, own, dim=0).item()
     angle = f"the cosine of the angle between both is {alike:.3g}."
-    long = f"{size:.3g} times as long as those of the mean loss of this batch"
+    times = f"{size:.3g} times " if f"{size:.3g}" != "1" else ""
+    long = f"{times}as long as those of the mean loss of this batch"
     return says, f"{off[:-1]}: {long}, and {angle}", hint
 
 
