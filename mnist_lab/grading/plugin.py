@@ -6,7 +6,6 @@ into one ``Grade``. Tests without the mark are left to pytest.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import json
 import re
@@ -456,13 +455,14 @@ class Grading:
                 self.unwritten = f"The grade was not written to {path}: {error.strerror}."
         return not self.unwritten
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
         if self._waiting is not None:
             self._waiting.end()
         if self._server is not None:
             self._server.close()
-            # Python looks for garbage at its end, which takes half a second where PyTorch is.
-            atexit.register(gc.freeze)
+            # pytest and Python look for garbage at their end, which takes long where PyTorch is.
+            gc.freeze()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.grade is None:

@@ -348,7 +348,6 @@ def for_good() -> Iterator[None]:
     """
     gc.disable()
     yield
-    gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(10_000)  # A worker or a run makes little that it does not keep to its end.
