@@ -18,8 +18,7 @@ from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import Entry, entries, tables
+from mnist_lab.diagnosis.faults import Fault, entries, tables
 from mnist_lab.diagnosis.outline import Definition, Outline, called, like, never_ends, outline
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
@@ -143,7 +142,7 @@ class Seen:
         }
 
 
-def _facts(entry: Entry, seen: Seen) -> dict[str, Any] | None:
+def _facts(entry: Fault, seen: Seen) -> dict[str, Any] | None:
     """What the words of ``entry`` are about, if it is what happened."""
     event, more = seen.event, entry.more
     found: dict[str, Any] = seen.facts
@@ -180,7 +179,7 @@ KNOWN = "`{text}` raises {raised}: {said}."
 RAISED = ("raised", "syntax", "memory", "exited", "timeout", "status")
 
 
-def _worded(entry: Entry, seen: Seen, cause: Cause, facts: Facts) -> Cause:
+def _worded(entry: Fault, seen: Seen, cause: Cause, facts: Facts) -> Cause:
     more = entry.more
     known = more.get("known", KNOWN if seen.event.kind in RAISED else "")
     if "{text}" in known and not facts["text"]:
@@ -497,7 +496,7 @@ QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
 }
 
 
-def _bank() -> Iterator[Fault[Any]]:
+def _bank() -> Iterator[Fault]:
     """The entries that docs/faults.md lists, for the kinds of exercises that have them."""
     for exercise in kit.load().exercises:
         kind = "class" if exercise.names[0][0].isupper() else "function"
@@ -507,7 +506,8 @@ def _bank() -> Iterator[Fault[Any]]:
                 slug = entry.more.get("fault", entry.id)
                 facts = {"name": name, "file": exercise.file}
                 says = entry.more.get("title", entry.says).format_map(facts)
-                yield Fault(f"{exercise.id}.{slug}", says, entry.hint.format_map(facts), ())
+                hint = entry.hint.format_map(facts)
+                yield replace(entry, id=f"{exercise.id}.{slug}", says=says, hint=hint)
 
 
 BANK = tuple(_bank())

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from typing import Any, Generic, TypeVar
+from itertools import combinations, permutations, product
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from mnist_lab.diagnosis import CheckFailure, fail
+from mnist_lab.diagnosis.faults import Fault, edited
 
 EQUAL = 1e-9
 """Float64 outputs of size 1 that differ by less come from the same computation: correct rewrites
@@ -28,28 +29,13 @@ Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True)
-class Fault(Generic[Plan]):
-    """A known mistake.
-
-    ``id`` begins with the exercise's. ``says`` is one sentence about what the learner's code does;
-    ``hint`` one about what to look at. ``changes`` are the ways to make it: each gives a plan with
-    the mistake, or None for a plan in which it cannot be made.
-    """
-
-    id: str
-    says: str
-    hint: str
-    changes: tuple[Callable[[Plan], Plan | None], ...]
-
-
-@dataclass(frozen=True)
 class Explanation(Generic[Plan]):
     """What does the same as the learner's code: each of ``alternatives`` is one fault or two that
     are made together. ``difference`` is the largest difference that is left, ``plan`` the plan of
     the first alternative.
     """
 
-    alternatives: tuple[tuple[Fault[Plan], ...], ...]
+    alternatives: tuple[tuple[Fault, ...], ...]
     difference: float
     plan: Plan
 
@@ -74,27 +60,24 @@ class Explanation(Generic[Plan]):
 
 
 def explain(
-    asked: Plan,
-    bank: Sequence[Fault[Plan]],
-    differs: Callable[[Plan], float],
+    asked: str,
+    bank: Sequence[Fault],
+    differs: Callable[[str], float],
     equal: float = EQUAL,
-    pairs: Sequence[Fault[Plan]] | None = None,
-) -> Explanation[Plan] | None:
-    """The faults of ``bank`` with which ``asked`` does what the learner's code did.
+    pairs: bool = True,
+) -> Explanation[str] | None:
+    """The faults of ``bank`` with which the text ``asked`` does what the learner's code did.
 
-    ``differs`` says how far a plan is from what was seen, infinity if it can't be that. All single
-    faults are tried, and if none explains it all pairs of ``pairs``, which is ``bank`` unless
-    given. None if there is no explanation.
+    ``differs`` says how far a text is from what was seen, infinity if it can't be that. All single
+    faults are tried, and if none explains it all ``pairs``. None if there is no explanation.
     """
-    singles = ((fault,) for fault in bank)
-    twos = combinations(bank if pairs is None else pairs, 2)
-    for candidates in (singles, twos):
-        found: list[tuple[tuple[Fault[Plan], ...], float, Plan]] = []
-        for faults in candidates:
-            for plan in _made(asked, faults):
-                distance = differs(plan)
+    for count in (1, 2) if pairs else (1,):
+        found: list[tuple[tuple[Fault, ...], float, str]] = []
+        for faults in combinations(bank, count):
+            for text in _made(asked, faults):
+                distance = differs(text)
                 if distance < equal:
-                    found.append((faults, distance, plan))
+                    found.append((faults, distance, text))
                     break
         if found:
             alternatives = tuple(faults for faults, _, _ in found)
@@ -115,7 +98,7 @@ def named(
     )
 
 
-def failure(alternatives: Iterable[Iterable[Fault[Any]]], evidence: str) -> CheckFailure:
+def failure(alternatives: Iterable[Iterable[Fault]], evidence: str) -> CheckFailure:
     """The failure to raise for mistakes that were observed: those of one of ``alternatives``."""
     return named(Explanation(tuple(map(tuple, alternatives)), 0.0, None), evidence)
 
@@ -133,13 +116,10 @@ def _either(each: Iterable[str]) -> str:
     return " Or: ".join([f"Either: {first}", *others]) if others else first
 
 
-def _made(asked: Plan, faults: Sequence[Fault[Plan]]) -> Iterator[Plan]:
-    """The plans with all of ``faults``, in either order."""
-    orders = [tuple(faults)] if len(faults) == 1 else [tuple(faults), tuple(reversed(faults))]
-    for order in orders:
-        for changes in product(*(fault.changes for fault in order)):
-            plan: Plan | None = asked
-            for change in changes:
-                plan = None if plan is None else change(plan)
-            if plan is not None:
-                yield plan
+def _made(asked: str, faults: Sequence[Fault]) -> Iterator[str]:
+    """The texts with all of ``faults``, in either order."""
+    for order in permutations(faults):
+        for ways in product(*(each.paired if len(order) > 1 else each.ways for each in order)):
+            text = edited(asked, *ways)
+            if text is not None:
+                yield text

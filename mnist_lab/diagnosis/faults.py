@@ -28,15 +28,13 @@ import __future__
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module, resources
 from itertools import chain, product
 from textwrap import indent
 from types import CodeType
 from typing import Any
-
-from mnist_lab.diagnosis.explain import Fault
 
 Edits = tuple[tuple[str, str], ...]
 
@@ -51,18 +49,23 @@ MODULES = (
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A known mistake as its file has it; ``more`` are the keys that only its own kind knows."""
+class Fault:
+    """A known mistake.
+
+    ``says`` is one sentence about what the learner's code does; ``hint`` one about what to look at.
+    It is made in one of several ``ways``, or of those that are ``paired`` beside another mistake;
+    ``more`` are the keys that only its own kind knows.
+    """
 
     id: str
     says: str
     hint: str
-    ways: tuple[Edits, ...]
-    paired: tuple[Edits, ...]
-    more: Mapping[str, Any]
+    ways: tuple[Edits, ...] = ()
+    paired: tuple[Edits, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-def bank() -> dict[str, Fault[Any]]:
+def bank() -> dict[str, Fault]:
     """Every known mistake by its id, in the order of the exercises."""
     return {
         fault.id: fault
@@ -72,18 +75,18 @@ def bank() -> dict[str, Fault[Any]]:
 
 
 @cache
-def entries(name: str) -> Mapping[str, Entry]:
+def entries(name: str) -> Mapping[str, Fault]:
     """Those of ``mistakes/{name}.toml`` by their ids, in the order of the file.
 
     Raises ValueError for an id that occurs twice and KeyError for a hint that is not there.
     """
     file = tables(name)
-    found: dict[str, Entry] = {}
+    found: dict[str, Fault] = {}
     for table in (each for family in file["mistake"] for each in _members(family, file)):
-        entry = _entry(table, file.get("hints", {}))
-        if entry.id in found:
-            raise ValueError(f"{name}.toml has two mistakes with the id {entry.id}.")
-        found[entry.id] = entry
+        fault = _fault(table, file.get("hints", {}))
+        if fault.id in found:
+            raise ValueError(f"{name}.toml has two mistakes with the id {fault.id}.")
+        found[fault.id] = fault
     return found
 
 
@@ -135,12 +138,12 @@ def filled(value: Any, names: Mapping[str, Any]) -> Any:
     return {filled(key, names): filled(each, names) for key, each in value.items()}
 
 
-def _entry(table: Mapping[str, Any], hints: Mapping[str, str]) -> Entry:
+def _fault(table: Mapping[str, Any], hints: Mapping[str, str]) -> Fault:
     more = dict(table)
     ways = more.pop("ways", [more.pop("edits")] if "edits" in more else [])
     values = more.pop("values", {})
     paired = more.pop("paired", values)
-    return Entry(
+    return Fault(
         more.pop("id"),
         more.pop("says"),
         more.pop("hint").format_map(hints),
@@ -178,11 +181,6 @@ def edited(text: str, *mistakes: Edits) -> str | None:
             before, new = start, indent(new, before.removeprefix(start))
         text = before + new + after
     return text
-
-
-def change(edits: Edits) -> Callable[[str], str | None]:
-    """The change of a text that makes these edits."""
-    return lambda text: edited(text, edits)
 
 
 def defined(text: str, given: Mapping[str, Any]) -> dict[str, Any]:

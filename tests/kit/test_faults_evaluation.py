@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mnist_lab.diagnosis import explain, reference
 from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.measures import bank, checks
 from mnist_lab.diagnosis.measures.bank import BANK
 from mnist_lab.diagnosis.measures.numbers import Column, Matrices
@@ -25,7 +26,7 @@ def calls(seed: int):
 
 def made(asked, faults):
     """Each mistake in each way: its name and the text of the reference with it."""
-    return [(fault.id, change(asked)) for fault in faults for change in fault.changes]
+    return [(fault.id, edited(asked, way)) for fault in faults for way in fault.ways]
 
 
 def far(one, other):
@@ -130,9 +131,9 @@ def test_a_loss_is_the_one_that_is_given():
 
 
 def test_what_a_call_leaves_behind_is_there_in_the_next():
-    (way, *_) = next(f for f in BANK if f.id == "evaluation.matrix-carried-over").changes
+    (way, *_) = next(f for f in BANK if f.id == "evaluation.matrix-carried-over").ways
     batches = [(torch.eye(10), torch.arange(10))]
 
-    first, second = Matrices([batches, batches]).of(way(MATRIX))
+    first, second = Matrices([batches, batches]).of(edited(MATRIX, way))
 
     assert (first.sum(), second.sum()) == (20, 20)

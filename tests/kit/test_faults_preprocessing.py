@@ -9,6 +9,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from mnist_lab.diagnosis import CheckFailure, explain, reference
 from mnist_lab.diagnosis.draws import Grader
+from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.pictures import augmentation, checks, forms, sizes, values, warps
 from mnist_lab.diagnosis.pictures.bank import BANK, NAMES, REFERENCE, computed, of_step
 from mnist_lab.diagnosis.pictures.findings import Findings
@@ -31,7 +32,7 @@ def asked(pixels):
 
 
 def made(faults, pixels):
-    texts = [(fault.id, change(REFERENCE)) for fault in faults for change in fault.changes]
+    texts = [(fault.id, edited(REFERENCE, way)) for fault in faults for way in fault.ways]
     return [(name, torch.stack(computed(text, pixels))) for name, text in texts]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.explain import Explanation
-from mnist_lab.diagnosis.faults import Edits, edited, entries
+from mnist_lab.diagnosis.faults import Edits, Fault, edited, entries
 from mnist_lab.diagnosis.loops import bank as faults
 from mnist_lab.diagnosis.loops import checks, replay, trainings
 from mnist_lab.diagnosis.loops.replay import Call, Run, Step
@@ -215,12 +215,12 @@ class Replaying:
         return list(zip(loss.of(loss.asked), accuracy.of(accuracy.asked), strict=True))
 
 
-def with_mistake(fault: faults.LoopFault, way: Edits) -> Replaying:
+def with_mistake(fault: Fault, way: Edits) -> Replaying:
     kebab = fault.id.removeprefix("training.")
     if kebab in MADE_IN_ONE:
         in_epoch = kebab == "ignores-optimizer"
         return Replaying(MADE_IN_ONE[kebab], "train_epoch" if in_epoch else "train")
-    return Replaying(MADE.get(kebab, way), fault.function)
+    return Replaying(MADE.get(kebab, way), fault.more.get("function", ""))
 
 
 def failure(learner: Replaying, seed: int = 0) -> CheckFailure | None:
@@ -242,7 +242,7 @@ def test_what_is_asked_for_passes() -> None:
 
 
 @pytest.mark.parametrize("fault", MAKEABLE, ids=lambda fault: fault.id)
-def test_every_mistake_is_seen_and_told_from_all_others(fault: faults.LoopFault) -> None:
+def test_every_mistake_is_seen_and_told_from_all_others(fault: Fault) -> None:
     caught = failure(with_mistake(fault, fault.ways[0]))
 
     assert caught is not None, "nothing shows it"
@@ -250,7 +250,7 @@ def test_every_mistake_is_seen_and_told_from_all_others(fault: faults.LoopFault)
 
 
 @pytest.mark.parametrize("fault", MAKEABLE, ids=lambda fault: fault.id)
-def test_every_way_to_make_a_mistake_is_an_edit_of_the_reference(fault: faults.LoopFault) -> None:
+def test_every_way_to_make_a_mistake_is_an_edit_of_the_reference(fault: Fault) -> None:
     for way in fault.ways:
         compile(edited(reference.TRAINING, way) or "it does not fit", fault.id, "exec")
 
@@ -279,7 +279,7 @@ def test_a_number_that_was_found_is_told() -> None:
 
 
 @pytest.mark.parametrize("fault", faults.BANK, ids=lambda fault: fault.id)
-def test_each_has_a_sentence_and_a_hint(fault: faults.LoopFault) -> None:
+def test_each_has_a_sentence_and_a_hint(fault: Fault) -> None:
     assert fault.id.startswith("training.")
     assert fault.says.endswith(".")
     assert fault.says[0].isupper() or fault.says.startswith(("train", "backward()"))
@@ -287,8 +287,9 @@ def test_each_has_a_sentence_and_a_hint(fault: faults.LoopFault) -> None:
 
 
 def test_a_sentence_whose_numbers_were_not_found_is_not_told() -> None:
-    assert faults.entry("clips-norm").sentence({}) is None
-    assert "whatever lr is given" in (faults.entry("learning-rate").sentence({"rate": 0.1}) or "")
+    assert faults.sentence(faults.entry("clips-norm"), {}) is None
+    told = faults.sentence(faults.entry("learning-rate"), {"rate": 0.1})
+    assert "whatever lr is given" in (told or "")
 
 
 NUMBERS = [
@@ -308,8 +309,8 @@ def test_a_mistake_in_a_number_is_named_in_training(number, text, fault):
     in_history = entries("training").get(fault.id) and fault.id not in known
     texts = {"loss": LOSS, "accuracy": ACCURACY}
     found = set()
-    for edits in fault.changes[:3]:
-        wrong = {each: edits(asked) or asked for each, asked in texts.items()}
+    for way in fault.ways[:3]:
+        wrong = {each: edited(asked, way) or asked for each, asked in texts.items()}
         chosen = wrong if in_history else {number: wrong[number]}
         caught = failure(Replaying((), "train" if in_history else "", **chosen))
         found |= set((caught.cause.fault or "").split("|")) if caught else {""}
@@ -319,8 +320,8 @@ def test_a_mistake_in_a_number_is_named_in_training(number, text, fault):
 
 
 def test_the_same_mistake_in_loss_and_accuracy_is_one() -> None:
-    (edits,) = measures.in_number("loss", "train_epoch")[0].changes
-    caught = failure(Replaying(loss=edits(LOSS) or "", accuracy=edits(ACCURACY) or ""))
+    (way,) = measures.in_number("loss", "train_epoch")[0].ways
+    caught = failure(Replaying(loss=edited(LOSS, way) or "", accuracy=edited(ACCURACY, way) or ""))
 
     assert caught is not None
     assert caught.cause.fault == "training.mean-of-batch-means"

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.degenerate import of_weights
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import Edits
+from mnist_lab.diagnosis.faults import Edits, Fault
 from mnist_lab.diagnosis.loops import trainings
 from mnist_lab.diagnosis.loops.bank import entry
 from mnist_lab.diagnosis.loops.replay import Call, Score, Seen
@@ -90,7 +89,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     batches = replace(_batches(generator, 10 * more + 3), seed=seed)
     plus = draws.plus(generator)
     recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
-    found: dict[Fault[Any], list[str]] = {}
+    found: dict[Fault, list[str]] = {}
     loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": LR}}
     short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": LR}}
     for name, given in loops.items():
@@ -497,7 +496,7 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         if calls[0].function == "train_epoch"
         else []
     )
-    implied = {name for fault in first.faults for name in fault.follows}
+    implied = {name for fault in first.faults for name in fault.more.get("follows", ())}
     alternatives = [
         merged(
             chain(candidate.faults, (f for f in faults if f.id not in implied), observed, in_train),
@@ -547,7 +546,7 @@ def _of_many(tried: Tried) -> CheckFailure:
     return amounts.failure(tried.name, batches, like)
 
 
-def _told_together(results: Explained) -> list[tuple[Fault[Any], ...]]:
+def _told_together(results: Explained) -> list[tuple[Fault, ...]]:
     """The mistakes in the numbers, none where there are none; nothing where they are not known."""
     if results.loss is None or results.accuracy is None:
         return []
@@ -635,7 +634,7 @@ def _unknown_results(tried: Sequence[Tried]) -> CheckFailure:
 
 def _in_train(
     exercise: ExerciseHandle, grader: Grader, ways: Sequence[Edits], of_epoch: Explained
-) -> list[Fault[Any]]:
+) -> list[Fault]:
     """What is wrong in ``train`` besides the mistakes of ``train_epoch``, which it may share."""
     try:
         tried = _telling(_trainings(exercise, grader))
@@ -644,7 +643,7 @@ def _in_train(
     calls = [each.call for each in tried]
     as_asked = (reference.LOSS, reference.ACCURACY)
     known = [each.plan for each in (of_epoch.loss, of_epoch.accuracy) if each]
-    found: list[list[Fault[Any]]] = []
+    found: list[list[Fault]] = []
     for shared, texts in ((ways, tuple(known)), ((), as_asked)):
         steps = trainings.explain_steps(calls, shared, pairs=False)
         if steps is not None:
@@ -657,12 +656,12 @@ def _in_train(
     return min(found, key=len, default=[])
 
 
-def _observed(tried: Sequence[Tried], right: bool) -> dict[Fault[Any], str]:
+def _observed(tried: Sequence[Tried], right: bool) -> dict[Fault, str]:
     """What no replay shows, with the evidence: modes, types, what is left behind, and images, whose
     changes the replays show where they are not as if ``right``.
     """
     name = tried[0].name
-    found: dict[Fault[Any], str] = {}
+    found: dict[Fault, str] = {}
     for each in tried:
         for wrong, said in (*each.odd_images, *comparing.left_behind(each.trained.facts)):
             changed = wrong == "images-changed"
@@ -679,22 +678,20 @@ def _observed(tried: Sequence[Tried], right: bool) -> dict[Fault[Any], str]:
     }
 
 
-def _tensors(tried: Sequence[Tried]) -> dict[Fault[Any], str]:
+def _tensors(tried: Sequence[Tried]) -> dict[Fault, str]:
     """Types of numbers that are none of Python's or NumPy's."""
     kinds = {kind for each in tried for score in each.trained.history for kind in score.types}
     if kinds <= set(comparing.NUMBERS):
         return {}
     graph = any("graph" in kind for kind in kinds)
-    fault: Fault[Any] = (
-        entry("keeps-graph") if graph else observed("returns-tensors", tried[0].name)
-    )
+    fault: Fault = entry("keeps-graph") if graph else observed("returns-tensors", tried[0].name)
     return {fault: f"The types of what {tried[0].name} returns are {', '.join(sorted(kinds))}."}
 
 
 # The mode
 
 
-def _modes(seen: Sequence[tuple[bool, Facts]]) -> list[Fault[Any]]:
+def _modes(seen: Sequence[tuple[bool, Facts]]) -> list[Fault]:
     """From the mode in which the model came and those of the passes with gradients, by call."""
     modes = [
         (came, mode)

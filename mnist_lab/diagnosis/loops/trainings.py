@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from mnist_lab.diagnosis import reference
-from mnist_lab.diagnosis.faults import Edits, edited, tables
-from mnist_lab.diagnosis.loops.bank import BANK, LoopFault
+from mnist_lab.diagnosis.faults import Edits, Fault, edited, tables
+from mnist_lab.diagnosis.loops.bank import BANK, sentence
 from mnist_lab.diagnosis.loops.replay import (
     KINDS,
     Call,
@@ -47,7 +47,7 @@ NOT_SO = (
 )
 """What a text raises that cannot be what was seen; most where its parts do not fit."""
 
-Faults = tuple[LoopFault, ...]
+Faults = tuple[Fault, ...]
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ def history(call: Call, replayed: Replayed) -> tuple[Score, ...]:
 def _singles(asked: str, function: str) -> Iterator[Candidate]:
     for fault in STEPS:
         for way in fault.ways:
-            text = edited(asked, way) if fault.function in ("", function) else None
+            text = edited(asked, way) if fault.more.get("function", function) == function else None
             if text is not None:
                 yield Candidate((fault,), (way,), text)
 
@@ -344,9 +344,9 @@ def _shown(calls: Sequence[Call], asked: str) -> Iterator[Candidate]:
     )
     shown |= {"rates"} if len(rates) > 1 else set()
     shown |= {"lr"} if len(rates) == 1 and rates != {calls[0].lr} else set()
-    faults = tuple(fault for fault in STEPS if fault.shows in shown - {""})
+    faults = tuple(fault for fault in STEPS if fault.more.get("shows") in shown)
     if len(faults) > 1:
-        ways = (fault.ways if fault.shows == "lr" else fault.ways[:1] for fault in faults)
+        ways = (fault.ways if fault.more["shows"] == "lr" else fault.ways[:1] for fault in faults)
         for chosen in product(*ways):
             text = edited(asked, *chosen)
             if text is not None:
@@ -399,7 +399,7 @@ def _matching(
     for candidate, reached in tried:
         if not reached.fits:
             continue
-        told = [(fault, fault.sentence(reached.found)) for fault in candidate.faults]
+        told = [(fault, sentence(fault, reached.found)) for fault in candidate.faults]
         faults = tuple(replace(fault, says=says) for fault, says in told if says)
         if len(faults) < len(told):
             continue
@@ -420,7 +420,7 @@ def _matching(
 
 
 def _open(matching: tuple[Candidate, Attempt]) -> int:
-    return max((fault.open for fault in matching[0].faults), default=0)
+    return max((fault.more.get("open", 0) for fault in matching[0].faults), default=0)
 
 
 def _rank(call: Call, replayed: Replayed) -> int:

@@ -5,12 +5,11 @@ return and leave behind: ``mistakes/measures.toml``, and what only a training ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import chain
-from typing import Any
 
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import Entry, change, entries
+from mnist_lab.diagnosis.faults import Fault, entries
 
 EXERCISE = {
     "evaluate": "evaluation",
@@ -27,11 +26,9 @@ SUBJECTS = {
 
 
 @cache
-def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[str], ...]:
-    """Mistakes in the "loss" or the "accuracy" that ``function`` returns; in the ways to try
-    beside another mistake if ``paired``.
-    """
-    found: list[Fault[str]] = []
+def in_number(number: str, function: str) -> tuple[Fault, ...]:
+    """Mistakes in the "loss" or the "accuracy" that ``function`` returns."""
+    found: list[Fault] = []
     for entry in _entries(function):
         of, name, says = entry.more["of"], "", ""
         if of == "number":
@@ -40,42 +37,35 @@ def in_number(number: str, function: str, paired: bool = False) -> tuple[Fault[s
             name = f"accuracy-{entry.id}"
             says = f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
         if name or of in ("history", number):
-            found.append(_fault(entry, function, name, says, paired))
+            found.append(_fault(entry, function, name, says))
     return tuple(found)
 
 
 @cache
-def in_matrix(paired: bool = False) -> tuple[Fault[str], ...]:
-    """Mistakes in the confusion matrix; in the ways to try beside another one if ``paired``."""
-    found: list[Fault[str]] = []
+def in_matrix() -> tuple[Fault, ...]:
+    """Mistakes in the confusion matrix."""
+    found: list[Fault] = []
     for entry in entries("measures").values():
         name, says = "", ""
         if entry.more["of"] == "reading":
             name = f"matrix-{entry.id}"
             says = f"confusion_matrix takes {entry.says} for the digit that was read."
         if name or entry.more["of"] == "matrix":
-            found.append(_fault(entry, "confusion_matrix", name, says, paired))
+            found.append(_fault(entry, "confusion_matrix", name, says))
     return tuple(found)
 
 
-def gives_fractions(faults: Iterable[Fault[str]]) -> bool:
-    """Whether one of these mistakes in the matrix makes shares of its counts."""
-    names = {fault.id.removeprefix("evaluation.") for fault in faults}
-    known = entries("measures")
-    return any(known[name].more.get("fractions") for name in names & known.keys())
-
-
 @cache
-def observed(name: str, function: str = "evaluate") -> Fault[Any]:
+def observed(name: str, function: str = "evaluate") -> Fault:
     """A mistake that shows in what ``function`` does, not in its numbers."""
     return _fault(entries("measures")[name], function)
 
 
-def merged(faults: Iterable[Fault[Any]], function: str = "evaluate") -> tuple[Fault[Any], ...]:
+def merged(faults: Iterable[Fault], function: str = "evaluate") -> tuple[Fault, ...]:
     """``faults`` of loss and accuracy, each once as it is told first, and those that both have as
     one.
     """
-    left: dict[str, Fault[Any]] = {}
+    left: dict[str, Fault] = {}
     for fault in faults:
         left.setdefault(fault.id, fault)
     for both in _in_both(function):
@@ -87,7 +77,7 @@ def merged(faults: Iterable[Fault[Any]], function: str = "evaluate") -> tuple[Fa
 
 
 @cache
-def _in_both(function: str) -> tuple[Fault[str], ...]:
+def _in_both(function: str) -> tuple[Fault, ...]:
     """Mistakes in both numbers."""
     return tuple(
         _fault(entry, function, says=f"{SUBJECTS['']} {entry.says}")
@@ -96,7 +86,7 @@ def _in_both(function: str) -> tuple[Fault[str], ...]:
     )
 
 
-def _entries(function: str) -> list[Entry]:
+def _entries(function: str) -> list[Fault]:
     """Those that can be made in ``function``, if they are mistakes of a number."""
     known = [*entries("measures").values()]
     if EXERCISE[function] == "training":
@@ -105,25 +95,16 @@ def _entries(function: str) -> list[Entry]:
     return [each for each in known if each.more.get("function", function) == function]
 
 
-def _fault(
-    entry: Entry, function: str, name: str = "", says: str = "", paired: bool = False
-) -> Fault[str]:
-    exercise = EXERCISE[function]
+def _fault(entry: Fault, function: str, name: str = "", says: str = "") -> Fault:
     told = (says or entry.says).format(function=function)
-    ways = entry.paired if paired else entry.ways
-    return Fault(
-        f"{exercise}.{name or _slug(entry)}",
-        told,
-        entry.hint,
-        tuple(map(change, ways)),
-    )
+    return replace(entry, id=f"{EXERCISE[function]}.{name or _slug(entry)}", says=told)
 
 
-def _slug(entry: Entry) -> str:
+def _slug(entry: Fault) -> str:
     return entry.id.removeprefix("training.")
 
 
-def _bank(function: str) -> Iterator[Fault[Any]]:
+def _bank(function: str) -> Iterator[Fault]:
     kinds = {"evaluation": ("call", "evaluate"), "training": ("call",)}[EXERCISE[function]]
     yield from _in_both(function)
     yield from in_number("loss", function)
@@ -134,6 +115,6 @@ def _bank(function: str) -> Iterator[Fault[Any]]:
             yield observed(name, function)
 
 
-BANK: tuple[Fault[Any], ...] = tuple(
+BANK: tuple[Fault, ...] = tuple(
     {fault.id: fault for fault in chain(*map(_bank, ("train", "evaluate")))}.values()
 )

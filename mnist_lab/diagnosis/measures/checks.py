@@ -13,7 +13,8 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.degenerate import of_table
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.explain import Explanation, Fault
+from mnist_lab.diagnosis.explain import Explanation
+from mnist_lab.diagnosis.faults import Fault, edited
 from mnist_lab.diagnosis.measures import amounts, bank, comparing
 from mnist_lab.diagnosis.measures.bank import observed
 from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, Column, Matrices, explain_numbers
@@ -181,7 +182,7 @@ def _show_every_mistake(quizzes: Sequence[Quiz]) -> bool:
         for name, text, asked in (("loss", LOSS, losses), ("accuracy", ACCURACY, accuracies))
         for column in (Column(text, scored),)
         for fault in bank.in_number(name, "evaluate")
-        for wrong in (change(text) for change in fault.changes)
+        for wrong in (edited(text, way) for way in fault.ways)
     )
 
 
@@ -342,7 +343,7 @@ def _is_right(answer: Answer, quiz: Quiz) -> bool:
 # What evaluate returns
 
 
-def _tensors(score: Score) -> tuple[Fault[Any], ...]:
+def _tensors(score: Score) -> tuple[Fault, ...]:
     """A plain number keeps no graph alive."""
     plain = all(kind in comparing.NUMBERS for kind in score.types)
     return () if plain else (observed("returns-tensors"),)
@@ -403,16 +404,15 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFail
     explanation = (
         Explanation(((),), 0.0, MATRIX)
         if differs(MATRIX) < IN_FLOAT32
-        else explain.explain(
-            MATRIX, bank.in_matrix(), differs, IN_FLOAT32, bank.in_matrix(paired=True)
-        )
+        else explain.explain(MATRIX, bank.in_matrix(), differs, IN_FLOAT32)
     )
     at = next((at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each), None)
     if explanation is None or at is None:
         return None
     if not _is_whole(returned[0].matrix):
+        not_whole = [observed("matrix-not-integers")]
         with_type = tuple(
-            faults if bank.gives_fractions(faults) else (*faults, observed("matrix-not-integers"))
+            (*faults, *([] if any("fractions" in fault.more for fault in faults) else not_whole))
             for faults in explanation.alternatives
         )
         explanation = replace(explanation, alternatives=with_type)

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import explain
-from mnist_lab.diagnosis.explain import Explanation, Fault
-from mnist_lab.diagnosis.faults import defined
+from mnist_lab.diagnosis.explain import Explanation
+from mnist_lab.diagnosis.faults import Fault, defined
 from mnist_lab.diagnosis.measures import bank
 from mnist_lab.diagnosis.reference import Batch, Loss
 
@@ -97,7 +97,7 @@ class Explained:
     swapped: bool
 
     @property
-    def alternatives(self) -> list[tuple[Fault[Any], ...]]:
+    def alternatives(self) -> list[tuple[Fault, ...]]:
         """What explains as much as is known of both, by the fewest mistakes."""
         known = [each.alternatives for each in (self.loss, self.accuracy) if each]
         swapped = [bank.observed("swapped", self.function)] if self.swapped else []
@@ -171,7 +171,7 @@ def _explained(
             bank.in_number(number, function),
             cache(lambda text, column=column: column.differs(text, returned, within)),
             within,
-            bank.in_number(number, function, paired=True) if pairs else (),
+            pairs,
         )
         for column in columns
     ]

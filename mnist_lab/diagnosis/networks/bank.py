@@ -5,24 +5,22 @@ how they are written, as changes of a network's stages.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 from itertools import product
 from typing import Any
 
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import edited, entries, filled, is_for, tables
+from mnist_lab.diagnosis.faults import Fault, edited, entries, filled, is_for, tables
 from mnist_lab.diagnosis.reference import NETWORKS, Network
 
 
 @dataclass(frozen=True)
-class Mistake(Fault[Network]):
-    """``more`` are the other keys of its entry, as the head of the file says; ``open`` are ways to
-    make it whose constants are to be found.
+class Mistake(Fault):
+    """``changes`` are the ways to make it, ``open`` those whose constants are to be found; the head
+    of the file says what ``more`` is.
     """
 
-    changes: tuple[Change, ...]
-    more: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    changes: tuple[Change, ...] = ()
     open: tuple[Change, ...] = ()
 
     @property
@@ -161,9 +159,9 @@ BANK = tuple(
         entry.id,
         entry.says,
         entry.hint,
-        tuple(change for change in dict.fromkeys(_changes(entry.more)) if not change.is_open),
-        {key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD},
-        tuple(change for change in dict.fromkeys(_changes(entry.more)) if change.is_open),
+        more={key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD},
+        changes=tuple(c for c in dict.fromkeys(_changes(entry.more)) if not c.is_open),
+        open=tuple(c for c in dict.fromkeys(_changes(entry.more)) if c.is_open),
     )
     for exercise in NETWORKS
     for entry in entries("networks").values()

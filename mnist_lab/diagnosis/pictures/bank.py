@@ -5,15 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.faults import Edits, compiled, edited, entries
+from mnist_lab.diagnosis.faults import Fault, compiled, entries
 
 REFERENCE = """
 def transform(picture):
@@ -30,14 +27,9 @@ def computed(text: str, pictures: Iterable[Tensor]) -> list[Tensor]:
     return [transform(picture.double()).double() for picture in pictures]
 
 
-def of_step(*steps: str) -> tuple[Fault[str], ...]:
+def of_step(*steps: str) -> tuple[Fault, ...]:
     """The mistakes that are edits of these steps: of ``values``, ``place`` or ``size``."""
-    return tuple(fault for fault in BANK if ENTRIES[fault.id].more.get("step") in steps)
-
-
-def untouched(fault: Fault[str]) -> bool:
-    """Whether it leaves the pixels as they are."""
-    return bool(ENTRIES[fault.id].more.get("untouched"))
+    return tuple(fault for fault in BANK if fault.more.get("step") in steps)
 
 
 def _resize(
@@ -76,16 +68,7 @@ GIVEN = {"resize": _resize, "pad": _pad, "centre_crop": _centre_crop, "ink": _in
 """The names in the text of the reference and its edits."""
 
 
-def _edited(edits: Edits, text: str) -> str | None:
-    return edited(text, edits)
+BANK = tuple(entries("pictures").values())
 
-
-ENTRIES = entries("pictures")
-
-BANK: tuple[Fault[Any], ...] = tuple(
-    Fault(entry.id, entry.says, entry.hint, tuple(partial(_edited, way) for way in entry.ways))
-    for entry in ENTRIES.values()
-)
-
-NAMES: dict[str, Fault[Any]] = {fault.id.removeprefix("preprocessing."): fault for fault in BANK}
+NAMES = {fault.id.removeprefix("preprocessing."): fault for fault in BANK}
 """The bank by what follows ``preprocessing.`` in the ids."""

@@ -7,15 +7,15 @@ from itertools import chain, product
 from typing import Any
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail
-from mnist_lab.diagnosis.explain import Fault
-from mnist_lab.diagnosis.pictures.bank import ENTRIES, NAMES
+from mnist_lab.diagnosis.faults import Fault
+from mnist_lab.diagnosis.pictures.bank import NAMES
 
 
 class Findings:
     """Known mistakes, by their names in the bank, and what else was observed."""
 
     def __init__(self) -> None:
-        self._known: list[tuple[Sequence[Sequence[Fault[Any]]], str]] = []
+        self._known: list[tuple[Sequence[Sequence[Fault]], str]] = []
         self._unknown: list[CheckFailure] = []
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Findings:
         self._known = [each for each in self._known if not _has(each[0], trait)]
         self.add(name, evidence)
 
-    def explain(self, alternatives: Sequence[Sequence[Fault[Any]]], evidence: str) -> None:
+    def explain(self, alternatives: Sequence[Sequence[Fault]], evidence: str) -> None:
         """The mistakes together, of which there may be several alternatives."""
         self._known.append((alternatives, evidence))
 
@@ -68,5 +68,5 @@ class Findings:
             raise self.failure()
 
 
-def _has(alternatives: Sequence[Sequence[Fault[Any]]], trait: str, what: Any = True) -> bool:
-    return any(ENTRIES[fault.id].more.get(trait) == what for fault in chain(*alternatives))
+def _has(alternatives: Sequence[Sequence[Fault]], trait: str, what: Any = True) -> bool:
+    return any(fault.more.get(trait) == what for fault in chain(*alternatives))

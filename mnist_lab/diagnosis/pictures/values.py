@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from mnist_lab.contract import MEAN, STD
 from mnist_lab.diagnosis import explain
 from mnist_lab.diagnosis.explain import Explanation
+from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.pictures.bank import (
     REFERENCE,
     computed,
     of_step,
-    untouched,
 )
 from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.forms import EXACT, Look, look
@@ -158,7 +158,7 @@ def explained(
 
     if (distance := differs(REFERENCE)) < tolerance:
         return Explanation(((),), distance, REFERENCE)
-    return explain.explain(REFERENCE, of_step(*steps), differs, tolerance, None if pairs else ())
+    return explain.explain(REFERENCE, of_step(*steps), differs, tolerance, pairs)
 
 
 def _read(
@@ -184,7 +184,7 @@ def _read(
 
 def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> None:
     alternatives = [
-        [fault for fault in faults if not (found.does("no-tensor") and untouched(fault))]
+        [fault for fault in faults if not (found.does("no-tensor") and fault.more.get("untouched"))]
         for faults in explanation.alternatives
     ]
     if not any(alternatives):
@@ -231,7 +231,7 @@ def _other_numbers(
     pictures: Tensor, planes: Tensor, tolerance: float, found: Findings
 ) -> Tones | None:
     """Normalised with numbers of its own; perhaps turned as well."""
-    places = ((fault, change(REFERENCE)) for fault in of_step("place") for change in fault.changes)
+    places = ((f, edited(REFERENCE, way)) for f in of_step("place") for way in f.ways)
     for fault, text in ((None, REFERENCE), *places):
         tones = None if text is None else _line(text, pictures, planes, 10 * tolerance)
         if tones is None:
