@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis.explain import EQUAL, difference
-from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run, Step
+from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run
 from mnist_lab.diagnosis.reference import Batch, Loss
 
 UNSEEN = {"lr", "foreach", "fused", "capturable", "differentiable"}
@@ -163,17 +163,6 @@ def penalised(run: Run, loss: Tensor, power: int, of: str) -> Tensor:
     return loss + factor * size
 
 
-def one_hot(run: Run, labels: Tensor) -> Tensor:
-    """(N,) -> (N, 10)."""
-    return F.one_hot(labels, 10).double()
-
-
-def focal(run: Run, scores: Tensor, labels: Tensor) -> Tensor:
-    """Lin et al., "Focal loss for dense object detection", 2017, gamma = 2."""
-    log_p = scores.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
-    return -((1 - log_p.exp()) ** 2 * log_p).mean()
-
-
 # Labels, images and batches
 
 
@@ -215,23 +204,6 @@ def rescaled_images(run: Run, images: Tensor) -> Tensor:
     if math.isclose(scale, 1, rel_tol=1e-6) and abs(shift) < 1e-6:
         raise Impossible
     return images * scale + shift
-
-
-def smaller(run: Run, batches: Sequence[Batch], size: int) -> Sequence[Batch]:
-    """Each batch cut into ones of this ``size``."""
-    return [
-        part
-        for images, labels in batches
-        for part in zip(images.split(size), labels.split(size), strict=True)
-    ]
-
-
-def merged(run: Run, batches: Sequence[Batch], count: int) -> Sequence[Batch]:
-    """So many batches put together in one."""
-    groups = [batches[i : i + count] for i in range(0, len(batches), count)]
-    return [
-        (torch.cat([x for x, _ in group]), torch.cat([y for _, y in group])) for group in groups
-    ]
 
 
 def batches_a_step(run: Run) -> int:
@@ -582,11 +554,6 @@ def start_anew(run: Run, model: Model) -> None:
     load(run, model, new)
 
 
-def start_again(run: Run, model: Model) -> None:
-    """The weights with which the model came."""
-    load(run, model, run.call.start)
-
-
 def load(run: Run, model: Model, weights: Tensor) -> None:
     """The model goes on with other weights."""
     run.weights.data.copy_(weights)
@@ -599,14 +566,6 @@ def copied(run: Run, model: Model) -> Model:
         raise Never
     run.hidden = True
     return model
-
-
-def measured(run: Run, steps: Sequence[Step]) -> tuple[float, float]:
-    """The loss and the accuracy of an epoch."""
-    examples = sum(len(step.labels) for step in steps)
-    loss = sum(step.loss * len(step.labels) for step in steps)
-    right = sum(int((step.scores.argmax(1) == step.labels).sum()) for step in steps)
-    return loss / examples, right / examples
 
 
 GIVEN: Mapping[str, Callable[..., Any]] = {
