@@ -7,11 +7,12 @@ the kind of thing that is asked for". What is computed is not asked here.
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
@@ -287,15 +288,12 @@ def _with_size(seen: Seen, place: Outline, name: str) -> str:
     return place.written(name)
 
 
-def _misspelt(pattern: str, meant: str) -> Callable[[Seen, Facts], Facts | None]:
-    def ask(seen: Seen, facts: Facts) -> Facts | None:
-        methods = seen.outline.methods(seen.name)
-        for name, node in methods.items() if meant not in methods else ():
-            if re.fullmatch(pattern, name.lower()) and name != meant:
-                return {"spelt": name, "meant": meant, "at": seen.at(node)}
-        return None
-
-    return ask
+def _misspelt(pattern: str, meant: str, seen: Seen, facts: Facts) -> Facts | None:
+    methods = seen.outline.methods(seen.name)
+    for name, node in methods.items() if meant not in methods else ():
+        if re.fullmatch(pattern, name.lower()) and name != meant:
+            return {"spelt": name, "meant": meant, "at": seen.at(node)}
+    return None
 
 
 def _outside(seen: Seen, facts: Facts) -> Facts | None:
@@ -479,19 +477,13 @@ def _near_attribute(seen: Seen, facts: Facts) -> Facts | None:
 
 
 QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
-    "misspelt-init": _misspelt(INITS, "__init__"),
-    "misspelt-forward": _misspelt(FORWARDS, "forward"),
+    "misspelt-init": partial(_misspelt, INITS, "__init__"),
+    "misspelt-forward": partial(_misspelt, FORWARDS, "forward"),
     **{
-        question.__name__.strip("_").replace("_", "-"): question
-        for question in (
-            *(_instead, _is_a_notebook, _packages, _nested, _plainly, _defines, _outside),
-            *(_made_already, _is_a_class, _calls_itself, _hides_import),
-            *(_decorated, _dataclass, _forward_decorated, _yields),
-            *(_exchanged, _other_name, _first_is_self, _without_self, _of_init),
-            *(_in_a_while, _in_an_endless_for, _in_nested_loops),
-            *(_made_later, _import_of, _of_self, _of_an_argument, _near_name, _near_attribute),
-            *(_tuple_of_one, _returned_at),
-        )
+        name.strip("_").replace("_", "-"): question
+        for name, question in list(globals().items())
+        if inspect.isfunction(question)
+        and [*inspect.signature(question).parameters] == ["seen", "facts"]
     },
 }
 
