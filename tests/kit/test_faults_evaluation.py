@@ -13,7 +13,7 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.measures import bank, checks
 from mnist_lab.diagnosis.measures.bank import BANK
-from mnist_lab.diagnosis.measures.numbers import Column, Matrices
+from mnist_lab.diagnosis.measures.numbers import Column, matrices
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
 
 SEEDS = range(5)
@@ -89,9 +89,9 @@ def test_no_mistake_in_a_number_looks_like_another(seed, asked, number):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_mistake_in_the_matrix_shows_and_looks_like_no_other(seed):
-    matrices = Matrices(calls(seed)[:2])
-    right = list(matrices.of(MATRIX))
-    told = [(name, list(matrices.of(text))) for name, text in made(MATRIX, bank.in_matrix())]
+    few = calls(seed)[:2]
+    right = list(matrices(MATRIX, few))
+    told = [(name, list(matrices(text, few))) for name, text in made(MATRIX, bank.in_matrix())]
 
     for name, one in told:
         assert tables_far(one, right), name
@@ -114,7 +114,7 @@ def test_the_texts_without_a_mistake_compute_what_the_reference_does():
         (data := calls(0)),
         Column(LOSS, [data]).of(LOSS),
         Column(ACCURACY, [data]).of(ACCURACY),
-        Matrices(data).of(MATRIX),
+        matrices(MATRIX, data),
         strict=True,
     ):
         logits, labels = map(torch.cat, zip(*call, strict=True))
@@ -134,6 +134,6 @@ def test_what_a_call_leaves_behind_is_there_in_the_next():
     (way, *_) = next(f for f in BANK if f.id == "evaluation.matrix-carried-over").ways
     batches = [(torch.eye(10), torch.arange(10))]
 
-    first, second = Matrices([batches, batches]).of(edited(MATRIX, way))
+    first, second = matrices(edited(MATRIX, way), [batches, batches])
 
     assert (first.sum(), second.sum()) == (20, 20)

@@ -17,7 +17,7 @@ from mnist_lab.diagnosis.explain import Explanation
 from mnist_lab.diagnosis.faults import Fault, edited
 from mnist_lab.diagnosis.measures import amounts, bank, comparing
 from mnist_lab.diagnosis.measures.bank import observed
-from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, Column, Matrices, explain_numbers
+from mnist_lab.diagnosis.measures.numbers import IN_FLOAT32, Column, explain_numbers, matrices
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
 from mnist_lab.submission.answers import Batches, Confusion, Evaluated, Facts, Recipe, Score
 from mnist_lab.submission.caller import SubmissionFailure
@@ -387,12 +387,12 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFail
     """
     if not any(each.matrix.any() for each in returned):
         return None
-    calls = Matrices([quiz.scored for quiz in quizzes[: len(returned)]])
-    matrices = [each.matrix.double() for each in returned]
+    calls = [quiz.scored for quiz in quizzes[: len(returned)]]
+    told = [each.matrix.double() for each in returned]
 
     def differs(text: str) -> float:
         furthest = 0.0
-        for expected, actual in zip(calls.of(text), matrices, strict=True):
+        for expected, actual in zip(matrices(text, calls), told, strict=True):
             scale = max(1.0, actual.abs().max().item()) if actual.numel() else 1.0
             if expected.shape == actual.shape:  # no integer type has what 0 / 0 is
                 expected = expected.where(~expected.isnan(), actual)

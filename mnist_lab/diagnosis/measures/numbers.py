@@ -179,21 +179,15 @@ def _explained(
     return min(known, key=lambda each: len(each.alternatives[0]), default=None)
 
 
-class Matrices:
-    """The matrices that calls return, of which each has had these batches of scores and labels."""
-
-    def __init__(self, calls: Epochs) -> None:
-        self._calls = calls
-
-    def of(self, text: str) -> Iterator[Tensor]:
-        """What each call returns, of any shape; NaN where ``text`` cannot be computed."""
-        count: Callable[..., Any] | None = None
-        for call in self._calls:
-            try:
-                count = count or defined(text, GIVEN)["confusion_matrix"]
-                yield count(call)
-            except Exception:  # two edits together need not make sense
-                yield torch.tensor(math.nan)
+def matrices(text: str, calls: Epochs) -> Iterator[Tensor]:
+    """What each call returns, of any shape; NaN where ``text`` cannot be computed."""
+    count: Callable[..., Any] | None = None
+    for call in calls:
+        try:
+            count = count or defined(text, GIVEN)["confusion_matrix"]
+            yield count(call)
+        except Exception:  # two edits together need not make sense
+            yield torch.tensor(math.nan)
 
 
 def _whole(batches: Sequence[Batch]) -> Sequence[Batch]:
@@ -206,37 +200,16 @@ def _examples(batches: Sequence[Batch]) -> int:
     return sum(len(labels) for _, labels in batches)
 
 
-def _one_hot(labels: Tensor) -> Tensor:
-    return F.one_hot(labels, 10).double()
-
-
 def _counts(rows: Tensor, columns: Tensor) -> Tensor:
     """How often each pair of digits occurs, (10, 10)."""
     return torch.bincount(10 * (rows % 10) + columns % 10, minlength=100).view(10, 10).double()
 
 
-def _in_step(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as long as the shorter one, as with ``zip``."""
-    size = min(len(one), len(other))
-    return one[:size], other[:size]
-
-
-def _against_the_rest(matrix: Tensor) -> Tensor:
-    """(10, 2, 2), as scikit-learn's ``multilabel_confusion_matrix``."""
-    hits = matrix.diagonal()
-    missed, taken = matrix.sum(1) - hits, matrix.sum(0) - hits
-    rest = matrix.sum() - hits - missed - taken
-    return torch.stack([rest, taken, missed, hits], dim=1).view(10, 2, 2)
-
-
 GIVEN: Mapping[str, Any] = {
     "F": F,
-    "against_the_rest": _against_the_rest,
     "counts": _counts,
     "examples": _examples,
-    "in_step": _in_step,
     "math": math,
-    "one_hot": _one_hot,
     "torch": torch,
 }
 """What the text of a reference may use, also with a mistake in it."""
