@@ -47,7 +47,7 @@ def runner(learners: Network, asked: Network) -> probes.Run:
     matched = stored_as_pytorch_does(asked)
 
     def run(weights: dict[str, Tensor], images: Tensor) -> Tensor | None:
-        given = layouts.usual(asked, matched, weights)
+        given = layouts.usual(asked, matched).to_reference(weights)
         try:
             outputs = learners.forward(given, images)
         except RuntimeError:
@@ -83,7 +83,7 @@ def outputs_of(exercise: str) -> dict[tuple[str, int], Tensor]:
     """By fault and way what it gives for the images and weights of the check; "" is as asked."""
     asked, source = NETWORKS[exercise], generator(3)
     weights = layouts.draw_weights(asked, stored_as_pytorch_does(asked), source)
-    given = layouts.usual(asked, stored_as_pytorch_does(asked), weights)
+    given = layouts.usual(asked, stored_as_pytorch_does(asked)).to_reference(weights)
     images = draws.images(source, 8)
     made = {("", 0): asked.forward(given, images)}
     for fault in networks.of(exercise):
@@ -283,7 +283,7 @@ def fitting(exercise: str, model: nn.Module) -> set[tuple[str, ...]]:
     weights = dict(model.named_parameters())
     equal = []
     for guess in structures.structures(exercise, parameters(model)):
-        given = layouts.usual(guess.network, guess.matched, weights)
+        given = layouts.usual(guess.network, guess.matched).to_reference(weights)
         try:
             if layouts.equal(model(images), guess.network.forward(given, images)):
                 equal.append(tuple(guess.faults))

@@ -26,7 +26,7 @@ from mnist_lab.diagnosis.degenerate import of_outputs
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.networks import explained, layouts, places, trained
 from mnist_lab.diagnosis.networks.explained import shape_of
-from mnist_lab.diagnosis.networks.layouts import Layout, Named
+from mnist_lab.diagnosis.networks.layouts import Named, Placed
 from mnist_lab.submission.answers import Gradients
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
@@ -269,7 +269,7 @@ def check_network(exercise: str, model: Model, generator: torch.Generator) -> No
             raise explained.another_network(large, generator)
     others = layouts.draw_weights(network, matched, generator)
     model.set_weights(others)
-    asked = network.forward(layouts.arranged(compared.layout, matched, others), images.double())
+    asked = network.forward(compared.placed.to_reference(others), images.double())
     with_others = model.forward(images, training=True).logits
     if not layouts.equal(with_others, asked):
         model.set_weights(weights)
@@ -340,7 +340,7 @@ def _expect_the_same_of_digits(
     outputs = seen.model.repeated(images, calls, training=seen.training, seed=seed)
     if outputs.shape[1:] != (size, 10):
         _expect_shape(seen.model, outputs[0], size)
-    weights = layouts.arranged(seen.compared.layout, seen.matched, seen.stored)
+    weights = seen.compared.placed.to_reference(seen.stored)
     asked = seen.network.forward(weights, images.double())
     off = (outputs.double() - asked).abs().amax((1, 2)) / max(1.0, asked.abs().max().item())
     if off.max() > off.min() + explained.STEADY:
@@ -424,46 +424,30 @@ def _expect_dtype(exercise: str, model: Model, given: torch.dtype, outputs: Tens
     raise fail(said, "Its weights were of the images' type too.", "Leave .to(...) out of forward.")
 
 
-@dataclass(frozen=True)
-class Proven:
-    """A learner's network that computes what the reference does: where its parameters are in it."""
-
-    exercise: str
-    matched: Mapping[str, Named]
-    layout: Mapping[str, Layout]
-
-    def to_reference(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights, or gradients, with the reference's axes."""
-        return {w: self.layout[w].to_reference(stored[p.name]) for w, p in self.matched.items()}
-
-    def from_reference(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same as the learner stores them."""
-        return {p.name: self.layout[w].from_reference(weights[w]) for w, p in self.matched.items()}
-
-    def gradients(
-        self,
-        stored: Mapping[str, Tensor],
-        images: Tensor,
-        of: Callable[[Tensor], Tensor],
-    ) -> tuple[float, dict[str, Tensor]]:
-        """A number ``of`` the reference's logits, and its gradients by the learner's names."""
-        leaves = {
-            name: value.to(images.dtype).requires_grad_()
-            for name, value in self.to_reference(stored).items()
-        }
-        number = of(reference.NETWORKS[self.exercise].forward(leaves, images))
-        found = torch.autograd.grad(number, list(leaves.values()))
-        return number.item(), self.from_reference(dict(zip(leaves, found, strict=True)))
+def _gradients(
+    proven: Placed,
+    stored: Mapping[str, Tensor],
+    images: Tensor,
+    of: Callable[[Tensor], Tensor],
+) -> tuple[float, dict[str, Tensor]]:
+    """A number ``of`` the reference's logits, and its gradients by the learner's names."""
+    leaves = {
+        name: value.to(images.dtype).requires_grad_()
+        for name, value in proven.to_reference(stored).items()
+    }
+    number = of(proven.network.forward(leaves, images))
+    found = torch.autograd.grad(number, list(leaves.values()))
+    return number.item(), proven.from_reference(dict(zip(leaves, found, strict=True)))
 
 
-def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
+def _proven(exercise: str, model: Model, generator: torch.Generator) -> Placed:
     """Its outputs and gradients are the reference's, in both modes, from noise and from digits,
     with weights of the grader's own, with which no gradient is zero by chance.
     """
     network = reference.NETWORKS[exercise]
     matched = layouts.match(network, model.parameters)
     weights = layouts.draw_weights(network, matched, generator)
-    proven: Proven | None = None
+    proven: Placed | None = None
     sizes = [int(torch.randint(low, high, (), generator=generator)) for low, high in GRADIENTS_OF]
     for training_, images in (
         (True, draws.digits(generator, sizes[0])[0].double()),
@@ -478,8 +462,8 @@ def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
                 f"{model.name} gives other outputs where gradients are asked for.",
                 f"They are up to {compared.difference:.3g} from those that it gives else.",
             )
-        proven = proven or Proven(exercise, matched, compared.layout)
-        _, asked = proven.gradients(weights, images.double(), partial(_along, cotangent))
+        proven = proven or compared.placed
+        _, asked = _gradients(proven, weights, images.double(), partial(_along, cotangent))
         within = 2e-3 if images.dtype == torch.float64 else 1e-2
         _expect_gradients(exercise, model, seen, asked, within)
         again = model.forward(images, training=training_).logits
@@ -495,7 +479,7 @@ def _proven(exercise: str, model: Model, generator: torch.Generator) -> Proven:
     cotangent = torch.randn(len(images), 10, generator=generator)
     model.float().set_weights(weights)
     seen = model.gradients(images, cotangent, training=True)
-    _, asked = proven.gradients(weights, images.double(), partial(_along, cotangent.double()))
+    _, asked = _gradients(proven, weights, images.double(), partial(_along, cotangent.double()))
     _expect_gradients(exercise, model, seen, asked, 0.1)
     return proven
 
@@ -553,7 +537,7 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
     def loss_of(logits: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels)
 
-    started, gradients = proven.gradients(weights, images, loss_of)
+    started, gradients = _gradients(proven, weights, images, loss_of)
     low, high = NO_BETTER_THAN_GUESSING
     lowest = min(value.min().item() for value in weights.values())
     highest = max(value.max().item() for value in weights.values())
@@ -572,7 +556,7 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
         for name, value in weights.items():
             value.grad = gradients[name]
         adam.step()
-        loss, gradients = proven.gradients(weights, images, loss_of)
+        loss, gradients = _gradients(proven, weights, images, loss_of)
         done += 1
     if loss >= reached:
         said = (
@@ -603,14 +587,13 @@ def check_learns(exercise: str, model: Model, generator: torch.Generator) -> Non
 
 
 def _expect_units_apart(
-    exercise: str, model: Model, weights: Mapping[str, Tensor], proven: Proven
+    exercise: str, model: Model, weights: Mapping[str, Tensor], proven: Placed
 ) -> None:
     """No two units of a hidden layer begin alike in what goes in and in what comes out: they would
     stay so. If all do, it is told by what they learn.
     """
     first = proven.to_reference(weights)
-    layers = reference.NETWORKS[exercise].layers
-    for layer, after in pairwise(layers):
+    for layer, after in pairwise(proven.network.layers):
         parts = (
             first[f"{layer}.weight"],
             first[f"{layer}.bias"],
@@ -626,12 +609,11 @@ def _expect_units_apart(
 
 
 def _expect_outputs_of(
-    weights: Mapping[str, Tensor], proven: Proven, name: str, images: Tensor, outputs: Tensor
+    weights: Mapping[str, Tensor], proven: Placed, name: str, images: Tensor, outputs: Tensor
 ) -> None:
     """The first ``outputs`` are those of the first ``weights``, which are the guest's word."""
-    network = reference.NETWORKS[proven.exercise]
-    first = {name: value.to(images.dtype) for name, value in weights.items()}
-    asked = network.forward(proven.to_reference(first), images)
+    first = {w: value.to(images.dtype) for w, value in proven.to_reference(weights).items()}
+    asked = proven.network.forward(first, images)
     if not layouts.equal(outputs, asked):
         raise fail(
             f"Before any training {name} computes something else than with other weights.",
@@ -641,7 +623,7 @@ def _expect_outputs_of(
         )
 
 
-def _known_gradients(exercise: str, model: Model, generator: torch.Generator) -> Proven:
+def _known_gradients(exercise: str, model: Model, generator: torch.Generator) -> Placed:
     """As ``_proven``; where gradients are missing it is said why."""
     frozen = [each.name for each in model.parameters if not each.requires_grad]
     try:
@@ -687,7 +669,7 @@ def check_accuracy(
 
 
 def _expect_the_same_answers(
-    proven: Proven,
+    proven: Placed,
     model: Model,
     learned: Mapping[str, Tensor],
     digits: Digits,
@@ -698,10 +680,9 @@ def _expect_the_same_answers(
     shown = augment.augment(digits.test.images, augment.draw(seed, 0, len(digits.test)))
     model.float().set_weights(proven.from_reference(learned))
     weights = {name: value.float() for name, value in learned.items()}
-    network = reference.NETWORKS[proven.exercise]
     batches = shown.split(MOST_AT_A_TIME)
     with ThreadPoolExecutor(1) as beside:  # The learner's process computes meanwhile.
-        expected = beside.map(partial(network.forward, weights), batches)
+        expected = beside.map(partial(proven.network.forward, weights), batches)
         for images, asked in zip(batches, expected, strict=True):
             outputs = model(images)
             if not layouts.equal(outputs, asked):

@@ -157,7 +157,7 @@ def _line(seen: Seen, explanation: Explanation) -> str:
     model, images = seen.model, seen.images[:FOLLOWED]
     usual = _line_of_layer(seen.network, model, seen.matched, explanation)
     found = layouts.compare(plan, seen.matched, seen.stored, seen.images, seen.outputs)
-    w = layouts.arranged(found.layout, seen.matched, seen.stored)
+    w = found.placed.to_reference(seen.stored)
     one, other = (_values(each, w, images) for each in (seen.network, plan))
     same = len(list(takewhile(lambda pair: layouts.equal(*pair), zip(one, other, strict=False))))
     asked = [*seen.network.stages.items()][same - 1 : same]
@@ -321,7 +321,7 @@ def other_digits(seen: Seen, images: Tensor, outputs: Tensor, asked: Tensor) -> 
             "forward should do the same whether gradients are recorded or not.",
         )
     single = seen.model.forward(seen.images.float(), training=seen.training).logits
-    weights = layouts.arranged(seen.compared.layout, seen.matched, seen.stored)
+    weights = seen.compared.placed.to_reference(seen.stored)
     exactly = seen.network.forward(weights, seen.images.double())
     if not layouts.equal(single, exactly):
         return fail(
@@ -396,8 +396,8 @@ def _leaves(seen: Seen) -> str:
     """
     steps = _steps(seen)
     latest = -1
-    for layout in layouts.all_layouts(seen.network, seen.matched):
-        weights = layouts.arranged(layout, seen.matched, seen.stored)
+    for placed in layouts.placed(seen.network, seen.matched):
+        weights = placed.to_reference(seen.stored)
         right = list(_values(seen.network, weights, seen.images[:FOLLOWED]))
         latest = max(latest, places.last(steps, right, in_order=True))
     behind = steps[latest + 1 :] if latest >= 0 else []
@@ -413,7 +413,8 @@ def _bend(seen: Seen, layer: str) -> list[str]:
     weights[f"{layer}.bias"][: len(SUMS)] = torch.tensor(SUMS).double()
     if layer == "hidden":
         weights["output.weight"][range(len(SUMS)), range(len(SUMS))] = 1
-    outputs = seen.run(layouts.stored(seen.network, seen.matched, weights), seen.images[:1])
+    stored = layouts.usual(seen.network, seen.matched).from_reference(weights)
+    outputs = seen.run(stored, seen.images[:1])
     if outputs is None:
         return []
     asked = seen.network.forward(weights, seen.images[:1].double())
@@ -545,7 +546,7 @@ def _structure(
         if equal and len(guess.faults) > len(equal[0].faults):
             break
         try:
-            given = layouts.usual(guess.network, guess.matched, weights)
+            given = layouts.usual(guess.network, guess.matched).to_reference(weights)
             if layouts.equal(outputs, guess.network.forward(given, images)):
                 equal.append(guess)
         except MISFIT:
@@ -677,7 +678,7 @@ def _of_other_sides(model: Model, evidence: str) -> CheckFailure | None:
     except layouts.Unmatched:
         return None
     stored = layouts.draw_weights(network, matched, generator)
-    given = layouts.usual(network, matched, stored)
+    given = layouts.usual(network, matched).to_reference(stored)
     model.double()
     run = _runner(model, torch.float64, training=False)
     for side, others in structures.of_other_sides().items():

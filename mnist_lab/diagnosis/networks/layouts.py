@@ -74,14 +74,37 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Where each weight of a ``network`` is among a learner's parameters, and in what layout."""
+
+    network: Network
+    matched: Mapping[str, Named]
+    layout: Mapping[str, Layout]
+
+    def to_reference(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights, in float64, by the reference's names and with its axes."""
+        return {
+            weight: self.layout[weight].to_reference(stored[parameter.name].double())
+            for weight, parameter in self.matched.items()
+        }
+
+    def from_reference(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights, or gradients, by the learner's names and as the learner stores them."""
+        return {
+            parameter.name: self.layout[weight].from_reference(weights[weight])
+            for weight, parameter in self.matched.items()
+        }
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """The reference's ``outputs`` in the layout in which they are closest to the learner's.
+    """The reference's ``outputs`` as they are closest to the learner's, with weights so ``placed``.
 
     ``difference`` is the largest difference of an output; ``tried`` counts the layouts before.
     """
 
     outputs: Tensor
-    layout: dict[str, Layout]
+    placed: Placed
     difference: float
     tried: int = 0
 
@@ -161,35 +184,6 @@ def is_neutral(weight: Tensor, parameter: Named) -> bool:
     return all(torch.allclose(each.to_reference(stored), weight) for each in options[1:])
 
 
-def stored(
-    network: Network, matched: Mapping[str, Named], weights: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The weights by the learner's names, in the usual layout."""
-    return {
-        parameter.name: possible(network.axes[weight], parameter.shape)[0].from_reference(
-            weights[weight]
-        )
-        for weight, parameter in matched.items()
-    }
-
-
-def usual(
-    network: Network, matched: Mapping[str, Named], stored: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The weights by the reference's names, as they are in the usual layout."""
-    return arranged(next(all_layouts(network, matched)), matched, stored)
-
-
-def arranged(
-    layout: Mapping[str, Layout], matched: Mapping[str, Named], stored: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The weights, in float64, by the reference's names, of a learner who stores them so."""
-    return {
-        weight: layout[weight].to_reference(stored[parameter.name].double())
-        for weight, parameter in matched.items()
-    }
-
-
 def _scale(network: Network, weight: str) -> float:
     axes = network.axes[weight]
     if len(axes) == 1:
@@ -211,12 +205,11 @@ def compare(
     gives equal outputs; otherwise the closest is told.
     """
     closest: Comparison | None = None
-    for tried, layout in enumerate(all_layouts(network, matched)):
-        weights = arranged(layout, matched, stored)
-        expected = network.forward(weights, images.double())
+    for tried, each in enumerate(placed(network, matched)):
+        expected = network.forward(each.to_reference(stored), images.double())
         distance = difference(outputs, expected)
         if closest is None or distance < closest.difference:
-            closest = Comparison(expected, layout, distance, tried)
+            closest = Comparison(expected, each, distance, tried)
         if equal(outputs, expected):
             break
     assert closest is not None, "matched parameters have at least one layout"
@@ -232,11 +225,16 @@ def equal(actual: Tensor, expected: Tensor) -> bool:
     return difference(actual, expected) < tolerance * size
 
 
-def all_layouts(network: Network, matched: Mapping[str, Named]) -> Iterator[dict[str, Layout]]:
-    """Every way to store the weights, by the reference's names; the usual one first."""
+def usual(network: Network, matched: Mapping[str, Named]) -> Placed:
+    """The weights in the usual layout."""
+    return next(placed(network, matched))
+
+
+def placed(network: Network, matched: Mapping[str, Named]) -> Iterator[Placed]:
+    """Every way to store the weights, the usual one first."""
     options = [possible(network.axes[weight], each.shape) for weight, each in matched.items()]
     for chosen in product(*options):
-        yield dict(zip(matched, chosen, strict=True))
+        yield Placed(network, matched, dict(zip(matched, chosen, strict=True)))
 
 
 def _joints(shape: Sequence[int]) -> set[int]:

@@ -121,7 +121,7 @@ def explain(
     effort = _Effort(share)
     tried: list[_Tried] = []
     for probe in _probes(network, observed.matched, observed.scale, generator):
-        stored = layouts.stored(network, observed.matched, probe.weights)
+        stored = layouts.usual(network, observed.matched).from_reference(probe.weights)
         outputs = run(stored, probe.images.to(observed.images.dtype))
         if outputs is not None:
             tried.append(_Tried(probe, network, outputs, effort))
