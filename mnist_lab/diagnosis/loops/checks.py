@@ -234,7 +234,7 @@ def _asked(function: str, recipe: Recipe, batches: Batches, lr: float, epochs: i
 def _with_answers(
     recipe: Recipe, batches: Batches, given: Mapping[str, float], call: Call, words: str
 ) -> Asked:
-    replayed = trainings.right(call)
+    replayed = trainings.free(call)[0]
     history = trainings.history(call, replayed)
     words = f"{_sizes(batches)}, {words}"
     return Asked(recipe, batches, given, call, call.split(replayed.weights), history, words)
@@ -518,7 +518,7 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
 def _of_many(tried: Tried) -> CheckFailure:
     """Why code goes wrong on many batches, or in many epochs, that is right in a few."""
     call, batches, trained = tried.asked.call, tried.asked.batches, tried.trained
-    replayed = trainings.right(call)
+    replayed = trainings.free(call)[0]
     epochs = replayed.epochs
 
     def agree(weights: Tensor) -> bool:
@@ -529,7 +529,7 @@ def _of_many(tried: Tried) -> CheckFailure:
         if torch.equal(part.labels, batches.labels[:examples]):  # so far the steps are the same
             return agree(epochs[0][count - 1].weights)
         parts = tuple(part.split())
-        return agree(trainings.right(replace(call, batches=parts)).weights)
+        return agree(trainings.free(replace(call, batches=parts))[0].weights)
 
     for done, steps in enumerate(epochs[:-1], 1):
         if agree(steps[-1].weights):
@@ -787,7 +787,7 @@ def _by_the_reference(
         batches=tuple(chain.from_iterable(each.batches for each in calls)),
         network=reference.normed_fnn if normed else None,
     )
-    return call.split(trainings.right(call).weights)
+    return call.split(trainings.free(call)[0].weights)
 
 
 def _agree(trained: Trained, asked: Mapping[str, Tensor]) -> bool:

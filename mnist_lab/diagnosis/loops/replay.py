@@ -328,12 +328,10 @@ class Run:
         given: Mapping[str, Callable[..., Any]] | None = None,
         watched: Point | None = None,
         compares: bool = True,
-        keeps: bool = True,
     ) -> None:
         self.found: dict[str, Any] = {}
         self.far, self.watched, self.value = 0.0, watched, None
         self.marks: dict[tuple[str, int], Tensor] | None = None if compares else {}
-        self.keeps = keeps
         names: dict[str, Any] = {name: partial(f, self) for name, f in (given or {}).items()}
         names |= {kind: partial(Optimizer, self, kind) for kind in KINDS}
         names |= {"torch": torch, "F": F, "math": math, "record": self.record}
@@ -344,7 +342,7 @@ class Run:
     """What the text has at the point that is ``watched``."""
 
     marks: dict[tuple[str, int], Tensor] | None
-    """What it has at every point of a call, if nothing is compared; empty if none ``keeps`` it."""
+    """What it has at every point of a call, if nothing is compared."""
 
     def __call__(self, call: Call, index: int = 0) -> Replayed:
         """Raises ``Departs``, ``Impossible``, or what the text does."""
@@ -423,8 +421,8 @@ class Run:
         if point == self.watched:
             self.value = value.clone()
         if self.marks is not None:
-            if self.keeps:
-                self.marks[kind, number] = value.clone()
+            # Nothing changes images in place, and those of many batches are large.
+            self.marks[kind, number] = value if kind == "images" else value.clone()
             return
         seen = self.call.seen.at[kind]
         if number >= len(seen):

@@ -151,7 +151,7 @@ def _was_not_asked(call: Call) -> bool:
 def as_asked(calls: Sequence[Call]) -> tuple[list[Candidate], Attempt]:
     """For steps that are right: what ``explain_steps`` gives where there is no mistake."""
     text = text_of(calls[0].function) or ""
-    replays = tuple(map(right, calls))
+    replays = tuple(free(call)[0] for call in calls)
     return [Candidate((), (), text)], Attempt(None, 0.0, replays)
 
 
@@ -161,12 +161,6 @@ def free(call: Call, text: str = "") -> tuple[Replayed, dict[tuple[str, int], Te
     run = Run(text, call.function, GIVEN, compares=False)
     replayed = run(call)
     return replayed, run.marks or {}
-
-
-def right(call: Call) -> Replayed:
-    """What is asked for, whatever was seen."""
-    text = text_of(call.function) or ""
-    return Run(text, call.function, GIVEN, compares=False, keeps=False)(call)
 
 
 def _trusted(asked: str, call: Call) -> Call:
