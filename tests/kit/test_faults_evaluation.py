@@ -60,7 +60,7 @@ def test_every_mistake_in_a_number_can_be_made_and_computed(asked, number):
     calls = [[call] for call in in_tens]
     scores = Column(asked, calls, [F.cross_entropy] * len(calls))  # (10, 10) == (10,) is no error
 
-    for name, text in made(asked, bank.in_number(number, "evaluate")):
+    for name, text in made(asked, bank.of(number, "evaluate")):
         assert text is not None, name
         numbers = [next(scores.of(text, call)) for call in range(len(calls))]
         assert not all(map(math.isnan, numbers)), name
@@ -72,7 +72,7 @@ def test_every_mistake_in_a_number_fails_the_check(seed):
     for asked, number in NUMBERS:
         scores = Column(asked, [[quiz.scored for quiz in quizzes]])
         right = [quiz.asked[number == "accuracy"] for quiz in quizzes]
-        for name, text in made(asked, bank.in_number(number, "evaluate")):
+        for name, text in made(asked, bank.of(number, "evaluate")):
             assert not all(map(checks.comparing.close, scores.of(text), right)), name
 
 
@@ -80,7 +80,7 @@ def test_every_mistake_in_a_number_fails_the_check(seed):
 @pytest.mark.parametrize(("asked", "number"), NUMBERS)
 def test_no_mistake_in_a_number_looks_like_another(seed, asked, number):
     scores = Column(asked, [calls(seed)])
-    faults = bank.in_number(number, "evaluate")
+    faults = bank.of(number, "evaluate")
     told = [(name, list(scores.of(text))) for name, text in made(asked, faults)]
 
     for (name, one), (other_name, other) in combinations(told, 2):
@@ -91,7 +91,10 @@ def test_no_mistake_in_a_number_looks_like_another(seed, asked, number):
 def test_every_mistake_in_the_matrix_shows_and_looks_like_no_other(seed):
     few = calls(seed)[:2]
     right = list(matrices(MATRIX, few))
-    told = [(name, list(matrices(text, few))) for name, text in made(MATRIX, bank.in_matrix())]
+    told = [
+        (name, list(matrices(text, few)))
+        for name, text in made(MATRIX, bank.of("matrix", "confusion_matrix"))
+    ]
 
     for name, one in told:
         assert tables_far(one, right), name

@@ -295,7 +295,7 @@ def test_a_sentence_whose_numbers_were_not_found_is_not_told() -> None:
 NUMBERS = [
     (number, text, fault)
     for number, text in (("loss", LOSS), ("accuracy", ACCURACY))
-    for fault in measures.in_number(number, "train")
+    for fault in measures.of(number, "train")
 ]
 ALIKE = {"accuracy-all-or-nothing", "accuracy-whole-percent"}
 """What is the same for the batches of all epochs, and told as that."""
@@ -305,7 +305,7 @@ ALIKE = {"accuracy-all-or-nothing", "accuracy-whole-percent"}
     ("number", "text", "fault"), NUMBERS, ids=lambda value: getattr(value, "id", None)
 )
 def test_a_mistake_in_a_number_is_named_in_training(number, text, fault):
-    known = {each.id for each in measures.in_number(number, "train_epoch")}
+    known = {each.id for each in measures.of(number, "train_epoch")}
     in_history = entries("training").get(fault.id) and fault.id not in known
     texts = {"loss": LOSS, "accuracy": ACCURACY}
     found = set()
@@ -320,7 +320,7 @@ def test_a_mistake_in_a_number_is_named_in_training(number, text, fault):
 
 
 def test_the_same_mistake_in_loss_and_accuracy_is_one() -> None:
-    (way,) = measures.in_number("loss", "train_epoch")[0].ways
+    (way,) = measures.of("loss", "train_epoch")[0].ways
     caught = failure(Replaying(loss=edited(LOSS, way) or "", accuracy=edited(ACCURACY, way) or ""))
 
     assert caught is not None
@@ -329,7 +329,7 @@ def test_the_same_mistake_in_loss_and_accuracy_is_one() -> None:
 
 def test_one_mistake_that_explains_both_numbers_is_told_and_not_two() -> None:
     def known(number: str, *names: str) -> Explanation[str]:
-        faults = {fault.id: fault for fault in measures.in_number(number, "train")}
+        faults = {fault.id: fault for fault in measures.of(number, "train")}
         chosen = [(faults[f"training.{number}-{name}"],) for name in names]
         return Explanation(tuple(chosen), 0.0, "")
 

@@ -18,40 +18,30 @@ EXERCISE = {
     "train": "training",
 }
 
-SUBJECTS = {
-    "": "Loss and accuracy, as {function} returns them, are each",
-    "loss-": "The loss that {function} returns is",
-    "accuracy-": "The accuracy that {function} returns is",
+TOLD = {
+    ("number", ""): "Loss and accuracy, as {function} returns them, are each ...",
+    ("number", "loss"): "The loss that {function} returns is ...",
+    ("number", "accuracy"): "The accuracy that {function} returns is ...",
+    ("reading", "accuracy"): "The accuracy of {function} takes ... for the digit that was read.",
+    ("reading", "matrix"): "confusion_matrix takes ... for the digit that was read.",
 }
+"""What is said of a kind of mistakes where they are made; ... is what their entries say."""
 
 
 @cache
-def in_number(number: str, function: str) -> tuple[Fault, ...]:
-    """Mistakes in the "loss" or the "accuracy" that ``function`` returns."""
+def of(what: str, function: str) -> tuple[Fault, ...]:
+    """Mistakes in the "loss", the "accuracy" or the "matrix" that ``function`` returns; those that
+    are the same in both numbers for "".
+    """
     found: list[Fault] = []
     for entry in _entries(function):
-        of, name, says = entry.more["of"], "", ""
-        if of == "number":
-            name, says = f"{number}-{_slug(entry)}", f"{SUBJECTS[f'{number}-']} {entry.says}"
-        elif of == "reading" and number == "accuracy":
-            name = f"accuracy-{entry.id}"
-            says = f"The accuracy of {{function}} takes {entry.says} for the digit that was read."
-        if name or of in ("history", number):
+        kind = entry.more["of"]
+        if (kind, what) in TOLD:
+            name = f"{what}-{_slug(entry)}".removeprefix("-")
+            says = TOLD[kind, what].replace("...", entry.says)
             found.append(_fault(entry, function, name, says))
-    return tuple(found)
-
-
-@cache
-def in_matrix() -> tuple[Fault, ...]:
-    """Mistakes in the confusion matrix."""
-    found: list[Fault] = []
-    for entry in entries("measures").values():
-        name, says = "", ""
-        if entry.more["of"] == "reading":
-            name = f"matrix-{entry.id}"
-            says = f"confusion_matrix takes {entry.says} for the digit that was read."
-        if name or entry.more["of"] == "matrix":
-            found.append(_fault(entry, "confusion_matrix", name, says))
+        elif what and kind in ("history", what):
+            found.append(_fault(entry, function))
     return tuple(found)
 
 
@@ -68,22 +58,12 @@ def merged(faults: Iterable[Fault], function: str = "evaluate") -> tuple[Fault, 
     left: dict[str, Fault] = {}
     for fault in faults:
         left.setdefault(fault.id, fault)
-    for both in _in_both(function):
+    for both in of("", function):
         exercise, _, name = both.id.partition(".")
         of_each = [f"{exercise}.{number}-{name}" for number in ("loss", "accuracy")]
         if set(of_each) <= set(left):
             left = {both.id: both} | {each: left[each] for each in left if each not in of_each}
     return tuple(left.values())
-
-
-@cache
-def _in_both(function: str) -> tuple[Fault, ...]:
-    """Mistakes in both numbers."""
-    return tuple(
-        _fault(entry, function, says=f"{SUBJECTS['']} {entry.says}")
-        for entry in _entries(function)
-        if entry.more["of"] == "number"
-    )
 
 
 def _entries(function: str) -> list[Fault]:
@@ -106,10 +86,9 @@ def _slug(entry: Fault) -> str:
 
 def _bank(function: str) -> Iterator[Fault]:
     kinds = {"evaluation": ("call", "evaluate"), "training": ("call",)}[EXERCISE[function]]
-    yield from _in_both(function)
-    yield from in_number("loss", function)
-    yield from in_number("accuracy", function)
-    yield from in_matrix() if function == "evaluate" else ()
+    for what in ("", "loss", "accuracy"):
+        yield from of(what, function)
+    yield from of("matrix", "confusion_matrix") if function == "evaluate" else ()
     for name, entry in entries("measures").items():
         if entry.more["of"] in kinds:
             yield observed(name, function)

@@ -181,7 +181,7 @@ def _show_every_mistake(quizzes: Sequence[Quiz]) -> bool:
         wrong and column.differs(wrong, [asked], CLEAR) < CLEAR
         for name, text, asked in (("loss", LOSS, losses), ("accuracy", ACCURACY, accuracies))
         for column in (Column(text, scored),)
-        for fault in bank.in_number(name, "evaluate")
+        for fault in bank.of(name, "evaluate")
         for wrong in (edited(text, way) for way in fault.ways)
     )
 
@@ -404,7 +404,7 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFail
     explanation = (
         Explanation(((),), 0.0, MATRIX)
         if differs(MATRIX) < IN_FLOAT32
-        else explain.explain(MATRIX, bank.in_matrix(), differs, IN_FLOAT32)
+        else explain.explain(MATRIX, bank.of("matrix", "confusion_matrix"), differs, IN_FLOAT32)
     )
     at = next((at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each), None)
     if explanation is None or at is None:

@@ -168,7 +168,7 @@ def _explained(
     explanations = [
         explain.explain(
             column.asked,
-            bank.in_number(number, function),
+            bank.of(number, function),
             cache(lambda text, column=column: column.differs(text, returned, within)),
             within,
             pairs,
