@@ -168,27 +168,15 @@ BANK = tuple(
     if entry.id.startswith(f"{exercise}.")
 )
 
-_FILE = tables("networks")
+TABLES = tables("networks")
 
 LAYERS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
-    exercise: {row["layer"]: row for row in _FILE["layer"] if row["exercise"] == exercise}
+    exercise: {row["layer"]: row for row in TABLES["layer"] if row["exercise"] == exercise}
     for exercise in NETWORKS
 }
 """Each network's layers: what ``its`` layer is called in a sentence, what the ids call it (``at``),
 and the id of ``no_bias``.
 """
-
-PROBES: Mapping[str, Mapping[str, tuple[str, str, str]]] = _FILE["probes"]
-"""Where a network departs from what is asked, by the probe that shows it; how that is seen; the
-hint.
-"""
-
-FIRST_WEIGHTS: Mapping[str, str] = _FILE["first_weights"]
-"""The hint for first weights that will not do, by whose they are."""
-
-ANYWHERE: str = _FILE["otherwise"]["anywhere"]
-ONE_OF_EACH: str = _FILE["otherwise"]["one_of_each"]
-"""The hints where outputs or parameters are others and no more is known."""
 
 
 def of(exercise: str) -> Sequence[Mistake]:

@@ -102,7 +102,8 @@ def of_first_weights(model: Model) -> str:
     """The hint where they are not random as they should be: of PyTorch's layers or one's own."""
     owners = {model.modules.get(each.name.rpartition(".")[0], "") for each in model.parameters}
     own = [shown for shown in owners if "(" not in shown or shown.startswith("Parameter")]
-    return bank.FIRST_WEIGHTS["own" if own else "layers"]
+    hint: str = bank.TABLES["first_weights"]["own" if own else "layers"]
+    return hint
 
 
 # The network
@@ -360,7 +361,8 @@ def _unknown(
 ) -> CheckFailure:
     """What is seen, where no known mistake explains it."""
     name, low, high = seen.model.name, seen.outputs.min().item(), seen.outputs.max().item()
-    where, how, hint = bank.PROBES[seen.exercise].get(finding.departs, ("", "", bank.ANYWHERE))
+    anywhere = "", "", bank.TABLES["otherwise"]["anywhere"]
+    where, how, hint = bank.TABLES["probes"][seen.exercise].get(finding.departs, anywhere)
     evidence = [
         f"With the same {seen.weights} and images its outputs are off by up to "
         f"{seen.off:.3g}; they lie between {low:.3g} and {high:.3g}, and those "
@@ -483,7 +485,7 @@ def other_parameters(
         if fits or (failure.event and failure.event.kind == "raised"):
             return fits or failure
     line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
-    return fail(count, inventory, bank.ONE_OF_EACH, where=line, **numbers)
+    return fail(count, inventory, bank.TABLES["otherwise"]["one_of_each"], where=line, **numbers)
 
 
 def _listed(things: Sequence[str]) -> str:
