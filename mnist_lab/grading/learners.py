@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from mnist_lab.compare import TITLES, Comparison, compare, result_of
 from mnist_lab.data import Digits
-from mnist_lab.diagnosis.networks.checks import LearnedModel
-from mnist_lab.diagnosis.networks.trained import SETTINGS
+from mnist_lab.diagnosis.networks.trained import SETTINGS, Trained
 from mnist_lab.grade import Grade
 
 
-def beside_the_kits(models: Mapping[str, LearnedModel], digits: Digits, grade: Grade) -> Comparison:
+def beside_the_kits(models: Mapping[str, Trained], digits: Digits, grade: Grade) -> Comparison:
     """The learner's ``models`` by exercise, compared; the kit's own are trained to stand beside.
 
     ``grade`` says why a model is missing.

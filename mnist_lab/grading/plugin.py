@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.diagnosis import CheckFailure, Waiting
     from mnist_lab.diagnosis.draws import Grader
-    from mnist_lab.diagnosis.networks.checks import LearnedModel
+    from mnist_lab.diagnosis.networks.trained import Trained
     from mnist_lab.submission.caller import SubmissionFailure
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
@@ -191,7 +191,7 @@ def mnist(request: pytest.FixtureRequest) -> Digits:
 
 
 @pytest.fixture(scope="session")
-def learned(request: pytest.FixtureRequest) -> dict[str, LearnedModel]:
+def learned(request: pytest.FixtureRequest) -> dict[str, Trained]:
     """Where an accuracy check leaves the trained model, by exercise, for the report."""
     return request.config.stash[GRADING].learned
 
@@ -215,7 +215,7 @@ class Grading:
         self.results: dict[str, Result] = {}
         self._waits: dict[kit.Check, Waiting] = {}
         self.digits: Digits | None = None
-        self.learned: dict[str, LearnedModel] = {}
+        self.learned: dict[str, Trained] = {}
         self.grade: Grade | None = None
         self.kept: Grade | None = None
         self.former: Grade | None = None

@@ -7,7 +7,7 @@ import pytest
 from mnist_lab.data import Digits
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.networks import checks
-from mnist_lab.diagnosis.networks.checks import LearnedModel
+from mnist_lab.diagnosis.networks.trained import Trained
 from mnist_lab.submission.remote import Model
 
 
@@ -42,7 +42,7 @@ def test_accuracy(
     mnist: Digits,
     grader: Grader,
     threads: int,
-    learned: dict[str, LearnedModel],
+    learned: dict[str, Trained],
 ) -> None:
     learned["cnn"] = checks.check_accuracy("cnn", model, mnist, grader, threads)
 

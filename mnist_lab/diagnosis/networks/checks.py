@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar
@@ -27,27 +27,12 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.networks import explained, layouts, places, trained
 from mnist_lab.diagnosis.networks.explained import shape_of
 from mnist_lab.diagnosis.networks.layouts import Named, Placed
+from mnist_lab.diagnosis.networks.trained import Trained
 from mnist_lab.submission.answers import Gradients
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
-from mnist_lab.training import History
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class LearnedModel:
-    """A learner's model as the lab trained it: its outputs (N, 10) for the test digits after that,
-    and its weights by the learner's names.
-    """
-
-    history: History
-    logits: Tensor
-    weights: dict[str, Tensor]
-
-    def accuracy(self, labels: Tensor) -> float:
-        """The fraction of the test digits that it reads."""
-        return (self.logits.argmax(1) == labels).double().mean().item()
 
 
 OVERFIT = {
@@ -643,9 +628,10 @@ def _known_gradients(exercise: str, model: Model, generator: torch.Generator) ->
 
 def check_accuracy(
     exercise: str, model: Model, digits: Digits, grader: Grader, threads: int
-) -> LearnedModel:
+) -> Trained:
     """The lab trains a network that is equal to the learner's, from the learner's own weights. With
-    what it has learned, the learner's reads digits as it does. What it learned.
+    what it has learned, the learner's reads digits as it does. What it learned, with the weights
+    by the learner's names.
     """
     generator = grader.generator(f"{exercise}.accuracy")
     first_weights = model.weights()
@@ -655,7 +641,7 @@ def check_accuracy(
         raise fail(f"The training of {model.name} ended early.", done.history.stopped)
     _expect_the_same_answers(proven, model, done.weights, digits, generator)
     asked = ACCURACY[digits.source][exercise]
-    reached = reference.accuracy(done.logits, digits.test.labels)
+    reached = done.accuracy(digits.test.labels)
     if reached < asked:
         raise fail(
             f"{model.name} reads {reached:.1%} of the test digits after ten epochs; {asked:.1%} "
@@ -665,7 +651,7 @@ def check_accuracy(
             expected=asked,
             actual=reached,
         )
-    return LearnedModel(done.history, done.logits, model.weights())
+    return replace(done, weights=model.weights())
 
 
 def _expect_the_same_answers(
