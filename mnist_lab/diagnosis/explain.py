@@ -68,10 +68,10 @@ def explain(
 ) -> Explanation[str] | None:
     """The faults of ``bank`` with which the text ``asked`` does what the learner's code did.
 
-    ``differs`` says how far a text is from what was seen, infinity if it can't be that. All single
-    faults are tried, and if none explains it all ``pairs``. None if there is no explanation.
+    ``differs`` says how far a text is from what was seen, infinity if it can't be that. First
+    ``asked`` itself is tried, then single faults, then ``pairs``. None if nothing explains it.
     """
-    for count in (1, 2) if pairs else (1,):
+    for count in range(3 if pairs else 2):
         found: list[tuple[tuple[Fault, ...], float, str]] = []
         for faults in combinations(bank, count):
             for text in _made(asked, faults):

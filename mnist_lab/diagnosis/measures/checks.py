@@ -13,7 +13,6 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, Waiting, draws, explain, fail, reference
 from mnist_lab.diagnosis.degenerate import of_table
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.explain import Explanation
 from mnist_lab.diagnosis.faults import Fault, edited
 from mnist_lab.diagnosis.measures import amounts, bank, comparing
 from mnist_lab.diagnosis.measures.bank import observed
@@ -401,11 +400,8 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFail
                 break
         return furthest
 
-    explanation = (
-        Explanation(((),), 0.0, MATRIX)
-        if differs(MATRIX) < IN_FLOAT32
-        else explain.explain(MATRIX, bank.of("matrix", "confusion_matrix"), differs, IN_FLOAT32)
-    )
+    known = bank.of("matrix", "confusion_matrix")
+    explanation = explain.explain(MATRIX, known, differs, IN_FLOAT32)
     at = next((at for at, each in enumerate(map(_is_right, returned, quizzes)) if not each), None)
     if explanation is None or at is None:
         return None
