@@ -25,17 +25,6 @@ from mnist_lab.contract import (
 )
 from mnist_lab.fast.libraries import library, pool
 
-__all__ = [
-    "Draws",
-    "augment",
-    "draw",
-    "homographies",
-    "in_tensors",
-    "normalise",
-    "perspective",
-    "rotate",
-]
-
 CORNERS = torch.tensor([[0, 0], [SIDE - 1, 0], [SIDE - 1, SIDE - 1], [0, SIDE - 1]])
 """(x, y) of the top left, top right, bottom right and bottom left pixel."""
 IDENTITY = torch.tensor([1, 0, 0, 0, 1, 0, 0, 0], dtype=torch.float64)

@@ -20,17 +20,6 @@ from mnist_lab.data import Digits
 from mnist_lab.models import MODELS
 from mnist_lab.training import History, Settings, Watch, predict, resolve_device, train_together
 
-__all__ = [
-    "TITLES",
-    "Comparison",
-    "Confusion",
-    "Result",
-    "compare",
-    "compare_classes",
-    "result_of",
-    "wilson_interval",
-]
-
 TITLES = {
     "logistic_regression": "Logistic regression",
     "fnn": "Feed-forward network",

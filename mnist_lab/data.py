@@ -28,8 +28,6 @@ from mnist_lab.chance import Purpose, permutation
 from mnist_lab.contract import TEST_SIZE, TRAIN_SIZE
 from mnist_lab.writing import cannot_write
 
-__all__ = ["DataError", "Digits", "Split", "data_directory", "download", "load", "missing", "read"]
-
 Source = Literal["auto", "mnist", "sample"]
 
 SAMPLE_TRAIN_SIZE, SAMPLE_TEST_SIZE = 4_000, 1_000

@@ -5,8 +5,6 @@ from torch.nn import functional as F
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 
-__all__ = ["CNN", "FNN", "MODELS", "LogisticRegression"]
-
 
 class LogisticRegression(nn.Module):
     """One linear layer and a sigmoid: ``(N, 1, 28, 28) -> (N, 10)`` in (0, 1); 7,850 parameters.

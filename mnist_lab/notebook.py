@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from mnist_lab.compare import Comparison
 
-__all__ = ["Card", "Models", "Overview", "check", "compare"]
-
 LIMIT = 600.0
 """Seconds after which a run is stuck: its checks have limits of their own."""
 

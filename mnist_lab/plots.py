@@ -29,17 +29,6 @@ from mnist_lab.compare import Comparison, Result
 from mnist_lab.contract import MEAN, SIDE, STD
 from mnist_lab.data import Split
 
-__all__ = [
-    "FIGURES",
-    "accuracy_curves",
-    "confusion_matrices",
-    "featured",
-    "label_distribution",
-    "misread_gallery",
-    "misreadings",
-    "sample_images",
-]
-
 BLUE, ORANGE, GREY = "#0072B2", "#E69F00", "#777777"
 WIDTH = 8.4
 DIGITS = range(10)

@@ -24,20 +24,6 @@ from mnist_lab.data import Digits, Split
 from mnist_lab.fast import FastSteps, fast_forward, suits
 from mnist_lab.models import MODELS
 
-__all__ = [
-    "DeviceError",
-    "Epoch",
-    "History",
-    "Settings",
-    "Watch",
-    "evaluate",
-    "predict",
-    "resolve_device",
-    "stream",
-    "train",
-    "train_together",
-]
-
 Loss = Callable[[Tensor, Tensor], Tensor]
 MakeOptimizer = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
 

@@ -17,17 +17,6 @@ from torch.nn import functional as F
 from mnist_lab.fast.libraries import ADVICE, library, pool
 from mnist_lab.models import CNN, FNN, LogisticRegression
 
-__all__ = [
-    "FastSteps",
-    "as_vector",
-    "compiled",
-    "fast_forward",
-    "other_sizes",
-    "slow_because",
-    "suits",
-    "views",
-]
-
 
 class _Network(ctypes.Structure):
     """``Network`` of ``fast.c``."""

@@ -23,8 +23,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["ADVICE", "Pool", "compilers", "library", "pool"]
-
 ADVICE = "install gcc or clang, or run `pip install ziglang`, for several times the speed"
 INSTRUCTIONS = {
     "AVX512": "avx512f avx512bw avx512cd avx512dq avx512vl avx2 fma",

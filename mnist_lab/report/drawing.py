@@ -12,8 +12,6 @@ from matplotlib.figure import Figure
 from mnist_lab.compare import Comparison
 from mnist_lab.plots import FIGURES
 
-__all__ = ["Drawing", "draw_all"]
-
 DPI = 120
 
 

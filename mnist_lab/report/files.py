@@ -15,8 +15,6 @@ from mnist_lab.report.folder import RESULTS
 from mnist_lab.report.live import live
 from mnist_lab.report.pages import render
 
-__all__ = ["contents"]
-
 COLOURS = {
     "#0072b2": "var(--accent)",
     "#e69f00": "var(--second)",

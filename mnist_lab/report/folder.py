@@ -25,8 +25,6 @@ try:
 except ImportError:  # Windows: there two runs that end at once do not wait for each other
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["RESULTS", "ReportError", "check", "put", "read_results"]
-
 RESULTS = "results.json"
 """The file that tells a report from any other folder: it lists the report's files."""
 MOST_SECONDS = 2

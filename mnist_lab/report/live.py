@@ -21,8 +21,6 @@ from mnist_lab.data import Split
 from mnist_lab.models import MODELS
 from mnist_lab.plots import MOST_MISREADINGS, featured, misreadings
 
-__all__ = ["Live", "Misread", "live"]
-
 MOST_OF_A_CELL = 8
 """Misread digits that the page holds for a cell of a confusion matrix. With 90 cells and three
 models, all digits that a page can hold stay below 1 MB."""

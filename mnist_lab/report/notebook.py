@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mnist_lab.report.drawing import Drawing
     from mnist_lab.report.words import Picture
 
-__all__ = ["FILE", "as_notebook"]
-
 FILE = "report.ipynb"
 
 LOAD = """\

@@ -16,8 +16,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-__all__ = ["render"]
-
 
 def render(template: str, **given: Any) -> str:
     """Fill in ``template``, a file of this folder such as ``report.html.jinja``."""

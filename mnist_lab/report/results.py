@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from mnist_lab.data import Digits
     from mnist_lab.grade import Grade
 
-__all__ = ["ANSWERS", "SCHEMA", "as_json", "load", "load_grade"]
-
 SCHEMA = 1
 
 ANSWERS = "answers.safetensors"

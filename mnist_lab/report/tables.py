@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from mnist_lab.compare import Comparison
     from mnist_lab.grade import Grade
 
-__all__ = ["Table", "of_grade", "of_models"]
-
 
 @dataclass(frozen=True)
 class Table:

@@ -13,20 +13,6 @@ from mnist_lab.data import Split
 from mnist_lab.grade import ExerciseGrade
 from mnist_lab.plots import MOST_MISREADINGS, featured, label_counts, misreadings
 
-__all__ = [
-    "Picture",
-    "confused",
-    "duration",
-    "loss",
-    "loss_note",
-    "made_from",
-    "obstacle",
-    "pictures",
-    "settings",
-    "verdict",
-    "why_sample",
-]
-
 LEAST_LOSS = math.log(1 + 9 / math.e)
 """The least cross-entropy of ten scores in (0, 1): 1 for the true digit, 0 for the others."""
 MOST_PROBABILITY = math.exp(-LEAST_LOSS)
