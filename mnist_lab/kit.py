@@ -7,34 +7,14 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 Tier = Literal["quick", "full", "gpu"]
-Kinds = tuple[type, ...]
-Entries = Mapping[str, Kinds]
-
-DEFAULT_LIMIT = 10.0
-"""Seconds that a check may take unless ``kit.toml`` says otherwise."""
-
-STRING: Kinds = (str,)
-NUMBER: Kinds = (int, float)
-LIST: Kinds = (list,)
-WORDS = {STRING: "a string", NUMBER: "a number", LIST: "a list"}
-EXERCISE_ENTRIES: Entries = {
-    "id": STRING,
-    "title": STRING,
-    "file": STRING,
-    "names": LIST,
-    "minutes": NUMBER,
-    "check": LIST,
-}
-CHECK_ENTRIES: Entries = {"id": STRING, "title": STRING, "points": NUMBER, "hints": LIST}
-OPTIONAL_EXERCISE_ENTRIES: Entries = {"done": STRING}
-OPTIONAL_CHECK_ENTRIES: Entries = {"tier": STRING, "needs": LIST, "limit": NUMBER}
 
 
 class KitError(Exception):
@@ -53,10 +33,10 @@ class Check:
     exercise: str
     title: str
     points: float
-    tier: Tier
-    needs: tuple[str, ...]
     hints: tuple[str, str]
-    limit: float
+    tier: Tier = "quick"
+    needs: tuple[str, ...] = ()
+    limit: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +49,7 @@ class Exercise:
     title: str
     file: str
     names: tuple[str, ...]
-    minutes: int
+    minutes: float
     checks: tuple[Check, ...]
     done: str = ""
 
@@ -144,8 +124,9 @@ def parse(text: str) -> Kit:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise KitError(f"kit.toml is not TOML: {error}") from error
-    _entries(tables, {"exercise": LIST}, {}, "kit.toml")
-    kit = Kit(tuple(_exercise(table) for table in tables["exercise"]))
+    if tables.keys() != {"exercise"}:
+        raise KitError("kit.toml: it must hold exercises and nothing else")
+    kit = Kit(tuple(map(_exercise, tables["exercise"])))
     _distinct([exercise.id for exercise in kit.exercises], "exercise")
     _distinct([exercise.file for exercise in kit.exercises], "file")
     _distinct([check.id for check in kit.checks], "check")
@@ -153,64 +134,49 @@ def parse(text: str) -> Kit:
     return kit
 
 
-def _exercise(table: Mapping[str, Any]) -> Exercise:
-    where = f"exercise {table.get('id', '?')}"
-    _entries(table, EXERCISE_ENTRIES, OPTIONAL_EXERCISE_ENTRIES, where)
-    if not table["names"]:
-        raise KitError(f"{where}: its file must define at least one name")
-    if Path(table["file"]).name != table["file"] or not table["file"].endswith(".py"):
-        raise KitError(f"{where}: {table['file']!r} is not the name of a Python file")
-    return Exercise(
-        id=table["id"],
-        title=table["title"],
-        file=table["file"],
-        names=tuple(table["names"]),
-        minutes=table["minutes"],
-        checks=tuple(_check(entry, table["id"]) for entry in table["check"]),
-        done=table.get("done", ""),
-    )
+@contextmanager
+def _place(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise KitError(f"{name}: {str(error).rpartition('__init__() ')[2]}") from error
 
 
-def _check(table: Mapping[str, Any], exercise: str) -> Check:
-    where = f"check {table.get('id', '?')}"
-    _entries(table, CHECK_ENTRIES, OPTIONAL_CHECK_ENTRIES, where)
-    tier, limit = table.get("tier", "quick"), float(table.get("limit", DEFAULT_LIMIT))
-    if not table["id"].startswith(f"{exercise}."):
-        raise KitError(f"{where}: its id must begin with {exercise!r} and a dot")
-    if not table["title"].strip():
-        raise KitError(f"{where}: it has no title")
-    if tier not in get_args(Tier):
-        raise KitError(f"{where}: {tier!r} is not one of the tiers {', '.join(get_args(Tier))}")
-    if len(table["hints"]) != 2 or not all(str(hint).strip() for hint in table["hints"]):
-        raise KitError(f"{where}: it must have two hints, a nudge and nearly the answer")
-    if not limit > 0:
-        raise KitError(f"{where}: its limit must be a positive number of seconds")
-    if tier == "gpu" and table["points"] != 0:
-        raise KitError(f"{where}: it needs a GPU, so it must be worth nothing")
-    if tier != "gpu" and not table["points"] > 0:
-        raise KitError(f"{where}: it must be worth something")
-    nudge, answer = table["hints"]
-    return Check(
-        id=table["id"],
-        exercise=exercise,
-        title=table["title"],
-        points=float(table["points"]),
-        tier=tier,
-        needs=tuple(table.get("needs", ())),
-        hints=(nudge, answer),
-        limit=limit,
-    )
+def _exercise(table: dict[str, Any]) -> Exercise:
+    name = table.get("id", "?")
+    with _place(f"exercise {name}"):
+        checks = tuple(_check({**check, "exercise": name}) for check in table.pop("check", ()))
+        exercise = Exercise(**_frozen(table), checks=checks)
+        if not checks or not exercise.names or isinstance(exercise.names, str):
+            raise ValueError("it must have checks and a list of the names in its file")
+        if Path(exercise.file).name != exercise.file or not exercise.file.endswith(".py"):
+            raise ValueError(f"{exercise.file!r} is not the name of a Python file")
+        return exercise
 
 
-def _entries(table: Mapping[str, Any], required: Entries, optional: Entries, where: str) -> None:
-    if lacking := required.keys() - table.keys():
-        raise KitError(f"{where}: it lacks {', '.join(sorted(lacking))}")
-    kinds = {**required, **optional}
-    for key, value in table.items():
-        if key not in kinds:
-            raise KitError(f"{where}: nothing is called {key}")
-        if not isinstance(value, kinds[key]):
-            raise KitError(f"{where}: {key} must be {WORDS[kinds[key]]}")
+def _check(table: dict[str, Any]) -> Check:
+    with _place(f"check {table.get('id', '?')}"):
+        check = Check(**_frozen(table))
+        if not check.id.startswith(f"{check.exercise}."):
+            raise ValueError(f"its id must begin with {check.exercise!r} and a dot")
+        if not check.title.strip():
+            raise ValueError("it has no title")
+        if check.tier not in get_args(Tier):
+            raise ValueError(f"{check.tier!r} is not one of the tiers {', '.join(get_args(Tier))}")
+        if len(check.hints) != 2 or not all(hint.strip() for hint in check.hints):
+            raise ValueError("it must have two hints, a nudge and nearly the answer")
+        if not check.limit > 0:
+            raise ValueError("its limit must be a positive number of seconds")
+        if check.tier == "gpu" and check.points != 0:
+            raise ValueError("it needs a GPU, so it must be worth nothing")
+        if check.tier != "gpu" and not check.points > 0:
+            raise ValueError("it must be worth something")
+        return check
+
+
+def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
+    kinds: dict[type, Any] = {int: float, list: tuple}
+    return {key: kinds.get(type(value), type(value))(value) for key, value in table.items()}
 
 
 def _distinct(ids: list[str], kind: str) -> None:
