@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -23,9 +23,6 @@ from mnist_lab.cuda import GraphSteps, WorkQueue
 from mnist_lab.data import Digits, Split
 from mnist_lab.fast import FastSteps, fast_forward, suits
 from mnist_lab.models import MODELS
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-MakeOptimizer = Callable[[list[nn.Parameter], float], torch.optim.Optimizer]
 
 CHUNK = 1024
 """Images that are augmented, predicted and counted at a time on a CPU: they stay in its cache."""
@@ -108,31 +105,22 @@ def train(
     model: nn.Module,
     digits: Digits,
     settings: Settings = Settings(),
-    *,
-    loss: Loss = F.cross_entropy,
-    optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> History:
     """Train ``model`` in place on ``digits.train`` and evaluate it on ``digits.test`` each epoch.
 
-    ``model`` maps float32 (N, 1, 28, 28) to (N, 10); ``loss(logits, labels)`` is a mean over the
-    batch; ``optimizer(parameters, learning_rate)`` makes the optimizer. A loss that is no longer
-    finite or Ctrl-C ends the training: the model then has the weights of its last finished epoch,
-    and ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
+    ``model`` maps float32 (N, 1, 28, 28) to (N, 10). A loss that is no longer finite or Ctrl-C
+    ends the training: the model then has the weights of its last finished epoch, and
+    ``History.stopped`` says so. Raises ``ValueError`` for settings that make no sense and
     ``DeviceError`` where there is no GPU.
     """
-    return train_together(
-        {"model": model}, digits, settings, loss=loss, optimizer=optimizer, watch=watch
-    )["model"]
+    return train_together({"model": model}, digits, settings, watch)["model"]
 
 
 def train_together(
     models: Mapping[str, nn.Module],
     digits: Digits,
     settings: Settings = Settings(),
-    *,
-    loss: Loss = F.cross_entropy,
-    optimizer: MakeOptimizer = adam,
     watch: Watch | None = None,
 ) -> dict[str, History]:
     """As ``train``, for several models on one stream of digits, epoch by epoch.
@@ -145,8 +133,7 @@ def train_together(
     keep_memory()
     test = normalise(digits.test.images.to(device)), digits.test.labels.to(device)
     runs = {
-        name: _start(model.to(device), test[0], loss, optimizer, settings, device)
-        for name, model in models.items()
+        name: _start(model.to(device), test[0], settings, device) for name, model in models.items()
     }
     interrupted = False
     try:
@@ -186,13 +173,6 @@ def stream(
             augment(shown, draws[chosen]) if draws else normalise(shown),
             labels.index_select(0, there),
         )
-
-
-def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
-    """The mean cross-entropy and the accuracy (a fraction) of ``model`` on ``split``."""
-    logits = predict(model, split, device)
-    loss, correct = _loss_and_correct(F.cross_entropy, logits, split.labels)
-    return loss, correct / len(split)
 
 
 def predict(model: nn.Module, split: Split, device: str = "auto") -> Tensor:
@@ -238,10 +218,10 @@ class _Tally:
 
 
 class _EagerSteps:
-    """Steps of any model, loss and optimizer, through autograd."""
+    """Steps of any model, through autograd."""
 
-    def __init__(self, model: nn.Module, loss: Loss, optimizer: torch.optim.Optimizer) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+    def __init__(self, model: nn.Module, learning_rate: float) -> None:
+        self.model, self.optimizer = model, adam(list(model.parameters()), learning_rate)
 
     def learn(self, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         """A step for each batch of ``images``; the outputs (N, 10) before each."""
@@ -249,7 +229,7 @@ class _EagerSteps:
         for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
             self.optimizer.zero_grad()
             logits = self.model(batch)
-            self.loss(logits, answers).backward()
+            F.cross_entropy(logits, answers).backward()
             self.optimizer.step()
             outputs.append(logits.detach())
         return torch.cat(outputs)
@@ -261,7 +241,6 @@ class _Run:
 
     model: nn.Module
     steps: _EagerSteps | FastSteps | GraphSteps
-    loss: Loss
     queue: WorkQueue
     epochs: list[Epoch] = field(default_factory=list)
     stopped: str = ""
@@ -282,7 +261,7 @@ class _Run:
     def count(self, labels: Tensor) -> None:
         """Add the outputs of the last ``learn`` to the epoch's sums; wait for them on a GPU."""
         with self.queue.work():
-            loss, correct = _loss_and_correct(self.loss, self.outputs, labels)
+            loss, correct = _loss_and_correct(self.outputs, labels)
         self.tally.loss += loss * len(labels)
         self.tally.correct += correct
         self.tally.examples += len(labels)
@@ -296,7 +275,7 @@ class _Run:
         """Evaluate on the test digits and close the epoch."""
         with self.queue.work():
             logits = _forward(self.model, test_images)
-            test_loss, correct = _loss_and_correct(self.loss, logits, test_labels)
+            test_loss, correct = _loss_and_correct(logits, test_labels)
             self._remember_weights()
         tally, self.tally = self.tally, _Tally()
         epoch = Epoch(
@@ -339,24 +318,15 @@ def _draw_from(state: list[Tensor], device: torch.device) -> None:
         torch.cuda.set_rng_state(one, device)
 
 
-def _start(
-    model: nn.Module,
-    images: Tensor,
-    loss: Loss,
-    optimizer: MakeOptimizer,
-    settings: Settings,
-    device: torch.device,
-) -> _Run:
-    queue = WorkQueue(device)
-    usual = loss is F.cross_entropy and optimizer is adam
-    if usual and suits(model, device):
-        return _Run(model, FastSteps(model, settings.learning_rate), loss, queue)
-    if usual and device.type == "cuda" and type(model) in MODELS.values():
-        return _Run(model, GraphSteps(model, settings.learning_rate), loss, queue)
+def _start(model: nn.Module, images: Tensor, settings: Settings, device: torch.device) -> _Run:
+    queue, learning_rate = WorkQueue(device), settings.learning_rate
+    if suits(model, device):
+        return _Run(model, FastSteps(model, learning_rate), queue)
+    if device.type == "cuda" and type(model) in MODELS.values():
+        return _Run(model, GraphSteps(model, learning_rate), queue)
     if device.type == "cpu":
         _prefer_channels_last(model, images[:2])
-    made = optimizer(list(model.parameters()), settings.learning_rate)
-    return _Run(model, _EagerSteps(model, loss, made), loss, queue)
+    return _Run(model, _EagerSteps(model, learning_rate), queue)
 
 
 def _prefer_channels_last(model: nn.Module, images: Tensor) -> None:
@@ -407,8 +377,9 @@ def _forward(model: nn.Module, images: Tensor) -> Tensor:
         return torch.cat([model(part) for part in images.split(CHUNK)])
 
 
-def _loss_and_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> tuple[float, int]:
-    return loss(outputs, labels).item(), int((outputs.argmax(1) == labels).sum())
+def _loss_and_correct(outputs: Tensor, labels: Tensor) -> tuple[float, int]:
+    loss = F.cross_entropy(outputs, labels).item()
+    return loss, int((outputs.argmax(1) == labels).sum())
 
 
 def _check(settings: Settings) -> None:
