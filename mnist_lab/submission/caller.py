@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,8 +20,11 @@ from mnist_lab.grade import Cause
 from mnist_lab.submission import answers, definitions
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import without_noise
-from mnist_lab.submission.process import EndedError, StartError, Worker
+from mnist_lab.submission.process import EndedError, StartError
 from mnist_lab.submission.protocol import Message, WireError
+
+if TYPE_CHECKING:
+    from mnist_lab.submission.process import Worker
 
 CALL_LIMIT = 10.0
 """Seconds that a call may take where no check has set its own limit."""

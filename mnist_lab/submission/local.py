@@ -12,7 +12,7 @@ from mnist_lab.submission.sandbox import scratch
 
 
 class Local:
-    """A ``process.Worker`` that is no other process. Time is not limited and prints are seen."""
+    """A worker that is no other process. Time is not limited and prints are seen."""
 
     alive = True
 

@@ -14,7 +14,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import Printed
@@ -27,6 +27,12 @@ from mnist_lab.submission.server import (
     command,
     end_group,
 )
+
+if TYPE_CHECKING:
+    from mnist_lab.submission.local import Local
+
+    Worker: TypeAlias = "_Remote | Local"
+    """A process that holds one learner's file, or what stands in for one."""
 
 START_LIMIT = 120.0
 """Seconds in which a process must be ready: a spawned one imports torch first."""
@@ -73,27 +79,6 @@ class EndedError(Exception):
 
 class StartError(Exception):
     """A process could not be started, through no fault of the learner's."""
-
-
-class Worker(Protocol):
-    """A process that holds one learner's file, or what stands in for one."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it can be asked."""
-
-    def ask(
-        self, operation: str, request: Message, seconds: float, given: Given | None = None
-    ) -> Message:
-        """Its answer; ``given`` answers what it asks meanwhile. Raises ``EndedError``, after
-        stopping it, where there is none in time.
-        """
-
-    def take_output(self) -> str:
-        """What was printed since this was last asked."""
-
-    def stop(self) -> None:
-        """End it and all that it started."""
 
 
 def start(isolation: Isolation, server: Server | None = None, *, gpu: bool = False) -> Worker:
@@ -152,6 +137,9 @@ class _Remote(ABC):
     def ask(
         self, operation: str, request: Message, seconds: float, given: Given | None = None
     ) -> Message:
+        """Its answer; ``given`` answers what it asks meanwhile. Raises ``EndedError``, after
+        stopping it, where there is none in time.
+        """
         if operation == "load":
             request = Message({**request.fields, "folder": self._inside}, request.arrays)
         turn = secrets.token_hex(8)
@@ -172,9 +160,11 @@ class _Remote(ABC):
                 raise self._garbage(str(error)) from None
 
     def take_output(self) -> str:
+        """What was printed since this was last asked."""
         return self._printed.take()
 
     def stop(self) -> None:
+        """End it and all that it started."""
         if self.alive:
             self._end(grace=0.0)
 
