@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,12 +84,15 @@ def notebook(root: Path, requirement: str) -> str:
 
 
 def marked_checks(source: str) -> set[str]:
-    """The ids that ``source``, a test module, names in ``pytest.mark.check("...")``."""
+    """What ``source``, a test module, names: ids in ``pytest.mark.check("...")``, and the ends of
+    some as ``*.end`` in ``each("...")``.
+    """
+    before = {"pytest.mark.check": "", "each": "*."}
     return {
-        str(node.args[0].value)
+        before[ast.unparse(node.func)] + str(node.args[0].value)
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "pytest.mark.check"
+        and ast.unparse(node.func) in before
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }
@@ -112,10 +116,10 @@ def _about_tests(folder: Path, kit: Kit) -> Iterator[str]:
     marked = {path.name: marked_checks(_text(path)) for path in sorted(folder.glob("test_*.py"))}
     known = {check.id for check in kit.checks}
     for name, checks in marked.items():
-        for check_id in sorted(checks - known):
+        for check_id in sorted(each for each in checks if not fnmatch.filter(known, each)):
             yield f"tests/grading/{name}: kit.toml has no check {check_id}."
     for check in kit.checks:
-        if not any(check.id in checks for checks in marked.values()):
+        if not any(fnmatch.fnmatch(check.id, each) for each in set().union(*marked.values())):
             yield f"check {check.id}: tests/grading has no test for it."
 
 

@@ -231,7 +231,7 @@ class Grading:
             # Hypothesis's plugin imports all of it at the end, a second for nothing to be said.
             config.pluginmanager.unregister(name="hypothesispytest")
         if getattr(config.option, "dist", "no") == "load":
-            config.option.dist = "loadfile"  # checks that need each other stay in one process
+            config.option.dist = "loadgroup"  # checks that need each other stay in one process
         self._waiting = self._begin_waiting()
         self._opened: Submission | None = None
         self._server = self._begin_server()
@@ -285,6 +285,9 @@ class Grading:
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
         order = [check.id for check in kit.load().checks]
+        for item in items:
+            if (check := check_of(item)) and hasattr(self.config, "workerinput"):
+                item.add_marker(pytest.mark.xdist_group(check.exercise))
         items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

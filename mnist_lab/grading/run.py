@@ -58,7 +58,9 @@ def arguments(
         given.append("--full")
     if verbose:
         given.append("-v")
-    return [*given, str(tests / f"test_{exercise}.py" if exercise else tests)]
+    if exercise:
+        given += ["-k", exercise]
+    return [*given, str(tests)]
 
 
 def grade(path: Path, *, full: bool = False) -> Grade:

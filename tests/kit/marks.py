@@ -73,7 +73,7 @@ def _result(
     asked = inspect.signature(test).parameters
     try:
         with handle.limit(check.limit):
-            given: dict[str, Any] = {"exercise": handle, "grader": grader}
+            given: dict[str, Any] = {"exercise": handle, "grader": grader, "name": check.exercise}
             if "model" in asked:
                 given["model"] = handle.build(kit.load().exercise(check.exercise).names[0])
             if "mnist" in asked:
@@ -91,13 +91,21 @@ def _result(
 def _checks(exercise: str, tiers: Sequence[str]) -> Iterator[tuple[kit.Check, Callable[..., None]]]:
     tests = {
         mark.args[0]: test
-        for test in vars(grading_module(f"test_{exercise}")).values()
-        for mark in getattr(test, "pytestmark", ())
+        for file in GRADING.glob("test_*.py")
+        for test in vars(grading_module(file.stem)).values()
+        for mark in _marks(test)
         if mark.name == "check"
     }
     for check in kit.load().exercise(exercise).checks:
         if check.tier in tiers:
             yield check, tests[check.id]
+
+
+def _marks(test: object) -> Iterator[Any]:
+    for mark in getattr(test, "pytestmark", ()):
+        yield mark
+        if mark.name == "parametrize":
+            yield from (each for parameters in mark.args[1] for each in parameters.marks)
 
 
 @cache

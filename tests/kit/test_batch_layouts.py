@@ -84,7 +84,7 @@ def workspace(who, number):
     return {
         **under(f"{who}/my-lab/exercises", STUBS | files_of(number)),
         f"{who}/my-lab/exercises/mnist_lab.ipynb": notebook(STUBS),
-        f"{who}/my-lab/tests/grading/test_cnn.py": "",
+        f"{who}/my-lab/tests/grading/test_networks.py": "",
         f"{who}/my-lab/venv/pyvenv.cfg": "",
         f"{who}/my-lab/venv/lib/cnn.py": DONE["cnn.py"],
     }

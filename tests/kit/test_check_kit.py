@@ -211,9 +211,11 @@ def test_a_missing_file_is_found(copy, file):
 
 
 def test_only_a_check_that_is_named_outright_counts_as_marked():
-    tests = '@pytest.mark.check("fnn.shapes")\ndef test(): ...\npytest.mark.check(name)\n'
+    tests = (
+        '@pytest.mark.check("fnn.shapes")\n@each("gpu")\ndef test(): ...\npytest.mark.check(name)'
+    )
 
-    assert check_kit.marked_checks(tests) == {"fnn.shapes"}
+    assert check_kit.marked_checks(tests) == {"fnn.shapes", "*.gpu"}
 
 
 def test_writing_the_stubs_anew_mends_them(copy):

@@ -186,7 +186,7 @@ def test_a_new_workspace_has_exercises_and_tests_and_no_solutions(here):
         stub = (here / "lab" / "exercises" / exercise.file).read_text()
         assert "NotImplementedError" in stub
     assert (here / "lab" / "exercises" / "mnist_lab.ipynb").exists()
-    assert (here / "lab" / "tests" / "grading" / "test_cnn.py").exists()
+    assert (here / "lab" / "tests" / "grading" / "test_networks.py").exists()
     assert not (here / "lab" / "solutions").exists()
     assert not list((here / "lab").rglob("__pycache__"))
 

@@ -120,7 +120,7 @@ def test_code_in_the_contributors_page_is_the_kits():
             "mnist_lab/diagnosis/mistakes/networks.toml",
             "mnist_lab/diagnosis/mistakes/measures.toml",
             "mnist_lab/diagnosis/mistakes/training.toml",
-            "tests/grading/test_fnn.py",
+            "tests/grading/test_networks.py",
             "tests/kit/mutants/networks.toml",
         )
     )

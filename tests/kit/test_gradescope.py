@@ -86,7 +86,7 @@ def test_the_archive_has_no_solution_and_nothing_that_only_git_or_a_cache_needs(
     with zipfile.ZipFile(archive) as members:
         names = members.namelist()
 
-    assert "kit/tests/grading/test_cnn.py" in names
+    assert "kit/tests/grading/test_networks.py" in names
     assert not [name for name in names if "solutions" in name or "tests/kit" in name]
     assert not [name for name in names if "/." in name or "__pycache__" in name]
 

@@ -107,7 +107,7 @@ def test_pytest_anywhere_in_a_workspace_runs_its_grading_tests(tmp_path):
     for folder, arguments in ((tmp_path / "lab" / "exercises", ()), (tmp_path, ("lab",))):
         run = run_pytest(folder, "--collect-only", "-q", *arguments)
         assert run.returncode == 0, run.stdout + run.stderr
-        assert "tests/grading/test_cnn.py" in run.stdout
+        assert "tests/grading/test_networks.py" in run.stdout
 
 
 def test_a_folder_in_a_workspace_that_is_called_like_a_library_hides_none(tmp_path):
@@ -119,7 +119,7 @@ def test_a_folder_in_a_workspace_that_is_called_like_a_library_hides_none(tmp_pa
     run = run_pytest_itself(tmp_path / "lab", "--collect-only", "-q")
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "tests/grading/test_cnn.py" in run.stdout
+    assert "tests/grading/test_networks.py" in run.stdout
 
 
 def test_pytest_above_a_workspace_says_where_to_go(tmp_path):

@@ -118,7 +118,7 @@ def test_a_learner_can_collect_the_tests_of_the_release(committed, tmp_path):
     )
 
     assert collected.returncode == 0, collected.stdout + collected.stderr
-    assert "test_cnn.py" in collected.stdout
+    assert "test_networks.py" in collected.stdout
 
 
 def test_what_git_ignores_stays_here(committed):

@@ -1,4 +1,4 @@
-"""What is asked of all three networks; ``test_cnn.py`` and its siblings ask it.
+"""What is asked of all three networks; ``tests/grading/test_networks.py`` asks it.
 
 A network is compared with the reference under weights and images of the grader's own. What does
 not pass is handed to ``explained.py``, which says why.
