@@ -10,13 +10,15 @@ import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause, CheckGrade, ExerciseGrade, Grade, Result, build
 from mnist_lab.grading import run, terminal
-from mnist_lab.grading.warm import Job, JobError, Run
+from mnist_lab.grading.warm import JobError, Run
+from mnist_lab.report import tables
 from mnist_lab.report.pages import render
 from mnist_lab.submission import notebook, source
 from mnist_lab.submission.sandbox import scratch
@@ -118,7 +120,7 @@ class Models:
         if name not in FIGURES:
             raise ValueError(f"There is no picture {name!r}: it is one of {', '.join(FIGURES)}.")
         if self.comparison is None:
-            return _Sentence("There is nothing to draw: no model is trained yet.")
+            return _said("There is nothing to draw: no model is trained yet.")
         return FIGURES[name](self.comparison)
 
     def _repr_html_(self) -> str:
@@ -128,11 +130,13 @@ class Models:
         return repr(self._shown())
 
     def _shown(self) -> Any:
-        from mnist_lab.report import tables
-
         if self.comparison is None:
-            return _Sentence(" ".join(self.missing))
+            return _said(*self.missing)
         return tables.of_models(self.comparison)
+
+
+def _said(*sentences: str) -> tables.Table:
+    return tables.Table(("Comparison",), [(each,) for each in sentences])
 
 
 def check(name: str | None = None) -> Card | Overview:
@@ -199,47 +203,18 @@ def compare(
     return Models(found if found.results else None, found.missing)
 
 
-class _Sentence:
-    """A sentence where a picture or a table would stand."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def _repr_html_(self) -> str:
-        return render(
-            "card.html.jinja",
-            colour=TO_DO,
-            title="Comparison",
-            state="to do",
-            points="",
-            message=self.text,
-            facts=[],
-            output="",
-        )
-
-    def __repr__(self) -> str:
-        return self.text
+_ready = cache(run.ready)
 
 
-class _Grader:
-    """Grades one notebook after the other, in a process that stays where the system forks."""
-
-    def __init__(self) -> None:
-        self._runner: Job | run.Cold | None = None
-
-    def run(self, path: Path, exercise: str | None) -> Run:
-        """Raises ``JobError`` if that process has died; then the next one gets another."""
-        try:
-            self._runner = self._runner or run.ready()
-            return self._runner.grade(run.arguments(path, exercise=exercise), LIMIT)
-        except BaseException:  # Interrupted, too: an answer that still comes would be another's.
-            if self._runner is not None:
-                self._runner.close()
-                self._runner = None
-            raise
-
-
-_GRADER = _Grader()
+def _run(path: Path, exercise: str | None) -> Run:
+    """Raises ``JobError`` if the process that grades has died; then the next one gets another."""
+    runner = _ready()
+    try:
+        return runner.grade(run.arguments(path, exercise=exercise), LIMIT)
+    except BaseException:  # Interrupted, too: an answer that still comes would be another's.
+        runner.close()
+        _ready.cache_clear()
+        raise
 
 
 def _history() -> tuple[list[tuple[int, str]], Mapping[str, Any]]:
@@ -261,7 +236,7 @@ def _graded(sources: Sequence[tuple[int, str]], exercise: str | None) -> Grade:
         file.write_text(notebook.of_history(sources), encoding="utf-8")
         fill(Path(folder), source.beside(Path.cwd()))
         try:
-            ended = _GRADER.run(Path(folder), exercise)
+            ended = _run(Path(folder), exercise)
         except JobError as error:
             return _unjudged(str(error), exercise)
     if "grade" not in ended.result:

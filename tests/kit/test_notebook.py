@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -164,7 +165,7 @@ def ran(monkeypatch):
                 raise ended
             return ended or Run(0, "", {"grade": a_grade({}).to_json()})
 
-        monkeypatch.setattr(mnist_lab.notebook._GRADER, "run", grade_it)
+        monkeypatch.setattr(mnist_lab.notebook, "_run", grade_it)
         return graded
 
     return begin
@@ -233,14 +234,13 @@ def test_after_an_interrupt_the_next_check_gets_a_process_of_its_own(monkeypatch
         def close(self):
             closed.append(self)
 
-    grader = mnist_lab.notebook._Grader()
-    grader._runner = Interrupted()
+    monkeypatch.setattr(mnist_lab.notebook, "_ready", cache(Interrupted))
 
-    with pytest.raises(KeyboardInterrupt):
-        grader.run(Path("x"), None)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            mnist_lab.notebook._run(Path("x"), None)
 
-    assert len(closed) == 1
-    assert grader._runner is None
+    assert len(set(closed)) == 2
 
 
 NASTY = "<script>alert('x')</script> & `<b>`"
