@@ -185,6 +185,7 @@ def compare(models: tuple[str, ...], device: str, out: Path, quiet: bool, **aske
     from mnist_lab import data, training
     from mnist_lab.compare import TITLES
     from mnist_lab.compare import compare as compare_models
+    from mnist_lab.models import MODELS
     from mnist_lab.progress import watching
 
     console = terminal.console(quiet=quiet)
@@ -198,10 +199,11 @@ def compare(models: tuple[str, ...], device: str, out: Path, quiet: bool, **aske
         _say_what_is_slow(console, models, computer)
         first_use.import_meanwhile("mnist_lab.report.files")
         titles = {name: TITLES[name] for name in models}
+        classes = {name: MODELS[name] for name in models}
         if gpu is not None:
             gpu.join()
         with watching(console, titles, settings.epochs, len(digits.train)) as watch:
-            comparison = compare_models(digits, settings, models, watch)
+            comparison = compare_models(digits, settings, classes, watch)
         if not comparison.results:
             sentences = " ".join(comparison.missing)
             status = INTERRUPTED if comparison.interrupted else 1

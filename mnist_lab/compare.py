@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -64,8 +64,12 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The accuracy's 95 % confidence interval."""
-        return wilson_interval(int(self.confusion_matrix.trace()), self.tested)
+        """The accuracy's 95 % confidence interval, Wilson's, which stays inside of [0, 1]."""
+        from scipy.stats import binomtest  # Plots import it as well, while models are trained.
+
+        right = binomtest(int(self.confusion_matrix.trace()), self.tested)
+        low, high = right.proportion_ci(method="wilson")
+        return float(low), float(high)
 
     @property
     def test_loss(self) -> float:
@@ -113,28 +117,18 @@ class Comparison:
 def compare(
     digits: Digits,
     settings: Settings = Settings(),
-    models: Sequence[str] = tuple(MODELS),
+    models: Mapping[str, Callable[[], nn.Module]] = MODELS,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Train ``models`` (names of ``MODELS``) side by side on ``digits`` and test them.
+    """Train ``models``, by the names that ``TITLES`` has, side by side on ``digits`` and test them.
 
     Each model starts from ``settings.seed``, so that its result does not depend on which others
     are trained. Raises what ``train_together`` raises.
     """
-    return compare_classes({name: MODELS[name] for name in models}, digits, settings, watch)
-
-
-def compare_classes(
-    classes: Mapping[str, Callable[[], nn.Module]],
-    digits: Digits,
-    settings: Settings = Settings(),
-    watch: Watch | None = None,
-) -> Comparison:
-    """As ``compare``, of models of any class, by the names that ``TITLES`` has."""
     device = resolve_device(settings.device)
     started = time.perf_counter()
     networks = {}
-    for name, make in classes.items():
+    for name, make in models.items():
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
             networks[name] = make()
@@ -188,16 +182,3 @@ def result_of(
         confusion_matrix=torch.bincount(pairs, minlength=100).view(10, 10).numpy(),
         weights={key: value.detach().cpu().clone() for key, value in weights.items()},
     )
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The Wilson score interval of a proportion, 95 %.
-
-    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
-    Unlike the usual normal interval it stays inside [0, 1] when nearly all is right.
-    """
-    z, share = 1.959964, successes / trials
-    centre = share + z**2 / (2 * trials)
-    half = z * (share * (1 - share) / trials + z**2 / (4 * trials**2)) ** 0.5
-    scale = 1 + z**2 / trials
-    return (centre - half) / scale, (centre + half) / scale

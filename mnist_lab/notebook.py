@@ -172,7 +172,7 @@ def compare(
     from rich.console import Console
 
     from mnist_lab import data, training
-    from mnist_lab.compare import TITLES, compare_classes
+    from mnist_lab.compare import TITLES, compare
     from mnist_lab.progress import watching
 
     names = {exercise.names[0]: exercise.id for exercise in kit.load().exercises}
@@ -198,7 +198,7 @@ def compare(
         print(loaded.note)
     titles = {name: TITLES[name] for name in classes}
     with watching(console, titles, epochs, len(loaded.train)) as watch:
-        found = compare_classes(classes, loaded, training.Settings(epochs, seed=seed), watch)
+        found = compare(loaded, training.Settings(epochs, seed=seed), classes, watch)
     found = replace(found, missing=(*missing, *found.missing))
     return Models(found if found.results else None, found.missing)
 
