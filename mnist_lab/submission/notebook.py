@@ -128,7 +128,7 @@ def _document(cells: list[dict[str, Any]], *, is_history: bool) -> dict[str, Any
 
 
 def _content(name: str, data: bytes) -> dict[str, Any]:
-    """The notebook's JSON, in format 4."""
+    """The notebook's JSON."""
     try:
         content = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -140,25 +140,12 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
     version = content.get("nbformat") if isinstance(content, dict) else None
     if not isinstance(version, int):
         raise SourceError(f"{name} is JSON, but not a notebook: it has no nbformat.")
-    if version > 4:
+    if version != 4:
         raise SourceError(
-            f"{name} has the notebook format {version}, and this kit reads 1 to 4: save it in an "
-            "older format."
+            f"{name} has the notebook format {version}, and this kit reads 4: open it in Jupyter, "
+            "save it and hand it in again."
         )
-    return content if version == 4 else _converted(name, content, version)
-
-
-def _converted(name: str, content: dict[str, Any], version: int) -> dict[str, Any]:
-    """A notebook of Jupyter's days before 2015, in format 4."""
-    import nbformat
-
-    try:
-        return dict(nbformat.convert(nbformat.from_dict(content), 4))
-    except Exception as error:  # What is wrong with such a file shows in many ways.
-        raise SourceError(
-            f"{name} has the old notebook format {version} and cannot be converted: open it in "
-            "Jupyter, save it and hand it in again."
-        ) from error
+    return content
 
 
 def _code(name: str, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from nbformat import v3, v4
+from nbformat import v4
 
 from mnist_lab import kit
 from mnist_lab.grade import Cause
@@ -392,8 +392,8 @@ NOT_NOTEBOOKS = {
     "[]": "has no nbformat",
     '{"nbformat": "4"}': "has no nbformat",
     '{"nbformat": 4}': "has no cells",
-    '{"nbformat": 5, "cells": []}': "has the notebook format 5, and this kit reads 1 to 4",
-    '{"nbformat": 3, "worksheets": 3}': "has the old notebook format 3 and cannot be converted",
+    '{"nbformat": 5, "cells": []}': "has the notebook format 5, and this kit reads 4",
+    '{"nbformat": 3, "worksheets": 3}': "has the notebook format 3, and this kit reads 4",
     '{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}]}': "defines nothing",
     '{"nbformat": 4, "cells": [3, {"cell_type": "code", "metadata": 3}]}': "defines nothing",
     '{"nbformat": 4, "cells": []}': "defines nothing that is asked for: test_transform, ",
@@ -411,15 +411,6 @@ def test_what_is_no_notebook_is_refused_in_a_sentence(tmp_path, content):
     assert str(refused.value).startswith("lab.ipynb ")
     assert NOT_NOTEBOOKS[content] in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_an_old_notebook_is_converted(tmp_path):
-    cells = [v3.new_code_cell("%pylab\nclass CNN: number = 3")]
-    made = v3.new_notebook(worksheets=[v3.new_worksheet(cells=cells)])
-    path = tmp_path / "lab.ipynb"
-    path.write_text(v3.writes_json(made))
-
-    assert which(notebook.read(path), "cnn.py", "CNN") == 3
 
 
 def test_too_much_code_or_too_many_cells_or_bytes_are_refused(tmp_path, monkeypatch):
