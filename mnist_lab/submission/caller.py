@@ -198,7 +198,7 @@ class Caller:
         """An answer that makes no sense is the learner's failure, not an error here."""
         try:
             yield
-        except WireError as error:
+        except (WireError, RecursionError) as error:  # Of lists in lists in lists.
             message = f"{doing} gave something that is not an answer: {error}."
             raise self._told(message, "garbage", doing=doing, said=str(error)) from None
 

@@ -81,7 +81,8 @@ def check_confusion_matrix(exercise: ExerciseHandle, grader: Grader) -> None:
 def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     """By the numbers of a model that gives others in train mode, and others again with gradients.
 
-    In batches of one size, so that a mean over batches is no mistake of this check's.
+    In float32, as learners' own models are, and in batches of one size, so that a mean over batches
+    is no mistake of this check's.
     """
     generator = grader.generator("evaluation.state")
     weights = draws.normed_weights(generator)
@@ -92,6 +93,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     plus = draws.plus(generator)
     recipe = Recipe("normed", weights, training=True, with_gradient=moved, plus=plus)
     logits = reference.normed_fnn(weights, batches.images, training=False) + plus
+    recipe, batches = comparing.in_float32(recipe, batches)
 
     answers = {name: _answer(exercise, name, recipe, batches) for name in ANSWERS}
     right = {name: _as_scored(each, logits, labels) for name, each in answers.items()}
@@ -136,9 +138,9 @@ def _as_scored(answer: Answer, logits: Tensor, labels: Tensor) -> bool:
             answer.matrix.double(), reference.confusion_matrix(logits, labels).double()
         )
     loss, accuracy = answer.score.loss, answer.score.accuracy
-    return comparing.close(
-        loss, reference.cross_entropy(logits, labels).item()
-    ) and comparing.close(accuracy, reference.accuracy(logits, labels))
+    mean = reference.cross_entropy(logits, labels).item()
+    right = reference.accuracy(logits, labels)
+    return comparing.close(loss, mean, len(labels)) and comparing.close(accuracy, right)
 
 
 def _other_mode(what: str, facts: Facts) -> CheckFailure:
@@ -285,7 +287,7 @@ def _expect_all_of_many(
     generator = grader.generator(f"evaluation.{name} of many")
     recipe = amounts.recipe(generator)
     batches = amounts.batches(generator, 940 if grader.full else 470, largest, one)
-    answer = _answer(exercise, name, recipe, batches)
+    answer = _answer(exercise, name, *comparing.in_float32(recipe, batches))
 
     def like(part: Batches) -> bool:
         return _as_scored(answer, reference.linear(recipe.weights, part.images), part.labels)
@@ -319,7 +321,8 @@ def _expect(
         known = wrong([*quizzes, *_further()], [*answers, *further])
         raise known or _changed(changes) or unknown(quizzes, answers)
     again = _called_again(quizzes[-1])
-    single = _in_float32(again)
+    recipe, batches = comparing.in_float32(again.recipe, again.batches)
+    single = replace(again, recipe=recipe, batches=batches)
     if _is_right(ask(single), single):
         return answers
     if _is_right(ask(again), again):
@@ -479,12 +482,6 @@ def _called_again(quiz: Quiz) -> Quiz:
     assert quiz.recipe.plus is not None
     nines = quiz.recipe.plus + 40 * torch.arange(10)
     return replace(quiz, recipe=replace(quiz.recipe, calls=2, before=nines))
-
-
-def _in_float32(quiz: Quiz) -> Quiz:
-    weights = {name: value.float() for name, value in quiz.recipe.weights.items()}
-    batches = replace(quiz.batches, images=quiz.batches.images.float())
-    return replace(quiz, recipe=replace(quiz.recipe, weights=weights), batches=batches)
 
 
 def _on_even_batches(

@@ -57,6 +57,10 @@ BACKGROUND = 0.037
 """Black filled in after normalising may be this far off, in parts of white, at the edge of a warp,
 where torchvision blends it twice: (1 - w + w * w) * -0.4242. Grey is 0.13 off."""
 
+OVERSHOOT = 0.3
+"""How far beyond black and white a bicubic interpolation may go at an edge, in parts of white: an
+eighth along each axis is 0.27."""
+
 BENT = 0.8
 """Pixels by which the middle dot may miss the diagonals of the others after any perspective, moved
 pixel by pixel; an elastic transform has more in half of the images."""
@@ -123,7 +127,7 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
         if not (found.does("inverts") and abs(fill - 1) < BACKGROUND):
             _say_corners(fill, tones, found)
         return fill
-    if light.min() < -1e-3 or light.max() > 1 + 1e-3:
+    if light.min() < -OVERSHOOT or light.max() > 1 + OVERSHOOT:
         found.observe(
             f"{transform.name} makes values that no grey between black and white has.",
             f"In warps of a white picture the brightness lies between {light.min():.4f} and "

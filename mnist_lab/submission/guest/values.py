@@ -25,6 +25,9 @@ EXACT = frozenset(
 )
 """Types of numbers that are no subclass of ``int`` or ``float``, or know better than those."""
 
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+"""Types of tensors that PyTorch computes little with; they are told as others of whole numbers."""
+
 PARTS: dict[Any, Any] = {list: list.__iter__, tuple: tuple.__iter__, dict: dict.values}
 
 
@@ -62,6 +65,8 @@ class Described:
     def _tensor(self, value: Tensor, named: dict[str, Any]) -> dict[str, Any]:
         plain = _plain(value)
         said = {"graph": plain.requires_grad, **named}
+        if plain.dtype in UNSIGNED:
+            plain = plain.long()
         if plain.dtype not in DTYPES.values() or plain.layout != torch.strided:
             return {"is": "odd tensor", **said}
         return {"is": "tensor", "name": self._keep(plain.detach()), **said}
