@@ -48,20 +48,19 @@ def pixels(generator: torch.Generator, height: int, width: int) -> Tensor:
 def digits(generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
     """Images (N, 1, 28, 28) float32 as of ``size`` digits, and their labels.
 
-    Ten shapes of smooth strokes, each seen moved by up to two pixels and with noise on it; with
-    MNIST's share of ink and its normalisation.
+    Ten shapes of smooth strokes, each with noise on it and moved by up to two pixels; with MNIST's
+    share of ink, its black borders and its normalisation.
     """
     coarse = torch.randn(10, 1, 7, 7, generator=generator)
     smooth = F.interpolate(coarse, (20, 20), mode="bicubic").flatten(1)
     ink = torch.sigmoid(12 * (smooth - smooth.quantile(0.75, dim=1, keepdim=True)))
-    shapes = F.pad(ink.view(10, 20, 20), (4, 4, 4, 4))
     labels = torch.randperm(size, generator=generator) % 10
     moves = torch.randint(-2, 3, (size, 2), generator=generator).tolist()
-    seen = [
-        shapes[label].roll(move, (0, 1)) for label, move in zip(labels.tolist(), moves, strict=True)
-    ]
-    noise = 0.05 * torch.randn(size, 28, 28, generator=generator)
-    light = (torch.stack(seen) + noise).clamp(0, 1)
+    noise = 0.05 * torch.randn(size, 20, 20, generator=generator)
+    written = F.pad((ink.view(10, 20, 20)[labels] + noise).clamp(0, 1), (4, 4, 4, 4))
+    light = torch.stack(
+        [each.roll(move, (0, 1)) for each, move in zip(written, moves, strict=True)]
+    )
     return normalise((255 * light).to(torch.uint8)).float(), labels
 
 

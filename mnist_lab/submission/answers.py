@@ -395,7 +395,7 @@ def table(found: Value) -> Tensor | None:
     if found.is_ == "number":
         whole = found.whole and abs(found.number) < 2**63
         return torch.tensor(int(found.number)) if whole else torch.tensor(found.number).double()
-    rows = [table(part) for part in found.parts]
+    rows = [table(part) for part in found.parts if found.is_ != "dict"]
     known = [row for row in rows if row is not None]
     if not known or len(known) < len(rows) or len({row.shape for row in known}) > 1:
         return None

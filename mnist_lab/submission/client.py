@@ -290,7 +290,7 @@ class ExerciseHandle(Caller):
         made, given = self._loop("confusion_matrix", recipe, batches, [], {}, device)
         with self.reading("confusion_matrix"):
             returned = made.values[-1]
-            matrix = None if returned.is_ == "dict" else answers.table(returned)
+            matrix = answers.table(returned)
             if matrix is None:
                 raise self.refusal(
                     f"confusion_matrix gave a {returned.type} that is not a table of numbers.",

@@ -88,7 +88,7 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     weights = draws.normed_weights(generator)
     count = 10 * int(torch.randint(3, 7, (), generator=generator))
     labels = torch.randint(10, (count,), generator=generator)
-    batches = Batches(draws.images(generator, count), labels, 10)
+    batches = Batches(draws.digits(generator, count)[0].double(), labels, 10)
     moved = 4 * torch.randn(10, generator=generator, dtype=torch.float64)
     plus = draws.plus(generator)
     recipe = Recipe("normed", weights, training=True, with_gradient=moved, plus=plus)

@@ -462,6 +462,7 @@ def _proven(exercise: str, model: Model, generator: torch.Generator) -> Placed:
     assert proven is not None
     images = draws.digits(generator, sizes[2])[0]
     cotangent = torch.randn(len(images), 10, generator=generator)
+    cotangent -= cotangent.mean(1, keepdim=True)  # As the slope of cross-entropy is.
     model.float().set_weights(weights)
     seen = model.gradients(images, cotangent, training=True)
     _, asked = _gradients(proven, weights, images.double(), partial(_along, cotangent.double()))

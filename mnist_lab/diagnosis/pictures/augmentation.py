@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -288,20 +289,21 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
             f"of {INTERVAL} degrees.",
             "Draw any angle from -10 to 10 degrees, all as likely.",
         )
-    for what, drawn in (
+    series = (
         ("angle", measured.degrees),
-        ("angle", measured.degrees.abs()),
+        ("size of the angle", measured.degrees.abs()),
         ("perspective", measured.rotations),
-    ):
-        waves = torch.fft.rfft(drawn.double() - drawn.double().mean())
-        alike = torch.fft.irfft(waves.abs().square(), calls)
-        alike = (alike / alike[0])[1 : (calls + 1) // 2]
+    )
+    apart = [(what, each.double() - each.double().mean()) for what, each in series]
+    waves = [(what, torch.fft.rfft(each / each.norm())) for what, each in apart]
+    for (what, now), (before, then) in product(waves, repeat=2):
+        alike = torch.fft.irfft(now * then.conj(), calls)[1 : (calls + 1) // 2]
         at = int(alike.abs().argmax())
         if alike[at].abs() > UNRELATED / math.sqrt(calls):
             found.observe(
                 f"{name} does not draw the {what} anew in every call.",
-                f"In {calls} calls it goes with that of {at + 1} calls before: their correlation "
-                f"is {alike[at]:.2f}.",
+                f"In {calls} calls it goes with the {before} of {at + 1} calls before: their "
+                f"correlation is {alike[at]:.2f}.",
                 "Draw the angle, and whether there is a perspective, each time.",
             )
 

@@ -85,10 +85,14 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
 
 
 def _pictures(generator: torch.Generator) -> Tensor:
-    """uint8 (5, 28, 28): three from black to white, one of greys in between, so that a picture's
-    own extremes are not always those of all, and one with ink at one side only.
+    """uint8 (5, 28, 28): three from black to white, two of them with the same border, as
+    digits have; one of greys in between, so that a picture's own extremes are not always those of all; and one
+    with ink at one side only.
     """
     full = [draws.pixels(generator, 28, 28) for _ in range(3)]
+    inside = full[1][4:-4, 4:-4].clone()
+    full[1] = full[0].clone()
+    full[1][4:-4, 4:-4] = inside
     grey = torch.randint(40, 200, (28, 28), generator=generator, dtype=torch.uint8)
     aside = torch.zeros_like(grey)
     aside[3:20, 8:26] = draws.pixels(generator, 17, 18).flip(1).clamp(min=1)

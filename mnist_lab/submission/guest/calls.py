@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from mnist_lab.submission.guest import given
 from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
@@ -109,7 +110,7 @@ def batches(learner: Learner, question: Message) -> Message:
     """The batches of some passes through each of several loaders, ``most`` of each pass if set."""
     loaders, most = learner.objects[question.fields["id"]], question.fields["most"]
     passes = range(question.fields["passes"])
-    told = Described([[list(islice(each, most)) for each in loaders] for _ in passes])
+    told = Described([[list(map(_copied, islice(each, most))) for each in loaders] for _ in passes])
     return Message({"passes": told.tree}, told.arrays)
 
 
@@ -147,6 +148,11 @@ def random_states(learner: Learner, question: Message) -> Message:
     return Message(
         {}, {name: torch.frombuffer(bytearray(s), dtype=torch.uint8) for name, s in states.items()}
     )
+
+
+def _copied(batch: Any) -> Any:
+    """A batch as it is now: a loader may fill the same tensors again."""
+    return tree_map_only(Tensor, torch.clone, batch)
 
 
 def _packed(column: list[Any]) -> Any:

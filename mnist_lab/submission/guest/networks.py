@@ -136,7 +136,7 @@ def steps(learner: Learner, question: Message) -> Message:
 def gradients(learner: Learner, question: Message) -> Message:
     """Gradients of the cotangent's product with the logits."""
     model, fields = _model(learner, question), question.fields
-    images = question.arrays["images"].requires_grad_()
+    images = question.arrays["images"]
     model.train(fields["training"]).zero_grad()
     logits = a_tensor(model(images), type(model).__name__)
     cotangent = question.arrays["cotangent"].to(logits.dtype)
@@ -151,13 +151,12 @@ def gradients(learner: Learner, question: Message) -> Message:
             f"{type(model).__name__} gave an output that no gradient flows through.",
             "no-gradient",
         )
-    logits.backward(cotangent)
+    (logits * cotangent).sum().backward()
     found = {
         f"parameters.{name}": parameter.grad.clone()
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
-    model.zero_grad()
     return Message({}, {**found, "logits": logits})
 
 
