@@ -21,7 +21,7 @@ def sentence(fault: Fault, found: Mapping[str, Any]) -> str | None:
         return fault.says
     for told in fault.more["told"]:
         try:
-            return str(told.format_map(found))
+            return told.format_map(found)
         except KeyError:
             continue
     return None

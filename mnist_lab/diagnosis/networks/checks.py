@@ -26,9 +26,9 @@ from mnist_lab.diagnosis.degenerate import of_outputs
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.networks import explained, layouts, places, trained
 from mnist_lab.diagnosis.networks.explained import shape_of
-from mnist_lab.diagnosis.networks.layouts import Named, Placed
+from mnist_lab.diagnosis.networks.layouts import Placed
 from mnist_lab.diagnosis.networks.trained import Trained
-from mnist_lab.submission.answers import Gradients
+from mnist_lab.submission.answers import Gradients, Parameter
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
 
@@ -103,7 +103,7 @@ def check_parameters(exercise: str, model: Model, generator: torch.Generator) ->
 
 def _without_effect(
     network: reference.Network,
-    matched: Mapping[str, Named],
+    matched: Mapping[str, Parameter],
     model: Model,
     generator: torch.Generator,
 ) -> list[str]:
@@ -142,7 +142,7 @@ def _without_effect(
 
 def _without_gradient(
     network: reference.Network,
-    matched: Mapping[str, Named],
+    matched: Mapping[str, Parameter],
     model: Model,
     images: Tensor,
     generator: torch.Generator,
@@ -291,7 +291,7 @@ LARGE = 1000.0
 def _observed(
     exercise: str,
     model: Model,
-    matched: Mapping[str, Named],
+    matched: Mapping[str, Parameter],
     weights: Mapping[str, Tensor],
     images: Tensor,
     scale: float = 1.0,

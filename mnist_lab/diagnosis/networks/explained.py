@@ -19,7 +19,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, explain, fail, reference
 from mnist_lab.diagnosis.networks import bank, layouts, places, probes, structures
 from mnist_lab.diagnosis.networks.layouts import MISFIT
-from mnist_lab.submission.answers import Step
+from mnist_lab.submission.answers import Parameter, Step
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.remote import Model
 
@@ -102,8 +102,7 @@ def of_first_weights(model: Model) -> str:
     """The hint where they are not random as they should be: of PyTorch's layers or one's own."""
     owners = {model.modules.get(each.name.rpartition(".")[0], "") for each in model.parameters}
     own = [shown for shown in owners if "(" not in shown or shown.startswith("Parameter")]
-    hint: str = bank.TABLES["first_weights"]["own" if own else "layers"]
-    return hint
+    return bank.TABLES["first_weights"]["own" if own else "layers"]
 
 
 # The network
@@ -198,7 +197,7 @@ def _next(w: Mapping[str, Tensor], x: Tensor, stage: str) -> Tensor:
 def _line_of_layer(
     network: reference.Network,
     model: Model,
-    matched: Mapping[str, layouts.Named],
+    matched: Mapping[str, Parameter],
     explanation: Explanation,
 ) -> str:
     """Where the layer is made that a mistake is in, or used behind which it is."""

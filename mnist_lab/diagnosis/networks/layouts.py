@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,19 +21,10 @@ from mnist_lab.diagnosis import CheckFailure
 from mnist_lab.diagnosis.explain import EQUAL, NEARLY_EQUAL, difference
 from mnist_lab.diagnosis.reference import Network
 from mnist_lab.grade import Cause
+from mnist_lab.submission.answers import Parameter
 
 MISFIT = (RuntimeError, LookupError, ValueError)
 """What a network may raise where shapes do not fit."""
-
-
-class Named(Protocol):
-    """What is known of a learner's parameter."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> Sequence[int]: ...
 
 
 class Unmatched(CheckFailure):
@@ -44,7 +34,7 @@ class Unmatched(CheckFailure):
     parameters that are none of the weights.
     """
 
-    def __init__(self, missing: Sequence[str], extra: Sequence[Named]) -> None:
+    def __init__(self, missing: Sequence[str], extra: Sequence[Parameter]) -> None:
         message = "The network has other parameters now than when it was made for another check."
         hint = "The sizes of all layers are fixed: make the same ones each time."
         super().__init__(Cause(message, hint=hint))
@@ -78,7 +68,7 @@ class Placed:
     """Where each weight of a ``network`` is among a learner's parameters, and in what layout."""
 
     network: Network
-    matched: Mapping[str, Named]
+    matched: Mapping[str, Parameter]
     layout: Mapping[str, Layout]
 
     def to_reference(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,13 +99,13 @@ class Comparison:
     tried: int = 0
 
 
-def match(network: Network, parameters: Sequence[Named]) -> dict[str, Named]:
+def match(network: Network, parameters: Sequence[Parameter]) -> dict[str, Parameter]:
     """The learner's parameter for each of the reference's weights.
 
     Raises ``Unmatched`` if the two are not one to one.
     """
     left = list(parameters)
-    found: dict[str, Named] = {}
+    found: dict[str, Parameter] = {}
     for weight, axes in network.axes.items():
         fitting = [each for each in left if possible(axes, each.shape)]
         if fitting:
@@ -141,7 +131,7 @@ def possible(axes: Sequence[int], shape: Sequence[int]) -> list[Layout]:
 
 
 def draw_weights(
-    network: Network, matched: Mapping[str, Named], generator: torch.Generator
+    network: Network, matched: Mapping[str, Parameter], generator: torch.Generator
 ) -> dict[str, Tensor]:
     """Normal random float64 weights for the learner's parameters, by their names.
 
@@ -156,7 +146,7 @@ def draw_weights(
 
 
 def neutral_weights(
-    network: Network, matched: Mapping[str, Named], generator: torch.Generator
+    network: Network, matched: Mapping[str, Parameter], generator: torch.Generator
 ) -> dict[str, Tensor]:
     """As ``draw_weights``, but the same in every layout, by the reference's names.
 
@@ -177,7 +167,7 @@ def neutral_weights(
     return drawn
 
 
-def is_neutral(weight: Tensor, parameter: Named) -> bool:
+def is_neutral(weight: Tensor, parameter: Parameter) -> bool:
     """Whether the weight, stored as the learner's parameter, is the same in every layout."""
     options = possible(tuple(weight.shape), parameter.shape)
     stored = options[0].from_reference(weight)
@@ -194,7 +184,7 @@ def _scale(network: Network, weight: str) -> float:
 
 def compare(
     network: Network,
-    matched: Mapping[str, Named],
+    matched: Mapping[str, Parameter],
     stored: Mapping[str, Tensor],
     images: Tensor,
     outputs: Tensor,
@@ -225,12 +215,12 @@ def equal(actual: Tensor, expected: Tensor) -> bool:
     return difference(actual, expected) < tolerance * size
 
 
-def usual(network: Network, matched: Mapping[str, Named]) -> Placed:
+def usual(network: Network, matched: Mapping[str, Parameter]) -> Placed:
     """The weights in the usual layout."""
     return next(placed(network, matched))
 
 
-def placed(network: Network, matched: Mapping[str, Named]) -> Iterator[Placed]:
+def placed(network: Network, matched: Mapping[str, Parameter]) -> Iterator[Placed]:
     """Every way to store the weights, the usual one first."""
     options = [possible(network.axes[weight], each.shape) for weight, each in matched.items()]
     for chosen in product(*options):

@@ -22,8 +22,9 @@ from mnist_lab.diagnosis.draws import images as drawn
 from mnist_lab.diagnosis.explain import Explanation, difference
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.networks.bank import Change, Mistake
-from mnist_lab.diagnosis.networks.layouts import MISFIT, Named
+from mnist_lab.diagnosis.networks.layouts import MISFIT
 from mnist_lab.diagnosis.reference import Network, through
+from mnist_lab.submission.answers import Parameter
 
 Run = Callable[[Mapping[str, Tensor], Tensor], Tensor | None]
 """The learner's outputs for weights, by the learner's names, and images; None where it fails."""
@@ -71,7 +72,7 @@ class Observed:
     where usual ones have 1.
     """
 
-    matched: Mapping[str, Named]
+    matched: Mapping[str, Parameter]
     stored: Mapping[str, Tensor]
     images: Tensor
     outputs: Tensor
@@ -403,7 +404,7 @@ class _Tried:
 
 
 def _probes(
-    network: Network, matched: Mapping[str, Named], scale: float, generator: torch.Generator
+    network: Network, matched: Mapping[str, Parameter], scale: float, generator: torch.Generator
 ) -> Iterator[Probe]:
     """From the network's end to its beginning, each showing a part more than those before."""
     layers = network.layers[::-1]

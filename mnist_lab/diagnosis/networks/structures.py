@@ -19,8 +19,9 @@ import torch
 
 from mnist_lab.contract import DENSE, DIGITS, FILTERS, HIDDEN, SIDE
 from mnist_lab.diagnosis.networks import bank
-from mnist_lab.diagnosis.networks.layouts import MISFIT, Named, possible
+from mnist_lab.diagnosis.networks.layouts import MISFIT, possible
 from mnist_lab.diagnosis.reference import CONVOLUTION, LINEAR, NETWORKS, Network, through
+from mnist_lab.submission.answers import Parameter
 
 MOST = 60
 """Guesses at most; the likeliest come first."""
@@ -64,13 +65,13 @@ class Structure:
     """
 
     network: Network
-    matched: Mapping[str, Named]
+    matched: Mapping[str, Parameter]
     faults: Mapping[str, str]
     sizes: str
-    unused: tuple[Named, ...] = ()
+    unused: tuple[Parameter, ...] = ()
 
 
-def structures(exercise: str, parameters: Sequence[Named]) -> list[Structure]:
+def structures(exercise: str, parameters: Sequence[Parameter]) -> list[Structure]:
     """All guesses, those with the fewest faults first."""
     make = {"logistic_regression": _logistic, "fnn": _fnn, "cnn": _cnn}[exercise]
     matrices = [each for each in parameters if _outputs(each) and not _of_maps(each, parameters)]
@@ -89,7 +90,7 @@ def structures(exercise: str, parameters: Sequence[Named]) -> list[Structure]:
     return sorted(found, key=lambda structure: len(structure.faults))[:MOST]
 
 
-def _outputs(parameter: Named) -> tuple[int, ...]:
+def _outputs(parameter: Parameter) -> tuple[int, ...]:
     """What may be the number of outputs of a weight: its first or last side; none of a vector."""
     sides = [size for size in parameter.shape if size > 1]
     if len(parameter.shape) < 2 or 0 in parameter.shape:
@@ -99,7 +100,7 @@ def _outputs(parameter: Named) -> tuple[int, ...]:
     return (parameter.shape[0], parameter.shape[-1])
 
 
-def _of_maps(parameter: Named, parameters: Sequence[Named]) -> bool:
+def _of_maps(parameter: Parameter, parameters: Sequence[Parameter]) -> bool:
     """Whether it is the scale or the shift of a normalisation of whole maps (C, H, W)."""
     twins = [
         each
@@ -109,7 +110,7 @@ def _of_maps(parameter: Named, parameters: Sequence[Named]) -> bool:
     return len(parameter.shape) == 3 and len(twins) == 2
 
 
-def _owner(parameter: Named) -> str:
+def _owner(parameter: Parameter) -> str:
     return parameter.name.rpartition(".")[0]
 
 
@@ -121,11 +122,11 @@ class _Layer:
     """A weight in a chain of layers: ``axes`` as the reference has them."""
 
     name: str
-    weight: Named
+    weight: Parameter
     axes: tuple[int, ...]
 
 
-def _logistic(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
+def _logistic(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
     layers = _chain(chosen, "linear")
     if layers is None or len(layers) > 2:
         return
@@ -136,7 +137,7 @@ def _logistic(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Str
         yield from _complete("logistic_regression", stages, layers, vectors, faults)
 
 
-def _fnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
+def _fnn(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
     layers = _chain(chosen, "output")
     if layers is None:
         return
@@ -145,7 +146,7 @@ def _fnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structur
         yield from _complete("fnn", stages, layers, vectors, _dense_faults(layers, HIDDEN))
 
 
-def _cnn(chosen: Sequence[Named], vectors: Sequence[Named]) -> Iterator[Structure]:
+def _cnn(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
     kernels: list[_Layer] = []
     channels = 1
     for each in chosen:
@@ -263,7 +264,7 @@ def _maps(network: Network, side: int = SIDE) -> tuple[int, ...]:
 
 
 def _chain(
-    chosen: Sequence[Named], last: str, inputs: tuple[int, ...] = (SIDE, SIDE)
+    chosen: Sequence[Parameter], last: str, inputs: tuple[int, ...] = (SIDE, SIDE)
 ) -> list[_Layer] | None:
     """``chosen`` one after another as dense layers, if each fits what the one before it gives."""
     count = len(chosen)
@@ -312,7 +313,7 @@ def _complete(
     exercise: str,
     stages: Mapping[str, str],
     layers: Sequence[_Layer],
-    vectors: Sequence[Named],
+    vectors: Sequence[Parameter],
     faults: Mapping[str, str],
 ) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as those of other layers. A
@@ -327,7 +328,7 @@ def _with_biases(
     exercise: str,
     stages: Mapping[str, str],
     layers: Sequence[_Layer],
-    vectors: Sequence[Named],
+    vectors: Sequence[Parameter],
     faults: Mapping[str, str],
     *,
     shared: bool,
@@ -337,7 +338,7 @@ def _with_biases(
     if layers[-1].axes[0] != DIGITS:
         found["other-outputs"] = layers[-1].weight.name
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
-    matched: dict[str, Named] = {f"{layer.name}.weight": layer.weight for layer in layers}
+    matched: dict[str, Parameter] = {f"{layer.name}.weight": layer.weight for layer in layers}
     for layer in layers:
         bias = _bias_of(layer, left)
         if bias is not None:
@@ -363,7 +364,7 @@ def _with_biases(
     if not left:
         yield plain
         return
-    groups: dict[str, list[Named]] = {}
+    groups: dict[str, list[Parameter]] = {}
     for each in left:
         groups.setdefault(_owner(each), []).append(each)
     for kind, way in bank.with_parts(exercise):
@@ -376,7 +377,7 @@ def _with_biases(
 
 
 def _with_layer(
-    guess: Structure, group: Sequence[Named], kind: Sequence[bank.Mistake], way: int
+    guess: Structure, group: Sequence[Parameter], kind: Sequence[bank.Mistake], way: int
 ) -> Structure | None:
     """``guess`` with a layer more, whose parameters are the ``group``: where they fit first."""
     for mistake in kind:
@@ -407,7 +408,7 @@ def _sizes(layers: Sequence[_Layer]) -> str:
     )
 
 
-def _bias_of(layer: _Layer, vectors: Sequence[Named]) -> Named | None:
+def _bias_of(layer: _Layer, vectors: Sequence[Parameter]) -> Parameter | None:
     """The vector that is the bias of a layer: one of its size, beside it by name if any is."""
     fitting = [each for each in vectors if math.prod(each.shape) == layer.axes[0]]
     beside = [each for each in fitting if _owner(each) == _owner(layer.weight)]
