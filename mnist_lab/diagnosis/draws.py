@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mnist_lab.diagnosis.reference import normalise
 
-HIDDEN = 16
+UNITS = 16
 """Units in the hidden layer of the small networks on which training and evaluation are tried."""
 
 
@@ -67,9 +67,9 @@ def digits(generator: torch.Generator, size: int) -> tuple[Tensor, Tensor]:
 def fnn_weights(generator: torch.Generator) -> dict[str, Tensor]:
     """Normal random float64 weights of a small ``reference.fnn``, its layers' outputs near 1."""
     return {
-        "hidden.weight": _normal(generator, HIDDEN, 784) / 28,
-        "hidden.bias": _normal(generator, HIDDEN),
-        "output.weight": _normal(generator, 10, HIDDEN) / math.sqrt(HIDDEN / 2),
+        "hidden.weight": _normal(generator, UNITS, 784) / 28,
+        "hidden.bias": _normal(generator, UNITS),
+        "output.weight": _normal(generator, 10, UNITS) / math.sqrt(UNITS / 2),
         "output.bias": _normal(generator, 10),
     }
 
@@ -79,10 +79,10 @@ def normed_weights(generator: torch.Generator) -> dict[str, Tensor]:
     any batch.
     """
     return fnn_weights(generator) | {
-        "norm.weight": 1 + _normal(generator, HIDDEN).abs(),
-        "norm.bias": _normal(generator, HIDDEN),
-        "norm.running_mean": 2 * _normal(generator, HIDDEN),
-        "norm.running_var": 2 + _normal(generator, HIDDEN).abs(),
+        "norm.weight": 1 + _normal(generator, UNITS).abs(),
+        "norm.bias": _normal(generator, UNITS),
+        "norm.running_mean": 2 * _normal(generator, UNITS),
+        "norm.running_var": 2 + _normal(generator, UNITS).abs(),
     }
 
 

@@ -85,17 +85,10 @@ def explain(
     return None
 
 
-def named(
-    explanation: Explanation[Plan], evidence: str, where: str = "", hint: str = ""
-) -> CheckFailure:
-    """The failure to raise for a mistake that was recognised; the hint is its own unless given."""
-    return fail(
-        explanation.message,
-        evidence,
-        hint or explanation.hint,
-        fault=explanation.fault,
-        where=where,
-    )
+def named(explanation: Explanation[Plan], evidence: str, where: str = "") -> CheckFailure:
+    """The failure to raise for a mistake that was recognised."""
+    said, hint = explanation.message, explanation.hint
+    return fail(said, evidence, hint, fault=explanation.fault, where=where)
 
 
 def failure(alternatives: Iterable[Iterable[Fault]], evidence: str) -> CheckFailure:

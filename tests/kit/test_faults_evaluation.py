@@ -107,7 +107,7 @@ def test_the_same_mistake_in_loss_and_accuracy_is_one():
     ids = [f"evaluation.{each}" for each in (f"loss-{mean}", f"accuracy-{percent}")]
     faults = [fault for fault in BANK if fault.id in {*ids, f"evaluation.accuracy-{mean}"}]
 
-    merged = {fault.id for fault in bank.merged(faults)}
+    merged = {fault.id for fault in bank.merged(faults, "evaluate")}
 
     assert merged == {f"evaluation.{mean}", f"evaluation.accuracy-{percent}"}
 

@@ -173,7 +173,7 @@ class Replaying:
         asked = trainings.text_of(call.function)
         way = self.way if self.only in ("", call.function) else ()
         text = edited(asked, way) or asked
-        last_layer = torch.arange(len(call.start)) >= 785 * checks.HIDDEN
+        last_layer = torch.arange(len(call.start)) >= 785 * checks.FEW_UNITS
         given: Mapping[str, Callable[..., Any]] = {
             **GIVEN,
             "each": lambda run: run.call.split(run.weights.grad).values(),

@@ -50,7 +50,7 @@ ADAMS_SCALARS = 1e-5
 them differ by some 1e-8, a count of steps that is one by some 1e-6.
 """
 
-HIDDEN = 6
+FEW_UNITS = 6
 """Units of the model."""
 
 MOST_PASSES = 10
@@ -377,9 +377,9 @@ def _weights(generator: torch.Generator) -> dict[str, Tensor]:
     """Of few hidden units: what they show, many would not show better, and not as fast."""
     drawn = draws.fnn_weights(generator)
     return {
-        "hidden.weight": drawn["hidden.weight"][:HIDDEN],
-        "hidden.bias": drawn["hidden.bias"][:HIDDEN],
-        "output.weight": drawn["output.weight"][:, :HIDDEN],
+        "hidden.weight": drawn["hidden.weight"][:FEW_UNITS],
+        "hidden.bias": drawn["hidden.bias"][:FEW_UNITS],
+        "output.weight": drawn["output.weight"][:, :FEW_UNITS],
         "output.bias": drawn["output.bias"],
     }
 

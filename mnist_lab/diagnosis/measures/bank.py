@@ -51,7 +51,7 @@ def observed(name: str, function: str = "evaluate") -> Fault:
     return _fault(entries("measures")[name], function)
 
 
-def merged(faults: Iterable[Fault], function: str = "evaluate") -> tuple[Fault, ...]:
+def merged(faults: Iterable[Fault], function: str) -> tuple[Fault, ...]:
     """``faults`` of loss and accuracy, each once as it is told first, and those that both have as
     one.
     """

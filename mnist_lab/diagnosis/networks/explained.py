@@ -34,7 +34,6 @@ CHAIN = {
 SIZES = (1, 2, 3, 4, 8, 10, 16, 20, 32, 50, 64, 100, 128)
 """Batches that are tried to find the one that works."""
 
-
 OTHER_TYPES = ("same dtype", "Input type (", "expected scalar type")
 """How PyTorch says that images and weights are of different types."""
 
@@ -115,13 +114,13 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
     again = seen.model.forward(seen.images, training=seen.training, images_after=True)
     if other := _asked_again(seen, again.logits, seen.outputs, again.made):
         return other
-    known = bank.of(seen.exercise)
+    mistakes = bank.of(seen.exercise)
     if seen.scale > 1:  # With usual weights all is well.
-        nothing, known = None, [each for each in known if each.more.get("bounds")]
+        nothing, mistakes = None, [each for each in mistakes if each.more.get("bounds")]
     else:
         nothing = answers_nothing(seen.model, seen.images, seen.outputs, generator)
     at_most = 1 if nothing else 2
-    finding = probes.explain(seen.network, known, seen, seen.run, generator, at_most=at_most)
+    finding = probes.explain(seen.network, mistakes, seen, seen.run, generator, at_most=at_most)
     changes = not torch.equal(again.images_after, seen.images)
     explanation = finding.explanation
     line = _line(seen, explanation) if explanation else _leaves(seen)

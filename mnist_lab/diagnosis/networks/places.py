@@ -57,7 +57,6 @@ def departing(
     unless the order is all by which one of ``wrong`` differs.
     """
     in_order = any(_alike(value, wrong[0], in_order=False) for value in right)
-
     ends = next((n for n, step in enumerate(steps) if _gives(step, wrong, in_order)), -1)
     return list(steps[last(steps[:ends], right, in_order) + 1 : ends + 1])
 

@@ -56,7 +56,7 @@ def check_test_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     expect_float32(seen, found)
     if not exchanged:
         seed = int(torch.randint(2**31, (), generator=generator))
-        sizes.expect_resized(transform, tones, found, seed=seed)
+        sizes.expect_resized(transform, tones, found, 1, seed)
     _expect_no_seed(transform, generator, found)
     found.expect_none()
 
@@ -86,8 +86,8 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
 
 def _pictures(generator: torch.Generator) -> Tensor:
     """uint8 (5, 28, 28): three from black to white, two of them with the same border, as
-    digits have; one of greys in between, so that a picture's own extremes are not always those of all; and one
-    with ink at one side only.
+    digits have; one of greys in between, so that a picture's own extremes are not always those of
+    all; and one with ink at one side only.
     """
     full = [draws.pixels(generator, 28, 28) for _ in range(3)]
     inside = full[1][4:-4, 4:-4].clone()

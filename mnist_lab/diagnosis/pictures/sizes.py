@@ -40,7 +40,7 @@ INSIDE = slice(7, 21)
 
 
 def expect_resized(
-    transform: Transform, tones: Tones | None, found: Findings, repeats: int = 1, seed: int = 0
+    transform: Transform, tones: Tones | None, found: Findings, repeats: int, seed: int
 ) -> None:
     """Only the shape is looked at where ``tones`` are not known or something else was moved."""
     warped = repeats > 1
