@@ -111,19 +111,22 @@ class Model:
         with raising():
             return answers.steps(networks.steps(learner, Message(fields, {"images": images})))
 
-    def repeated(self, images: Tensor, calls: int, *, training: bool, seed: int = 0) -> Tensor:
+    def repeated(
+        self, images: Tensor, calls: int, *, training: bool = False, seed: int = 0
+    ) -> Tensor:
         torch.manual_seed(seed)
         random.seed(seed)
         with torch.set_grad_enabled(training):
             outputs = [self._outputs(images, training).detach() for _ in range(calls)]
         return torch.stack(outputs)
 
-    def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool) -> Gradients:
+    def gradients(self, images: Tensor, cotangent: Tensor, *, training: bool = False) -> Gradients:
         logits = self._outputs(images, training)
+        self._module.zero_grad()
         with raising():
             logits.backward(cotangent.to(logits.dtype))
         found = {name: value.grad for name, value in self._module.named_parameters()}
-        return Gradients(found, None, logits.detach())
+        return Gradients(found, logits.detach())
 
     def _outputs(self, images: Tensor, training: bool) -> Tensor:
         with raising():
@@ -172,6 +175,8 @@ def parts(draw: st.DrawFn) -> nn.Module | nn.Parameter:
 
 ENDS = ["ten", "rows", "one", "none", "squeezed", "batch"]
 A_LAYER_FOR_EACH_DIGIT = Assembled([nn.Linear(784, 1) for _ in range(10)], "ten")
+RIGHT = Assembled([nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10)], "ten")
+NO_RELU = Assembled([nn.Linear(784, 256), nn.Linear(256, 10)], "ten")
 DEEP = Assembled([nn.Linear(784, 64), *(nn.Linear(64, 64) for _ in range(40))], "ten")
 
 
@@ -213,6 +218,8 @@ def test_any_parameters_have_a_place_or_none(module: Assembled, exercise: str) -
 
 @pytest.mark.parametrize("check", ["parameters", "shapes", "network", "behaviour", "learns"])
 @given(module=modules(), exercise=st.sampled_from(list(NETWORKS)))
+@example(module=RIGHT, exercise="fnn")
+@example(module=NO_RELU, exercise="fnn")
 @ANY
 def test_any_network_is_judged(module: Assembled, exercise: str, check: str) -> None:
     judge = getattr(checks, f"check_{check}")

@@ -339,6 +339,23 @@ def test_one_mistake_that_explains_both_numbers_is_told_and_not_two() -> None:
     assert [fault.id for fault in told] == ["training.after-epoch"]
 
 
+@pytest.mark.parametrize("name", ["after-step", "after-epoch"])
+def test_a_number_that_comes_late_in_many_batches_only_is_named(name: str) -> None:
+    class WrongInMany(Replaying):
+        def history(
+            self, call: Call, epochs: Sequence[Sequence[Step]]
+        ) -> list[tuple[float, float]]:
+            few = call.network is None
+            return Replaying.history(Replaying() if few else self, call, epochs)
+
+    (way,) = entries("training")[f"training.{name}"].ways
+    learner = WrongInMany(loss=edited(LOSS, way) or "", accuracy=edited(ACCURACY, way) or "")
+    caught = failure(learner)
+
+    assert caught is not None
+    assert caught.cause.fault == f"training.{name}"
+
+
 def test_exchanged_numbers_are_told_as_that() -> None:
     caught = failure(Replaying(loss=ACCURACY, accuracy=LOSS))
 

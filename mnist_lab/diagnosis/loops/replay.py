@@ -168,6 +168,12 @@ class Call:
             for (name, value), part in zip(self.weights.items(), parts, strict=True)
         }
 
+    def scores(self, w: Tensor, images: Tensor) -> Tensor:
+        """Of the weights ``w``, for the images."""
+        if self.network is None:
+            return self.forward(w, images).scores
+        return self.network(self.split(w), images) + self.plus
+
     def forward(self, w: Tensor, images: Tensor) -> Forward:
         """Of the weights ``w``, remembered where the images are a batch as it was given."""
         key = (id(images), w[0].item(), w[-1].item())
@@ -391,11 +397,10 @@ class Run:
                 self.shown = w.clone()
             self.mark("images", images)
         self.images = images
-        if self.call.network is not None:
-            scores = self.call.network(self.call.split(self.weights), images)
-            self.scores = scores + self.call.plus
-        else:
+        if self.call.network is None:
             self.scores = _Scores.apply(self.weights, images, self)
+        else:
+            self.scores = self.call.scores(self.weights, images)
         return self.scores
 
     def backward(self, slope: Tensor) -> None:

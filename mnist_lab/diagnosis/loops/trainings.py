@@ -233,7 +233,7 @@ class Epoch(tuple[Batch, ...]):
 
     def _measured(self, weights: Sequence[Tensor]) -> tuple[Batch, ...]:
         return tuple(
-            (step.call.forward(w, step.images).scores, labels)
+            (step.call.scores(w, step.images), labels)
             for step, w, (_, labels) in zip(self.steps, weights, self, strict=True)
         )
 
