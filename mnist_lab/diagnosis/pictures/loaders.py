@@ -288,7 +288,7 @@ def _pattern(orders: list[list[int]], items: int) -> str:
     if any((one == other).sum() > MOVED for one, other in pairwise(steps)):
         return "Each order is made from the one before in the same way."
     for first, second in combinations(whole, 2):
-        if _is_regular(places[second, orders[first]][None]):
+        if _is_regular(places[second, places[first].argsort()][None]):
             epochs = f"in epoch {first + 1} tells where it does in epoch {second + 1}."
             return f"Where an item comes {epochs}"
     return ""
