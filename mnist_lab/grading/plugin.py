@@ -416,7 +416,7 @@ class Grading:
         completed = replace(
             cause,
             hint=cause.hint or check.hints[0],
-            where=cause.where or exercise.where(_asked_name(check, cause)),
+            where=cause.where or _place(exercise, _asked_name(check, cause)),
             output=cause.output or exercise.take_output(),
         )
         return self.submission().placed(completed)
@@ -564,6 +564,16 @@ def _asked_name(check: kit.Check, cause: Cause) -> str:
     first = cause.evidence.partition(" ")[0]
     words = re.findall(r"\w+", f"{first} {cause.message} {check.title}")
     return next((word for word in words if word in names), names[0])
+
+
+def _place(exercise: ExerciseHandle, name: str) -> str:
+    """``file:line`` of a function or of a class's ``forward``; the file alone where it has none."""
+    from mnist_lab.diagnosis.outline import outline
+
+    found = outline(exercise.text(exercise.file))
+    nodes = found.imported | found.assigned | found.top
+    node = found.methods(name).get("forward", nodes.get(name))
+    return f"{exercise.file}:{node.lineno}" if node else exercise.file
 
 
 def _there_is_a_gpu() -> bool:

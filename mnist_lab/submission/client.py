@@ -30,7 +30,7 @@ from mnist_lab.submission.answers import (
     Trained,
     Value,
 )
-from mnist_lab.submission.caller import Caller, SubmissionFailure
+from mnist_lab.submission.caller import Caller
 from mnist_lab.submission.given import LOSSES, Given
 from mnist_lab.submission.process import EndedError, StartError, start
 from mnist_lab.submission.protocol import HERE, Message, WireError
@@ -144,16 +144,6 @@ class ExerciseHandle(Caller):
     When that process dies or is stopped, its models and transforms are gone; the next call
     starts another.
     """
-
-    def where(self, name: str) -> str:
-        """``file:line`` of a class or function, the file alone if that cannot be told."""
-        try:
-            reply = self.ask("locate", Message({"name": name}), f"Looking for {name}")
-            with self.reading(name):
-                line = answers.entry(reply, "line", int)
-        except SubmissionFailure:
-            line = 0
-        return f"{self.file}:{line}" if 0 < line < 1_000_000 else self.file
 
     def build(self, name: str, seed: int = 0) -> Model:
         """An instance of the class ``name``, made with no arguments after seeding."""

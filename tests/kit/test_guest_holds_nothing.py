@@ -86,7 +86,7 @@ print(len(held()), json.dumps({n: files for n, files in places.items() if files}
 def found_in_a_guest(folder: Path, server: Server) -> tuple[int, dict[str, list[str]]]:
     (folder / "fnn.py").write_text(LIST, encoding="utf-8")
     with Submission(folder, server=server) as submission:
-        submission.exercise("fnn").where("FNN")
+        submission.exercise("fnn").reseeds(lambda seed: None)
         count, _, names = submission.exercise("fnn").take_output().partition(" ")
     return int(count), json.loads(names)
 

@@ -24,7 +24,7 @@ from mnist_lab.submission.guest.learner import Learner, ReturnedError, seed_all
 from mnist_lab.submission.guest.values import Described, a_tensor, no_exception, parts_of, type_of
 from mnist_lab.submission.protocol import Message
 
-__all__ = ["apply", "batches", "call", "items", "load", "locate", "random_states"]
+__all__ = ["apply", "batches", "call", "items", "load", "random_states"]
 
 
 def load(learner: Learner, question: Message) -> Message:
@@ -40,17 +40,6 @@ def load(learner: Learner, question: Message) -> Message:
     sys.modules[learner.path.stem] = learner.module
     spec.loader.exec_module(learner.module)
     return Message()
-
-
-def locate(learner: Learner, question: Message) -> Message:
-    """The line at which a name is defined: of a class the one of its ``forward``; 0 if unknown."""
-    found = getattr(learner.module, question.fields["name"], None)
-    if isinstance(found, type):
-        found = vars(found).get("forward", vars(found).get("__init__"))
-    code = getattr(inspect.unwrap(found), "__code__", None) if callable(found) else None
-    if code is None or Path(code.co_filename) != learner.path:
-        return Message({"line": 0})
-    return Message({"line": code.co_firstlineno})
 
 
 def call(learner: Learner, question: Message) -> Message:
