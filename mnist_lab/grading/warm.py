@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any, Literal
@@ -49,8 +49,8 @@ PRELOADED = (
 END_LIMIT = 20.0
 """Seconds that a job has to end its run and remove what that has left."""
 
-LOOK = 0.02
-"""Seconds between two looks at whether a run has ended, where the kernel does not tell."""
+LOOK = 0.01
+"""Seconds between two looks at whether a run has ended."""
 
 ANSWERED = (0, 1)
 """The exit statuses of pytest after which a run has left nothing behind: passed and failed."""
@@ -334,33 +334,16 @@ def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) ->
     """The exit status of a process, which is killed when it is late or its caller is gone."""
     deadline = time.monotonic() + limit if limit else math.inf
     callers = [] if caller is None else [caller.fileno()]
-    with _end_of(pid) as told:
-        while True:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                return os.waitstatus_to_exitcode(status)
-            left = deadline - time.monotonic()
-            most = None if left == math.inf else max(left, 0.0)
-            ready, _, _ = select.select([*callers, *told], [], [], most if told else LOOK)
-            # The caller asks nothing before it has the answer, so it has hung up.
-            if left < 0 or any(each in ready for each in callers):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-                return KILLED
-
-
-@contextlib.contextmanager
-def _end_of(pid: int) -> Iterator[list[int]]:
-    """The descriptor that can be read when the process has ended; none on old kernels."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:
-        yield []
-        return
-    try:
-        yield [descriptor]
-    finally:
-        os.close(descriptor)
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        left = deadline - time.monotonic()
+        gone, _, _ = select.select(callers, [], [], LOOK)
+        if left < 0 or gone:  # The caller asks nothing before it has the answer: it has hung up.
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return KILLED
 
 
 def _run(
