@@ -62,11 +62,6 @@ class Journal(AbstractContextManager["Journal"]):
         """Note what came of a submission; it is on the disk on return."""
         self._append({"digest": digest, **asdict(options), **outcome.to_json()})
 
-    @property
-    def folds_case(self) -> bool:
-        """Whether its folder takes ``Ada`` and ``ada`` for one name."""
-        return self._path.with_name(NAME.upper()).exists()
-
     def __exit__(self, *error: object) -> None:
         self._file.close()
 

@@ -111,15 +111,9 @@ def class_page(
     )
 
 
-def file_names(names: Iterable[str], folds_case: bool) -> dict[str, str]:
-    """What the files of each learner are called: each otherwise, also where the file system
-    ``folds_case``.
-    """
-
-    def folded(name: str) -> str:
-        return unicodedata.normalize("NFC", name.casefold() if folds_case else name)
-
-    given = Names(fold=folded)
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """What the files of each learner are called: each otherwise, also where case is no matter."""
+    given = Names(fold=lambda name: unicodedata.normalize("NFC", name.casefold()))
     return {name: given.own(_file_name(name)) for name in names}
 
 

@@ -94,7 +94,7 @@ def grade_class(
         outcomes = _grade(listing, reads, engine, journal, options, progress)
         attainable = kit.load().attainable(tier)
         counted = list(_counted(reads, outcomes, best))
-        files = pages.file_names(names, journal.folds_case)
+        files = pages.file_names(names)
         learners = [_learner(*each, files, lateness, attainable) for each in counted]
         pairs = _pairs(learners, counted) if alike else []
         learners += [Learner(name, files[name], NOTHING) for name in missing]
