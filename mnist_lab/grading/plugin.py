@@ -230,8 +230,6 @@ class Grading:
             config.add_cleanup(gc.enable)
             # Hypothesis's plugin imports all of it at the end, a second for nothing to be said.
             config.pluginmanager.unregister(name="hypothesispytest")
-        if getattr(config.option, "dist", "no") == "load":
-            config.option.dist = "loadgroup"  # checks that need each other stay in one process
         self._waiting = self._begin_waiting()
         self._opened: Submission | None = None
         self._server = self._begin_server()
@@ -285,9 +283,6 @@ class Grading:
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
         order = [check.id for check in kit.load().checks]
-        for item in items:
-            if (check := check_of(item)) and hasattr(self.config, "workerinput"):
-                item.add_marker(pytest.mark.xdist_group(check.exercise))
         items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -317,6 +312,19 @@ class Grading:
 
         with suppress(ServerError):
             self.walls = dict(self.submission().walls)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        """Checks that need each other stay in one process: those of a file, of a network in it."""
+        from xdist.scheduler import LoadScopeScheduling
+
+        def scope(nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return (self.alone and test.partition("[")[2]) or file
+
+        made = LoadScopeScheduling(config, log)
+        made._split_scope = scope
+        return made if config.getoption("dist") == "load" else None
 
     # Running
 
