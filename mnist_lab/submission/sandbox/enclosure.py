@@ -95,6 +95,7 @@ def variables(kit: str) -> dict[str, str]:
         "PATH": os.defpath if os.name == "posix" else os.environ.get("PATH", ""),
         "PYTHONPATH": os.pathsep.join([kit, *elsewhere]),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_WAIT_POLICY": "passive",  # Of threads that a learner asks for, where cores are busy.
         "USER": "learner",
     }
 
