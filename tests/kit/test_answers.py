@@ -224,6 +224,16 @@ def test_whatever_is_said_to_be_returned_is_a_failure_at_the_most(name, fields):
         OPERATIONS[name](exercise(Message(ANSWER.fields | fields, ANSWER.arrays)))
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_lists_in_lists_without_end_are_a_failure_at_the_most(name):
+    deep = number(1.0)
+    for _ in range(5000):  # JSON reads them from Python 3.12 on.
+        deep = parts(deep)
+    told = dict.fromkeys(["returned", "columns", "passes", "odd"], deep)
+    with contextlib.suppress(SubmissionFailure):
+        OPERATIONS[name](exercise(Message(ANSWER.fields | told, ANSWER.arrays)))
+
+
 ASKED = {
     "asks": "forward",
     "modes": {"": True, "hidden": True, "output": True},
