@@ -284,11 +284,12 @@ def _pattern(orders: list[list[int]], items: int) -> str:
     if _is_regular(places):
         return "Where an item is in the dataset tells where it comes."
     whole = range(len(orders)) if len(orders[0]) == items else ()
-    steps = [places[second, orders[first]] for first, second in pairwise(whole)]
+    moves = {(a, b): places[b, places[a].argsort()] for a, b in combinations(whole, 2)}
+    steps = [moves[pair] for pair in pairwise(whole)]
     if any((one == other).sum() > MOVED for one, other in pairwise(steps)):
         return "Each order is made from the one before in the same way."
-    for first, second in combinations(whole, 2):
-        if _is_regular(places[second, places[first].argsort()][None]):
+    for (first, second), moved in moves.items():
+        if _is_regular(moved[None]):
             epochs = f"in epoch {first + 1} tells where it does in epoch {second + 1}."
             return f"Where an item comes {epochs}"
     return ""
