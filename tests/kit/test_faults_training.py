@@ -161,9 +161,9 @@ class Replaying:
     def train(
         self, recipe: Recipe, batches: Batches, epochs: int = 10, lr: float = 1e-3
     ) -> Trained:
-        parts = tuple(batches.split())
-        loss = reference.cross_entropy
-        call = Call("train", recipe.weights, parts, loss, lr, epochs, network=self.network(recipe))
+        parts = tuple((images.double(), labels) for images, labels in batches.split())
+        loss, start = reference.cross_entropy, {n: w.double() for n, w in recipe.weights.items()}
+        call = Call("train", start, parts, loss, lr, epochs, network=self.network(recipe))
         return self.replayed(replace(call, plus=0.0 if recipe.plus is None else recipe.plus))
 
     def network(self, recipe: Recipe) -> replay.Network | None:

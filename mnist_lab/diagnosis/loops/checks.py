@@ -211,12 +211,11 @@ class Tried:
 
 @functools.lru_cache(maxsize=2)
 def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
-    """``train_epoch`` on usual batches; several times in a row; on gradients of all sizes."""
+    """``train_epoch`` on usual batches; three times in a row; on gradients of all sizes."""
     generator = grader.generator("training.steps")
     usual = _recipe(generator, lr=LR), _batches(generator)
-    calls = int(torch.randint(2, 5, (), generator=generator))
-    more = {"loss": "smoothed", "lr": 0.4 * LR, "momentum": 0.9, "calls": calls}
-    again = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 41, 10))
+    more = {"loss": "smoothed", "lr": 0.4 * LR, "momentum": 0.9, "calls": 3}
+    again = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 31, 5))
     uneven = _recipe(generator, lr=0.02 * LR), _uneven(_batches(generator, 20, 8))
     return tuple(
         _an_epoch(recipe, _half_known(recipe, batches))

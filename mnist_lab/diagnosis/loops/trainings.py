@@ -185,13 +185,13 @@ def _trusted(asked: str, call: Call) -> Call:
 
 
 def _without_scale(asked: str, calls: Sequence[Call]) -> list[Call]:
-    """Without the slopes, if those of each call are the same multiple of those asked for: gradients
-    that are unscaled before they are clipped show no more of it.
+    """Without the slopes, if those of each call that has some are the same multiple of those asked
+    for: gradients that are unscaled before they are clipped show no more of it.
     """
-    factors = []
-    for call in calls:
+    factors = [1.0] if not any(call.seen.slopes for call in calls) else []
+    for call in (call for call in calls if call.seen.slopes):
         own = free(call, asked)[1].get(("slope", 0))
-        if own is None or not call.seen.slopes or call.seen.slopes[0].shape != own.shape:
+        if own is None or call.seen.slopes[0].shape != own.shape:
             return []
         seen = call.seen.slopes[0].double()
         factors.append(fitted(seen, own))

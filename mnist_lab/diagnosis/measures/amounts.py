@@ -26,12 +26,13 @@ def recipe(generator: torch.Generator, **given: Any) -> Recipe:
 
 
 def batches(generator: torch.Generator, count: int, largest: int, one: int) -> Batches:
-    """At least ``count`` batches of a dozen sizes up to ``largest``, most of them small, and a
-    single one of at least ``one``; the last has one example.
+    """At least ``count`` batches of a dozen sizes from 1 up to ``largest``, most of them small, and
+    a single one of at least ``one``; the last has one example.
     """
     count += int(torch.randint(count // 8, (), generator=generator))
-    powers = torch.rand(12, generator=generator)[torch.randint(12, (count,), generator=generator)]
-    sizes = (largest**powers).long()
+    drawn = (largest ** torch.rand(12, generator=generator)).long()
+    drawn[0] = 1
+    sizes = drawn[torch.randint(12, (count,), generator=generator)]
     sizes[torch.randint(count - 1, (), generator=generator)] = one + sizes[0]
     sizes[-1] = 1
     examples = int(sizes.sum())

@@ -278,6 +278,10 @@ def _batches(labels: Tensor, batch_size: int) -> Batches:
     return Batches(numbers.expand(-1, 1, 28, 28), labels, batch_size)
 
 
+FEW = 5
+"""Examples of a batch that counts for little among thousands."""
+
+
 def _expect_all_of_many(
     exercise: ExerciseHandle, grader: Grader, name: str, largest: int, one: int
 ) -> None:
@@ -287,6 +291,10 @@ def _expect_all_of_many(
     generator = grader.generator(f"evaluation.{name} of many")
     recipe = amounts.recipe(generator)
     batches = amounts.batches(generator, 940 if grader.full else 470, largest, one)
+    sizes = torch.tensor(batches.batch_size)
+    worst = reference.linear(recipe.weights, batches.images).argmin(1)
+    small = (sizes <= FEW).repeat_interleave(sizes)  # The model is wrong, that they may count.
+    batches = replace(batches, labels=torch.where(small, worst, batches.labels))
     answer = _answer(exercise, name, *comparing.in_float32(recipe, batches))
 
     def like(part: Batches) -> bool:
