@@ -175,6 +175,12 @@ def stream(
         )
 
 
+def evaluate(model: nn.Module, split: Split, device: str = "auto") -> tuple[float, float]:
+    """The mean cross-entropy and the accuracy (a fraction) of ``model`` on ``split``."""
+    loss, correct = _loss_and_correct(predict(model, split, device), split.labels)
+    return loss, correct / len(split)
+
+
 def predict(model: nn.Module, split: Split, device: str = "auto") -> Tensor:
     """The outputs (N, 10) of ``model`` for ``split``, on the CPU; without augmentation."""
     where = resolve_device(device)

@@ -192,14 +192,22 @@ def test_the_test_digits_are_evaluated_in_eval_mode_and_change_nothing():
     history = train(model, DIGITS, Settings(epochs=1, device="cpu"))
     before = weights(model)
 
-    logits = training.predict(model, DIGITS.test, "cpu")
+    loss, accuracy = training.evaluate(model, DIGITS.test, "cpu")
 
-    loss = F.cross_entropy(logits, DIGITS.test.labels).item()
     assert history.epochs[-1].test_loss == pytest.approx(loss, abs=1e-6)
-    right = (logits.argmax(1) == DIGITS.test.labels).sum().item()
-    assert history.epochs[-1].test_accuracy == right / 100
+    assert history.epochs[-1].test_accuracy == accuracy
     assert torch.equal(weights(model), before)
     assert not model.training
+
+
+def test_evaluation_is_the_mean_over_the_digits():
+    model = new(FNN)
+    logits = model(normalise(DIGITS.test.images))
+
+    loss, accuracy = training.evaluate(model, DIGITS.test, "cpu")
+
+    assert loss == pytest.approx(F.cross_entropy(logits, DIGITS.test.labels).item(), abs=1e-6)
+    assert accuracy == (logits.argmax(1) == DIGITS.test.labels).sum().item() / 100
 
 
 @pytest.mark.parametrize("model", [*MODELS.values(), Viewed])
