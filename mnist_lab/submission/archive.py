@@ -16,6 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -79,7 +80,8 @@ class _Member:
 
     @property
     def is_wanted(self) -> bool:
-        return self.name.lower().endswith(WANTED) and not any(map(is_debris, self.parts))
+        debris = any(is_debris(part) and not is_hidden(part) for part in self.parts)
+        return self.name.lower().endswith(WANTED) and not debris
 
 
 def is_archive(path: Path) -> bool:
@@ -95,6 +97,11 @@ def is_notebook(name: str) -> bool:
 def is_debris(name: str) -> bool:
     """Whether a file or folder is what systems and tools leave behind."""
     return (name.startswith(".") and name not in (".", "..")) or name in DEBRIS
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over for the dot at its beginning alone."""
+    return is_debris(name) and name[0] == "." and not name.startswith(("._", ".DS_Store", ".git"))
 
 
 def unpack(path: Path, folder: Path) -> None:
@@ -164,6 +171,9 @@ def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
             raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
         if not member.is_wanted:
             continue
+        if hidden := next((n for n, part in enumerate(member.parts, 1) if is_hidden(part)), 0):
+            _note_name(folder, member.parts[:hidden])
+            continue
         unpacked += 1
         if unpacked > MEMBERS:
             raise SourceError(f"{shown(path)} has more than {MEMBERS:,} members of code.")
@@ -175,6 +185,14 @@ def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
         assert source is not None  # It is a plain file.
         with source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
+
+
+def _note_name(folder: Path, parts: tuple[str, ...]) -> None:
+    """Have the name alone in the folder, of which something can be said, if it can be there."""
+    if not {"/", ".."} & {*parts}:
+        with suppress(OSError, ValueError):
+            folder.joinpath(*parts[:-1]).mkdir(parents=True, exist_ok=True)
+            folder.joinpath(*parts).touch()
 
 
 def _copy(path: Path, source: IO[bytes], file: IO[bytes], most: int) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import is_archive, is_debris, is_notebook, unpack
+from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, is_notebook, unpack
 from mnist_lab.submission.definitions import begun
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
@@ -291,6 +291,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
         path, name = Path(entry.path), entry.name.lower()
         inside = f"{said}/{shown(path)}" if said else shown(path)
         if is_debris(entry.name):
+            if is_hidden(entry.name):
+                search.misnamed.append(inside)
             continue
         if entry.is_symlink():
             if exercise_file(name) or is_notebook(name):

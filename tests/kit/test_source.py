@@ -110,16 +110,20 @@ def test_a_file_with_the_line_ends_of_old_macs_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", ["cnn_final.py", "mnist_lab.py"])
+@pytest.mark.parametrize(
+    "name", [".work/cnn.py", ".cnn.py", "lab/.cnn.py", "cnn_final.py", "mnist_lab.py"]
+)
 def test_what_is_not_looked_at_for_its_name_is_said(tmp_path, name, packed):
     path = tmp_path / "lab.zip" if packed else tmp_path
     if packed:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(name, "class CNN: pass\n")
     else:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("class CNN: pass\n")
 
-    with pytest.raises(SourceError, match=rf"for its name: {name}\."):
+    said = "lab/.cnn.py" if name.startswith("lab") else name.partition("/")[0]
+    with pytest.raises(SourceError, match=rf"for its name: {said}\."):
         read(path)
 
 
