@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ except ImportError:  # Windows: there two runs that end at once do not wait for 
 
 RESULTS = "results.json"
 """The file that tells a report from any other folder: it lists the report's files."""
+MOST_SECONDS = 2
+"""How long a run waits for another; some network drives have no locks at all."""
 
 
 class ReportError(Exception):
@@ -84,14 +87,21 @@ def _alone_in(folder: Path) -> Iterator[bool]:
     if fcntl is None:
         yield False
         return
-    handle, alone = os.open(folder, os.O_RDONLY), False
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # Some network drives have no locks.
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            alone = True
-        yield alone
+        yield _locked(handle)
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    end = time.monotonic() + MOST_SECONDS
+    while time.monotonic() < end:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _former(out: Path) -> Path:

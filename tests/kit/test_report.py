@@ -391,6 +391,14 @@ def test_runs_that_end_at_once_leave_one_whole_report(tmp_path):
     assert beside(out) == ["report"]
 
 
+def test_a_run_that_hangs_while_it_writes_holds_up_no_other(former, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_SECONDS", 0.1)
+    with folder._alone_in(former.parent) as alone:
+        put(former)
+    assert alone
+    assert snapshot(former) == NEW
+
+
 NOT_REPORTS = {
     "notes.txt": "mine",
     "results.json": '{"score": 12}',
