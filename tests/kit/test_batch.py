@@ -280,6 +280,16 @@ def test_a_changed_submission_alone_is_graded_anew(handed_in, tmp_path, engine):
     assert engine.graded == ["ada", "bob", "cleo", "bob"]
 
 
+def test_what_is_left_of_who_is_not_in_the_class_any_more_is_said(handed_in, tmp_path, engine):
+    grade_class(handed_in, "--out", tmp_path / "out")
+    shutil.rmtree(handed_in / "bob")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert "Left over from an earlier run in grades and feedback: bob." in result.output
+    assert [row["name"] for row in rows(tmp_path / "out")] == ["ada", "cleo"]
+
+
 @pytest.mark.parametrize("change", [{"tier": "full"}, {"seed": 8}])
 def test_other_options_grade_all_anew(handed_in, tmp_path, engine, change):
     run.grade_class(handed_in, tmp_path / "out", seed=7)

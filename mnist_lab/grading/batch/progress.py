@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 
 from rich import progress
@@ -71,6 +71,12 @@ class Progress(AbstractContextManager["Progress"]):
         if self.bar.disable or not outcome.settled:
             number = f"{self.done:>{len(str(self.total))}}/{self.total}"
             _say(self.console, f"{number}  {_said(name, outcome)}")
+
+    def keeps(self, names: Collection[str]) -> None:
+        """Say which files are of learners who were in the class in an earlier run only."""
+        if names:
+            of = ", ".join(sorted(names))
+            _say(self.console, f"Left over from an earlier run in grades and feedback: {of}.")
 
 
 def _say_ignored(console: Console, listing: Listing) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -83,6 +84,7 @@ def grade_class(
     missing = listed.missing(listing.submissions) if listed else []
     names = [*(each.name for each in listing.submissions), *missing]
     lateness = late(listing.submissions) if late else None
+    started = time.perf_counter()
     with Journal(out) as journal, scratch.folder() as folder:
         _make_folders(out)
         if seed is None:
@@ -102,7 +104,7 @@ def grade_class(
         found = Analysis(told, attainable)
     aliases = _aliases(found, seed) if anonymous else {}
     shown = _unnamed(found, aliases) if anonymous else found
-    settings = _settings(shown, options)
+    settings = _settings(shown, options, time.perf_counter() - started)
     if anonymous:  # Who knows it and the names can tell whose numbers are whose.
         del settings["Seed"]
     beside = ((), ()) if anonymous else (listing.ignored, listing.unlisted)
@@ -117,6 +119,7 @@ def grade_class(
         marks = {each.name: each.mark for each in found.learners if each.mark is not None}
         written["roster.csv"] = listed.filled(listing.submissions, marks)
     _write(out, written)
+    progress.keeps({path.stem for path in (out / "grades").glob("*.json")} - {*files.values()})
     return found
 
 
@@ -296,13 +299,18 @@ def _told(learner: Learner, attainable: float, options: Options, out: Path) -> L
     return learner
 
 
-def _settings(found: Analysis, options: Options) -> dict[str, str]:
+def _settings(found: Analysis, options: Options, seconds: float) -> dict[str, str]:
+    taken = sorted((grade.seconds, name) for name, grade in found.grades)
     walls = {f"{wall} {state}" for _, grade in found.grades for wall, state in grade.walls.items()}
     settings = {
         "Kit": options.kit,
         "Checks": "all, with the accuracy of trained models" if options.tier == "full" else "quick",
         "Seed": f"{options.seed}; that of each submission is in its grade",
     }
+    if taken:
+        half, slowest = taken[len(taken) // 2][0], taken[:-4:-1]
+        settings["Time"] = f"{seconds:.0f} s for this run; half took less than {half:.1f} s each"
+        settings["Slowest"] = ", ".join(f"{name} {each:.1f} s" for each, name in slowest)
     if walls:
         settings["Walls"] = ", ".join(sorted(walls))
     return settings
