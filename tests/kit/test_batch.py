@@ -24,9 +24,9 @@ from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.reading import ReaderPool
 from mnist_lab.grading.batch.results import NOTHING, Graded, NotGraded, Options, fingerprint
 from mnist_lab.grading.batch.submissions import ClassError, find
-from mnist_lab.grading.batch.workers import WorkerPool
+from mnist_lab.grading.batch.workers import WorkerPool, unpack
 from mnist_lab.grading.warm import JobError, Run
-from mnist_lab.writing import fill
+from mnist_lab.submission.refused import SourceError
 
 ROOT = Path(__file__).parents[2]
 KIT = "0+tests"
@@ -256,10 +256,16 @@ def test_what_is_packed_comes_out_the_same_elsewhere(tmp_path):
 
     with closing(ReaderPool(tmp_path, 1)) as readers:
         (read,) = readers.read([(find(tmp_path / "in").submissions[0], 0)])
-    fill(tmp_path / "out", read.pack())
+    unpack(read.pack(), tmp_path / "out")
 
     assert sorted(read.pack()) == ["cnn.py", "more/__init__.py"]
     assert (tmp_path / "out" / "more" / "__init__.py").read_text() == "y = 2\n"
+
+
+@pytest.mark.parametrize("name", ["../cnn.py", "/tmp/cnn.py", "more/../../cnn.py"])
+def test_packed_files_never_land_outside(tmp_path, name):
+    with pytest.raises(SourceError, match="outside"):
+        unpack({name: b""}, tmp_path)
 
 
 # The journal

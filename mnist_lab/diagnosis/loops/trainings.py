@@ -188,7 +188,7 @@ def _without_scale(asked: str, calls: Sequence[Call]) -> list[Call]:
     """Without the slopes, if those of each call that has some are the same multiple of those asked
     for: gradients that are unscaled before they are clipped show no more of it.
     """
-    factors = [1.0] if not any(call.seen.slopes for call in calls) else []
+    factors = []
     for call in (call for call in calls if call.seen.slopes):
         own = free(call, asked)[1].get(("slope", 0))
         if own is None or call.seen.slopes[0].shape != own.shape:
@@ -197,7 +197,7 @@ def _without_scale(asked: str, calls: Sequence[Call]) -> list[Call]:
         factors.append(fitted(seen, own))
         if not torch.allclose(seen, factors[-1] * own, rtol=1e-6):
             return []
-    alike = math.isclose(min(factors), max(factors), rel_tol=1e-6)
+    alike = factors and math.isclose(min(factors), max(factors), rel_tol=1e-6)
     known = not alike or math.isclose(factors[0], 1, rel_tol=1e-6)
     return [] if known else [replace(c, seen=replace(c.seen, slopes=())) for c in calls]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mnist_lab.grade import Grade
 from mnist_lab.grading import run
@@ -76,9 +76,7 @@ class WorkerPool:
     def _grade(
         self, name: str, submission: Path | Mapping[str, bytes], seed: int, folder: Path
     ) -> Outcome:
-        path = submission if isinstance(submission, Path) else folder / "in"
-        if not isinstance(submission, Path):
-            fill(path, submission)
+        path = submission if isinstance(submission, Path) else unpack(submission, folder / "in")
         full, strict = self.options.tier == "full", self.options.strict
         arguments = run.arguments(path, full=full, seed=seed, strict=strict)
         worker = self._worker()
@@ -111,3 +109,13 @@ class WorkerPool:
         lines = [shown for line in ended.output.splitlines() if (shown := one_line(line))]
         last = lines[-1].removeprefix("ERROR: ") if lines else ""
         return last or f"The grading ended with status {ended.status} and no word."
+
+
+def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
+    """Write what ``Read.pack`` gave into the new ``folder``; the path to grade there."""
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise SourceError(f"{one_line(name)} would lie outside of the submission.")
+    fill(folder, files)
+    return folder
