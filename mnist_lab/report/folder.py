@@ -65,10 +65,10 @@ def _writing(out: Path) -> Iterator[tuple[Path, Path]]:
     """``out``, resolved, and the name of a folder beside it that is gone after the block."""
     try:
         place = out.resolve()
-        _refuse_what_is_not_ours(place)
         place.parent.mkdir(parents=True, exist_ok=True)
         with _alone_in(place.parent) as alone:
             _recover(place)
+            _refuse_what_is_not_ours(place)
             if alone:
                 for folder in place.parent.glob(f".{glob.escape(place.name)}.{'[0-9a-f]' * 6}"):
                     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -374,7 +375,8 @@ def test_a_killed_run_loses_no_report_and_the_next_run_clears_up(former, method,
     assert after == before if times < 2 else set(after) == {"results.json", "notes.txt"}
 
 
-def test_runs_that_end_at_once_leave_one_whole_report(tmp_path):
+def test_runs_that_end_at_once_leave_one_whole_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_SECONDS", 60)
     out = tmp_path / "report"
     names = [f"figures/{number}.svg" for number in range(20)]
     results = json.dumps({"schema": 1, "files": [*names, "results.json"]}).encode()
@@ -389,6 +391,42 @@ def test_runs_that_end_at_once_leave_one_whole_report(tmp_path):
     assert sorted(files) == sorted(names)
     assert len(set(files.values())) == 1
     assert beside(out) == ["report"]
+
+
+@pytest.mark.skipif(folder.fcntl is None, reason="needs locks of folders")
+def test_a_run_that_looks_at_a_report_waits_until_it_is_replaced(former, monkeypatch):
+    monkeypatch.setattr(folder, "MOST_SECONDS", 60)
+    stopped, go_on = threading.Event(), threading.Event()
+    rename, lock, read = Path.rename, folder.fcntl.flock, folder.read_results
+    other = threading.Thread(target=put, args=[former])
+
+    def rename_and_stop(path, target):
+        rename(path, target)
+        stopped.set()
+        go_on.wait(60)
+
+    def lock_or_say(*asked):
+        try:
+            lock(*asked)
+        except OSError:
+            stopped.set()
+            raise
+
+    def read_while_the_other_replaces(out):
+        if threading.current_thread() is threading.main_thread():
+            other.start()
+            assert stopped.wait(60)
+        return read(out)
+
+    monkeypatch.setattr(Path, "rename", rename_and_stop)
+    monkeypatch.setattr(folder.fcntl, "flock", lock_or_say)
+    monkeypatch.setattr(folder, "read_results", read_while_the_other_replaces)
+    try:
+        report.check(former)
+    finally:
+        go_on.set()
+        other.join(60)
+    assert snapshot(former) == NEW
 
 
 def test_a_run_that_hangs_while_it_writes_holds_up_no_other(former, monkeypatch):
