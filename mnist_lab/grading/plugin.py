@@ -191,6 +191,28 @@ def mnist(request: pytest.FixtureRequest) -> Digits:
 
 
 @pytest.fixture(scope="session")
+def trained_together(request: pytest.FixtureRequest, grader: Grader, mnist: Digits) -> None:
+    """Train the networks that are ready for it, on one stream of digits, before their checks ask
+    for it one by one.
+    """
+    import torch
+
+    from mnist_lab.diagnosis import CheckFailure
+    from mnist_lab.diagnosis.networks import checks, trained
+    from mnist_lab.submission.caller import SubmissionFailure
+
+    grading = request.config.stash[GRADING]
+    first = {}
+    for check in filter(grading.is_ready, kit.load().checks):
+        handle = grading.submission().exercise(check.exercise)
+        # What fails here fails in its own check, which says why.
+        with handle.limit(check.limit), one_thread(), suppress(CheckFailure, SubmissionFailure):
+            model = handle.build(kit.load().exercise(check.exercise).names[0])
+            first[check.exercise] = checks.first_weights(check.exercise, model, grader)
+    trained.train(first, mnist, torch.get_num_threads())
+
+
+@pytest.fixture(scope="session")
 def learned(request: pytest.FixtureRequest) -> dict[str, Trained]:
     """Where an accuracy check leaves the trained model, by exercise, for the report."""
     return request.config.stash[GRADING].learned
@@ -275,6 +297,11 @@ class Grading:
                 raise pytest.UsageError(str(error)) from error
         return self._opened
 
+    def is_ready(self, check: kit.Check) -> bool:
+        """Whether a check is of the full tier and nothing that it needs is amiss."""
+        needed = [self.results.get(name) for name in check.needs]
+        return check.tier == "full" and all(each and each.outcome == "passed" for each in needed)
+
     # Collection
 
     @pytest.hookimpl(tryfirst=True)
@@ -282,7 +309,9 @@ class Grading:
         checks = [check.id for item in items if (check := check_of(item))]
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
-        order = [check.id for check in kit.load().checks]
+        # What trains comes last: the networks then train together.
+        ordered = sorted(kit.load().checks, key=lambda check: check.tier == "full")
+        order = [check.id for check in ordered]
         items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

@@ -44,6 +44,7 @@ def test_learns(name: str, model: Model, grader: Grader) -> None:
 
 
 @each("accuracy")
+@pytest.mark.usefixtures("trained_together")
 def test_accuracy(
     name: str,
     model: Model,

@@ -19,6 +19,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from mnist_lab.grade import Grade
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import journal, run, workers
 from mnist_lab.grading.batch.reading import ReaderPool
@@ -26,6 +27,7 @@ from mnist_lab.grading.batch.results import Graded, NotGraded, Options
 from mnist_lab.grading.batch.submissions import find
 from mnist_lab.grading.batch.workers import WorkerPool, grade_here
 from mnist_lab.grading.warm import Job, Jobs, Run
+from mnist_lab.models import MODELS
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import default_isolation, environment
 
@@ -318,3 +320,29 @@ def test_what_starts_with_the_same_weights_is_trained_once(counting_job, tmp_pat
         assert ended.result["grade"]["score"] == 10, ended.output
         trained.append(len((tmp_path / "trainings").read_text()))
     assert trained == [1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("fnn", "outcome"),
+    [(".relu()", "passed"), (".tanh()", "blocked")],
+)
+def test_the_networks_of_a_submission_that_are_right_train_together(
+    counting_job, tmp_path, fnn, outcome
+):
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    for name in MODELS:
+        code = (ROOT / "solutions" / f"{name}.py").read_text()
+        changed = code.replace(".relu()", fnn) if name == "fnn" else code
+        (folder / f"{name}.py").write_text(changed)
+
+    ended = counting_job.grade(single.arguments(folder, full=True, seed=1), PATIENCE)
+
+    graded = Grade.from_json(ended.result["grade"])
+    outcomes = {check.id: check.outcome for each in graded.exercises for check in each.checks}
+    assert {name: outcomes[f"{name}.accuracy"] for name in MODELS} == {
+        "logistic_regression": "passed",
+        "fnn": outcome,
+        "cnn": "passed",
+    }
+    assert (tmp_path / "trainings").read_text() == "x"

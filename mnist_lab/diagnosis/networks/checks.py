@@ -627,6 +627,12 @@ def _known_gradients(exercise: str, model: Model, generator: torch.Generator) ->
         raise
 
 
+def first_weights(exercise: str, model: Model, grader: Grader) -> dict[str, Tensor]:
+    """A new model's own weights, by the reference's names."""
+    own = model.weights()
+    return _proven(exercise, model, grader.generator(f"{exercise}.accuracy")).to_reference(own)
+
+
 def check_accuracy(
     exercise: str, model: Model, digits: Digits, grader: Grader, threads: int
 ) -> Trained:
@@ -635,9 +641,9 @@ def check_accuracy(
     by the learner's names.
     """
     generator = grader.generator(f"{exercise}.accuracy")
-    first_weights = model.weights()
+    own = model.weights()
     proven = _proven(exercise, model, generator)
-    done = trained.train(exercise, proven.to_reference(first_weights), digits, threads)
+    done = trained.train({exercise: proven.to_reference(own)}, digits, threads)[exercise]
     if done.history.stopped:
         raise fail(f"The training of {model.name} ended early.", done.history.stopped)
     _expect_the_same_answers(proven, model, done.weights, digits, generator)

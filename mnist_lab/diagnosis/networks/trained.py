@@ -46,16 +46,21 @@ _known: dict[str, Trained] = {}
 
 
 def train(
-    exercise: str, first_weights: Mapping[str, Tensor], digits: Digits, threads: int
-) -> Trained:
-    """The course's training of ``exercise``'s network from ``first_weights``, which have the
-    reference's names; known if it was done before.
+    first_weights: Mapping[str, Mapping[str, Tensor]], digits: Digits, threads: int
+) -> dict[str, Trained]:
+    """The course's training of networks, by exercise, from ``first_weights``, which have the
+    reference's names. They train together, but for those that were trained before.
     """
-    started = {name: value.detach().float() for name, value in first_weights.items()}
-    key = _key(exercise, started, digits)
-    if key not in _known:
-        remember({key: _train(exercise, started, digits, threads)})
-    return _known[key]
+    started = {
+        exercise: {name: value.detach().float() for name, value in weights.items()}
+        for exercise, weights in first_weights.items()
+    }
+    keys = {exercise: _key(exercise, weights, digits) for exercise, weights in started.items()}
+    new = {exercise: started[exercise] for exercise, key in keys.items() if key not in _known}
+    made = _train(new, digits, threads) if new else {}
+    found = {exercise: made.get(exercise) or _known[key] for exercise, key in keys.items()}
+    remember({keys[exercise]: each for exercise, each in made.items()})
+    return found
 
 
 def known() -> dict[str, Trained]:
@@ -79,15 +84,27 @@ def _key(exercise: str, weights: Mapping[str, Tensor], digits: Digits) -> str:
     return digest.hexdigest()
 
 
-def _train(exercise: str, weights: Mapping[str, Tensor], digits: Digits, threads: int) -> Trained:
-    model = models.MODELS[exercise]()
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    model.load_state_dict({name: weights[name].reshape(shape) for name, shape in shapes.items()})
+def _train(
+    first_weights: Mapping[str, Mapping[str, Tensor]], digits: Digits, threads: int
+) -> dict[str, Trained]:
+    networks = {exercise: models.MODELS[exercise]() for exercise in first_weights}
+    for exercise, model in networks.items():
+        shapes = {name: value.shape for name, value in model.state_dict().items()}
+        weights = first_weights[exercise]
+        model.load_state_dict({name: weights[name].reshape(to) for name, to in shapes.items()})
     with _using(threads):
-        history = training.train(model, digits, SETTINGS)
-    axes = reference.NETWORKS[exercise].axes
-    learned = {name: value.reshape(axes[name]) for name, value in model.state_dict().items()}
-    return Trained(history, learned, training.predict(model, digits.test, "cpu"))
+        histories = training.train_together(networks, digits, SETTINGS)
+    return {
+        exercise: Trained(
+            histories[exercise],
+            {
+                name: value.reshape(reference.NETWORKS[exercise].axes[name])
+                for name, value in model.state_dict().items()
+            },
+            training.predict(model, digits.test, "cpu"),
+        )
+        for exercise, model in networks.items()
+    }
 
 
 @contextmanager
