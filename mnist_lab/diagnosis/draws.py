@@ -86,6 +86,12 @@ def normed_weights(generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
+def near(generator: torch.Generator, value: float) -> float:
+    """A number of two digits, up to a fifth from ``value``."""
+    off = 0.4 * float(torch.rand((), generator=generator)) - 0.2
+    return float(f"{value * (1 + off):.2g}")
+
+
 def plus(generator: torch.Generator) -> Tensor:
     """What is added to a model's scores and only the grader knows: (10,), whole numbers, so that
     scores that are whole stay so.

@@ -34,7 +34,10 @@ backward pass: beyond that the oldest are forgotten."""
 RAISED = (IndexError, TypeError, ValueError, RuntimeError)
 """What PyTorch raises of a model that is called with something odd."""
 
-LOSSES: dict[str, dict[str, float]] = {"cross_entropy": {}, "smoothed": {"label_smoothing": 0.1}}
+LOSSES: dict[str, dict[str, float]] = {
+    "cross_entropy": {},
+    "smoothed": {"label_smoothing": 0.1, "ignore_index": 10},
+}
 """Settings of ``nn.CrossEntropyLoss`` by the names that recipes have for it."""
 
 

@@ -28,11 +28,13 @@ from mnist_lab.submission.client import ExerciseHandle
 from mnist_lab.submission.given import LOSSES
 
 LR = 0.05
-EPOCHS, LARGE_LR = 12, 0.1
+"""About this; all of these are drawn."""
+
+LARGE_LR = 0.1
 """For ``train``: the loss soon rises again, and the accuracy falls below its best, so that stopping
 early or keeping the best epoch is seen."""
 
-MORE_EPOCHS, SMALL_LR, ENOUGH = 12, 0.03, 5e-4
+SMALL_LR, ENOUGH = 0.03, 5e-4
 """For ``train`` on digits that it soon knows by heart: it reaches this loss long before the end, so
 that being content with a loss or an accuracy is seen."""
 
@@ -97,12 +99,12 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     weights = draws.normed_weights(generator)
     seed = int(torch.randint(2**31, (), generator=generator))
     more, epochs = (int(torch.randint(3, 5, (), generator=generator)) for _ in range(2))
-    batches = replace(_batches(generator, 10 * more + 3), seed=seed)
-    plus = draws.plus(generator)
-    recipe = Recipe("normed", weights, training=False, lr=LR, plus=plus)
+    batches = replace(_batches(generator, more), seed=seed)
+    plus, lr = draws.plus(generator), draws.near(generator, LR)
+    recipe = Recipe("normed", weights, training=False, lr=lr, plus=plus)
     found: dict[Fault, list[str]] = {}
-    loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": LR}}
-    short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": LR}}
+    loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": lr}}
+    short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": lr}}
     for name, given in loops.items():
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
         trained = call(recipe, batches, **given)
@@ -213,10 +215,11 @@ class Tried:
 def _epochs_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train_epoch`` on usual batches; three times in a row; on gradients of all sizes."""
     generator = grader.generator("training.steps")
-    usual = _recipe(generator, lr=LR), _batches(generator)
-    more = {"loss": "smoothed", "lr": 0.4 * LR, "momentum": 0.9, "calls": 3}
-    again = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 31, 5))
-    uneven = _recipe(generator, lr=0.02 * LR), _uneven(_batches(generator, 20, 8))
+    lr, less, small = (draws.near(generator, part * LR) for part in (1, 0.4, 0.02))
+    usual = _recipe(generator, lr=lr), _batches(generator)
+    more = {"loss": "smoothed", "lr": less, "momentum": 0.9, "calls": 3}
+    again = _recipe(generator, training=False, **more), _dimmed(_batches(generator, 6, 5, rest=1))
+    uneven = _recipe(generator, lr=small), _uneven(_batches(generator, 2, 8))
     return tuple(
         _an_epoch(recipe, _half_known(recipe, batches))
         for recipe, batches in (usual, again, uneven)
@@ -259,7 +262,7 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
     generator = grader.generator("training.train")
     restless = _restless(generator)
     default = _recipe(generator, training=False)
-    batches = _half_known(default, _batches(generator, 14, 8))
+    batches = _half_known(default, _batches(generator, 1, 8, rest=6))
     return restless, _a_training(default, batches), _learned_by_heart(generator)
 
 
@@ -271,15 +274,16 @@ def _many_asked(grader: Grader) -> tuple[Asked, ...]:
     A step takes some 0.2 ms. In the full tier there are more batches than MNIST has of 64 digits.
     """
     generator = grader.generator("training.amounts")
-    recipe = amounts.recipe(generator, lr=LR)
+    lr, large, small = (draws.near(generator, about) for about in (LR, LARGE_LR, SMALL_LR))
+    recipe = amounts.recipe(generator, lr=lr)
     count, times = (940, 4) if grader.full else (100, 1)
     batches, others = (amounts.batches(generator, count, 300, 5_000) for _ in range(2))
     epochs = times * int(torch.randint(25, 40, (), generator=generator))
     return (
         _an_epoch(recipe, batches),
-        _a_training(recipe, others, epochs=1, lr=SMALL_LR),
-        _a_training(*amounts.known(generator), epochs=epochs, lr=SMALL_LR),
-        _a_training(*amounts.at_its_best(generator), epochs=epochs, lr=LARGE_LR),
+        _a_training(recipe, others, epochs=1, lr=small),
+        _a_training(*amounts.known(generator), epochs=epochs, lr=small),
+        _a_training(*amounts.at_its_best(generator), epochs=epochs, lr=large),
     )
 
 
@@ -383,7 +387,15 @@ def _weights(generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
-def _batches(generator: torch.Generator, examples: int = 23, size: int = 10) -> Batches:
+def _batches(
+    generator: torch.Generator, whole: int = 2, about: int = 10, rest: int | None = None
+) -> Batches:
+    """So many ``whole`` batches of ``about`` the size, and one of the ``rest``, fewer examples."""
+    examples = 0
+    while 100 % max(examples, 1) == 0:  # Of these, each share is a whole percentage.
+        size = about + int(torch.randint(-1, 2, (), generator=generator))
+        last = rest or int(torch.randint(2, size - 1, (), generator=generator))
+        examples = whole * size + last
     labels = torch.randint(10, (examples,), generator=generator)
     images = 2 * draws.images(generator, examples)
     images[..., :2] *= FAINT
@@ -414,6 +426,8 @@ def _restless(generator: torch.Generator) -> Asked:
     The images are almost equal, so there is nothing to learn but how often each digit occurs,
     which the weights know already.
     """
+    epochs = int(torch.randint(11, 15, (), generator=generator))
+    lr = draws.near(generator, LARGE_LR)
     while True:
         weights, batches = _weights(generator), _batches(generator)
         plus = draws.plus(generator)
@@ -422,9 +436,9 @@ def _restless(generator: torch.Generator) -> Asked:
         weights["output.weight"] *= 0.05
         often = torch.bincount(batches.labels, minlength=10) + 0.3
         weights["output.bias"] = often.double().log() - plus
-        asked = _a_training(Recipe("mlp", weights, plus=plus), batches, epochs=EPOCHS, lr=LARGE_LR)
+        asked = _a_training(Recipe("mlp", weights, plus=plus), batches, epochs=epochs, lr=lr)
         losses, accuracies = zip(*asked.history, strict=True)
-        rises = losses[-1] > 1.005 * min(losses) and min(losses) in losses[: EPOCHS // 2]
+        rises = losses[-1] > 1.005 * min(losses) and min(losses) in losses[: epochs // 2]
         if rises and accuracies[-1] < max(accuracies):
             return asked
 
@@ -438,15 +452,17 @@ def _telling(trainings: Sequence[Tried]) -> Sequence[Tried]:
 
 
 def _learned_by_heart(generator: torch.Generator) -> Asked:
-    """Five digits of which the weights know four; the last batch is one of these."""
+    """A few digits of which the weights know all but the first."""
+    epochs = int(torch.randint(11, 16, (), generator=generator))
+    lr = draws.near(generator, SMALL_LR)
     while True:
-        recipe, batches = _recipe(generator), _dimmed(_batches(generator, 5, 4))
+        recipe, batches = _recipe(generator), _dimmed(_batches(generator, 1, 5, rest=1))
         known = _read(recipe, batches.images)
         known[0] = (known[0] + 1) % 10
         batches = replace(batches, labels=known)
-        asked = _a_training(recipe, batches, epochs=MORE_EPOCHS, lr=SMALL_LR)
+        asked = _a_training(recipe, batches, epochs=epochs, lr=lr)
         losses, accuracies = zip(*asked.history, strict=True)
-        late = MORE_EPOCHS * 3 // 4
+        late = epochs * 3 // 4
         if max(losses[late:]) < ENOUGH and min(accuracies[late:]) == 1:
             return asked
 
@@ -522,11 +538,17 @@ def _of_many(
 ) -> CheckFailure:
     """Why code goes wrong on many batches, or in many epochs, that is right in a few."""
     tried = _try(ask, asked)
+    if right(tried) and right(_try(ask, _in_float32(asked))):
+        return fail(
+            f"{tried.name} does not do the same each time.",
+            f"{tried.said} The first time it was wrong, and later right.",
+            "Use the arguments alone: draw nothing, and keep nothing of earlier calls.",
+        )
     if right(tried):
         return fail(
             f"{tried.name} does something else with a model in float32.",
             f"{tried.said} With one in float64 it does as asked.",
-            "Do the same whatever the dtype is.",
+            "Compute in the dtype of the model: leave autocast and conversions such as half() out.",
         )
     call, batches, trained = tried.asked.call, tried.asked.batches, tried.trained
     replayed = trainings.free(call)[0]
@@ -691,12 +713,14 @@ def _observed(tried: Sequence[Tried], right: bool) -> dict[Fault, str]:
 
 def _tensors(tried: Sequence[Tried]) -> dict[Fault, str]:
     """Types of numbers that are none of Python's or NumPy's."""
-    kinds = {kind for each in tried for score in each.trained.history for kind in score.types}
-    if kinds <= set(comparing.NUMBERS):
+    pairs = {score.types for each in tried for score in each.trained.history}
+    odd = sorted(pair for pair in pairs if not {*pair} <= {*comparing.NUMBERS})
+    if not odd:
         return {}
-    graph = any("graph" in kind for kind in kinds)
-    fault: Fault = entry("keeps-graph") if graph else observed("returns-tensors", tried[0].name)
-    return {fault: f"The types of what {tried[0].name} returns are {', '.join(sorted(kinds))}."}
+    name, (loss, accuracy) = tried[0].name, odd[0]
+    graph = any("graph" in kind for pair in odd for kind in pair)
+    fault: Fault = entry("keeps-graph") if graph else observed("returns-tensors", name)
+    return {fault: f"{name} gives a loss of the type {loss}, an accuracy of the type {accuracy}."}
 
 
 # The mode
@@ -789,7 +813,7 @@ def _by_the_reference(
     """The weights after training on these passes through the loader."""
     trained = {name: value for name, value in recipe.weights.items() if "running" not in name}
     calls = [
-        _asked(what, replace(recipe, weights=trained), batches.of_pass(each), LR, epochs=1)
+        _asked(what, replace(recipe, weights=trained), batches.of_pass(each), recipe.lr, epochs=1)
         for each in passes
     ]
     normed = any("norm" in name for name in trained)
