@@ -93,6 +93,11 @@ class Parameter:
     dtype: torch.dtype
     requires_grad: bool
 
+    @property
+    def owner(self) -> str:
+        """The name of the module that it belongs to."""
+        return self.name.rpartition(".")[0]
+
 
 @dataclass(frozen=True)
 class Unregistered:

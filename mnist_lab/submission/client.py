@@ -163,9 +163,9 @@ class ExerciseHandle(Caller):
         """What ``test_transform()`` returns."""
         return Transform(self, "test_transform")
 
-    def train_transform(self) -> Transform:
-        """What ``train_transform()`` returns."""
-        return Transform(self, "train_transform")
+    def train_transform(self, seed: int | None = None) -> Transform:
+        """What ``train_transform()`` returns, made after seeding."""
+        return Transform(self, "train_transform", seed)
 
     def downsample(
         self, dataset: Batch, size: int, seed: int | None = None, reads: int = 1

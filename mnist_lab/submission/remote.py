@@ -97,8 +97,8 @@ class _Remote:
 class Transform(_Remote):
     """A transform that the learner's code made."""
 
-    def __init__(self, caller: Caller, name: str) -> None:
-        made = called(caller, name, f"{name}()")
+    def __init__(self, caller: Caller, name: str, seed: int | None = None) -> None:
+        made = called(caller, name, f"{name}()", seed=seed)
         if not made.callable:
             kind = made.values[0].type
             sentence = f"{name}() is a {kind}, which can't be called with an image."

@@ -3,7 +3,7 @@ by comparison alone; what is unknown is located."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, pairwise
 from types import SimpleNamespace
@@ -17,25 +17,23 @@ from mnist_lab.diagnosis.faults import bank
 from mnist_lab.diagnosis.networks import bank as networks
 from mnist_lab.diagnosis.networks import layouts, places, probes, structures
 from mnist_lab.diagnosis.reference import LINEAR, NETWORKS, Network
-from mnist_lab.submission.answers import Step
+from mnist_lab.submission.answers import Parameter, Step
 
 
-@dataclass(frozen=True)
-class Stored:
-    name: str
-    shape: tuple[int, ...]
+def parameter(name: str, shape: tuple[int, ...]) -> Parameter:
+    return Parameter(name, shape, torch.float32, requires_grad=True)
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def stored_as_pytorch_does(network: Network) -> dict[str, Stored]:
+def stored_as_pytorch_does(network: Network) -> dict[str, Parameter]:
     flat = {
         name: (axes[0], *axes[1:]) if axes[-1] == 3 or len(axes) == 1 else (axes[0], _size(axes))
         for name, axes in network.axes.items()
     }
-    return {name: Stored(name, shape) for name, shape in flat.items()}
+    return {name: parameter(name, shape) for name, shape in flat.items()}
 
 
 def _size(axes: tuple[int, ...]) -> int:
@@ -271,8 +269,8 @@ def test_a_mistake_is_named_in_an_unusual_layout_too() -> None:
 # The layers that parameters make up
 
 
-def parameters(model: nn.Module) -> list[Stored]:
-    return [Stored(name, tuple(value.shape)) for name, value in model.named_parameters()]
+def parameters(model: nn.Module) -> list[Parameter]:
+    return [parameter(name, tuple(value.shape)) for name, value in model.named_parameters()]
 
 
 @torch.no_grad()

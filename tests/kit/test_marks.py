@@ -86,3 +86,14 @@ def test_a_wrong_way_never_gets_the_points_of_what_it_breaks(variant, tmp_path, 
             assert result.outcome in ("failed", "blocked", "todo"), name
             assert result.cause.message
         assert result.outcome != "error", result.cause
+
+
+def test_what_is_seen_without_weights_waits_until_they_are_found(tmp_path, server):
+    code = (SOLUTIONS / "logistic_regression.py").read_text()
+    in_a_list = code.replace("nn.Linear(784, 10)", "[nn.Linear(784, 10)]")
+    (tmp_path / "logistic_regression.py").write_text(in_a_list.replace(".linear(", ".linear[0]("))
+
+    results = grade(tmp_path, ["logistic_regression"], 0, server)
+
+    assert results["logistic_regression.parameters"].cause.fault == "logistic_regression.plain-list"
+    assert results["logistic_regression.shapes"].outcome == "blocked"

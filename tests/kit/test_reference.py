@@ -4,7 +4,6 @@ every layout and nothing else; draws come from the seed alone."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -18,14 +17,13 @@ from mnist_lab.diagnosis.loops.replay import Call, Replayed
 from mnist_lab.diagnosis.networks import layouts
 from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.models import CNN, FNN, LogisticRegression
+from mnist_lab.submission.answers import Parameter
 
 MODELS = {"logistic_regression": LogisticRegression, "fnn": FNN, "cnn": CNN}
 
 
-@dataclass(frozen=True)
-class Shaped:
-    name: str
-    shape: tuple[int, ...]
+def parameter(name: str, shape: tuple[int, ...]) -> Parameter:
+    return Parameter(name, shape, torch.float32, requires_grad=True)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -36,8 +34,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
 
 
-def shapes(model: nn.Module) -> list[Shaped]:
-    return [Shaped(name, tuple(value.shape)) for name, value in model.named_parameters()]
+def shapes(model: nn.Module) -> list[Parameter]:
+    return [parameter(name, tuple(value.shape)) for name, value in model.named_parameters()]
 
 
 def loaded(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
@@ -141,14 +139,14 @@ def test_a_missing_bias_is_unmatched() -> None:
     with pytest.raises(layouts.Unmatched) as caught:
         layouts.match(
             reference.NETWORKS["fnn"],
-            [Shaped("a", (256, 784)), Shaped("b", (10, 256)), Shaped("c", (10,))],
+            [parameter("a", (256, 784)), parameter("b", (10, 256)), parameter("c", (10,))],
         )
     assert caught.value.missing == ("hidden.bias",)
     assert caught.value.extra == ()
 
 
 def test_a_layer_too_many_is_unmatched() -> None:
-    parameters = [*shapes(CNN()), Shaped("norm.weight", (32,))]
+    parameters = [*shapes(CNN()), parameter("norm.weight", (32,))]
     with pytest.raises(layouts.Unmatched) as caught:
         layouts.match(reference.NETWORKS["cnn"], parameters)
     assert caught.value.missing == ()

@@ -455,14 +455,15 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         earlier = (each for each in ("images", "slope") if compared(each)[0] > compared(each)[1])
         kind = next(earlier, kind)
     told, step = kind, number + (kind != "weights")
-    if kind != "end" and number >= len(seen[kind]):
+    too_few = kind == "gradients" and _steps(call) < len(call.batches) * call.epochs
+    if kind != "end" and (number >= len(seen[kind]) or too_few):
         told = "fewer"
     if (kind, number) == ("weights", 0):
         told = "before"
-    if kind == "end" and call.seen.events.count("s") > len(call.batches) * call.epochs:
+    if kind == "end" and _steps(call) > len(call.batches) * call.epochs:
         told = "more"
     if not call.moved:
-        told = "still"
+        told = "once" if calls[0].moved else "still"
     if told == "images" and any(
         torch.equal(seen[kind][number].double(), given) for given, _ in call.batches
     ):
@@ -479,7 +480,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     says = says.format(
         name=call.function, step=step, right=right, optimizer=optimizer, groups=groups
     )
-    if told in ("still", "fewer", "more"):
+    if told in ("still", "once", "fewer", "more"):
         return says, counted(call.seen.events), hint
     if told == "order":
         return says, f"Forward pass {step} gets another batch of the loader.", hint
@@ -506,11 +507,16 @@ def _lacks_some(call: Call, found: Tensor, asked: Tensor) -> bool:
     return any(part.any() and not there.any() for there, part in parts)
 
 
+def _steps(call: Call) -> int:
+    """How many steps of an optimizer were seen."""
+    return call.seen.events.count("s")
+
+
 def counted(events: str) -> str:
     """How many passes and steps were seen, as a sentence."""
-    names = {"f": "forward", "b": "backward"}
-    passes = " and ".join(f"{events.count(e)} {name}" for e, name in names.items())
-    return f"{passes} passes and {events.count('s')} steps of an optimizer were seen."
+    forward, backward, steps = (events.count(event) for event in "fbs")
+    of_optimizer = f"{steps} step{'s' * (steps != 1)} of an optimizer"
+    return f"{forward} forward and {backward} backward passes and {of_optimizer} were seen."
 
 
 def _plain(value: Any) -> Any:

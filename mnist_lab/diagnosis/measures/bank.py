@@ -19,7 +19,7 @@ EXERCISE = {
 }
 
 TOLD = {
-    ("number", ""): "Loss and accuracy, as {function} returns them, are each ...",
+    ("number", ""): "The loss and the accuracy of {function} are each ...",
     ("number", "loss"): "The loss that {function} returns is ...",
     ("number", "accuracy"): "The accuracy that {function} returns is ...",
     ("reading", "accuracy"): "The accuracy of {function} takes ... for the digit that was read.",

@@ -102,10 +102,18 @@ def unknown(
         "The loss that {what} returns is {told:.7g}; the mean over the examples is {asked:.7g}.",
         "The accuracy that {what} returns is {told:.7g}; {asked:.7g} of the examples are right.",
     )
+    hints = (
+        "The loss of an example is the cross-entropy of its ten raw scores and its label. Add it "
+        "up over all examples, and divide by how many there were.",
+        "An example is right if the highest of its ten scores is that of its label. Count these, "
+        "and divide by the number of all examples.",
+    )
     wrong: list[str] = []
+    hint = ""
     for number, says in enumerate(sentences):
         if not close(told[first][number], asked[first][number]):
             wrong += [says.format(what=what, told=told[first][number], asked=asked[first][number])]
+            hint = hint or hints[number]
             factors = [a[number] / b[number] for a, b in zip(told, asked, strict=True) if b[number]]
             if len(factors) > 1 and close(min(factors), max(factors)):
                 wrong.append(f"It is {factors[0]:.6g} times that in all {len(factors)} cases.")
@@ -114,6 +122,7 @@ def unknown(
     return fail(
         wrong[0],
         " ".join(filter(None, [evidence[first], *wrong[1:], other])),
+        hint,
         expected=list(asked[first]),
         actual=list(told[first]),
     )

@@ -225,8 +225,10 @@ def check_shapes(exercise: str, model: Model, generator: torch.Generator) -> Non
         several = number == SEVERAL
         nothing = several and explained.answers_nothing(model, images, outputs, generator)
         if nothing:
-            with suppress(layouts.Unmatched):
+            try:
                 check_network(exercise, model, generator)  # Perhaps it is known why.
+            except layouts.Unmatched:  # There were no weights to put into it.
+                raise Waiting(f"{exercise}.parameters", nothing) from None
             raise nothing
 
 

@@ -99,7 +99,7 @@ def known(exercise: str, slug: str, evidence: str, hint: str = "", **details: An
 
 def of_first_weights(model: Model) -> str:
     """The hint where they are not random as they should be: of PyTorch's layers or one's own."""
-    owners = {model.modules.get(each.name.rpartition(".")[0], "") for each in model.parameters}
+    owners = {model.modules.get(each.owner, "") for each in model.parameters}
     own = [shown for shown in owners if "(" not in shown or shown.startswith("Parameter")]
     return bank.TABLES["first_weights"]["own" if own else "layers"]
 

@@ -108,6 +108,9 @@ def match(network: Network, parameters: Sequence[Parameter]) -> dict[str, Parame
     found: dict[str, Parameter] = {}
     for weight, axes in network.axes.items():
         fitting = [each for each in left if possible(axes, each.shape)]
+        beside = found.get(weight.replace("bias", "weight"))
+        if beside:  # Its layer's own before others.
+            fitting = [each for each in fitting if each.owner == beside.owner] or fitting
         if fitting:
             found[weight] = fitting[0]
             left.remove(fitting[0])

@@ -105,13 +105,9 @@ def _of_maps(parameter: Parameter, parameters: Sequence[Parameter]) -> bool:
     twins = [
         each
         for each in parameters
-        if _owner(each) == _owner(parameter) and tuple(each.shape) == tuple(parameter.shape)
+        if each.owner == parameter.owner and tuple(each.shape) == tuple(parameter.shape)
     ]
     return len(parameter.shape) == 3 and len(twins) == 2
-
-
-def _owner(parameter: Parameter) -> str:
-    return parameter.name.rpartition(".")[0]
 
 
 # The three networks with layers of other sizes and numbers
@@ -366,7 +362,7 @@ def _with_biases(
         return
     groups: dict[str, list[Parameter]] = {}
     for each in left:
-        groups.setdefault(_owner(each), []).append(each)
+        groups.setdefault(each.owner, []).append(each)
     for kind, way in bank.with_parts(exercise):
         guess: Structure | None = plain
         for group in groups.values():
@@ -411,7 +407,7 @@ def _sizes(layers: Sequence[_Layer]) -> str:
 def _bias_of(layer: _Layer, vectors: Sequence[Parameter]) -> Parameter | None:
     """The vector that is the bias of a layer: one of its size, beside it by name if any is."""
     fitting = [each for each in vectors if math.prod(each.shape) == layer.axes[0]]
-    beside = [each for each in fitting if _owner(each) == _owner(layer.weight)]
+    beside = [each for each in fitting if each.owner == layer.weight.owner]
     if beside:
         return beside[0]
     named = "." in layer.weight.name and any("." in each.name for each in fitting)

@@ -188,8 +188,9 @@ def expect_warps(
         return
     if (light == light[0]).all():
         if not found.does("seeds"):
+            framed_light = warped(warps.framed_dots(), 1, seed + 2)
             other = warped(warps.dots(), 1, seed + 1, again())
-            _say_not_random(light[0], other[0], found)
+            _say_not_random(light[0], framed_light[0], other[0], found)
         return
     measured = warps.measure(light)
     if SURE < off_by(measured) < CERTAIN:
@@ -371,11 +372,14 @@ def _shifted(measured: warps.Warps) -> float:
     return measured.shift[measured.rotations].abs().square().mean().sqrt().item()
 
 
-def _say_not_random(light: Tensor, second: Tensor, found: Findings) -> None:
-    """Every call gives ``light``; the transform made once more gives ``second``."""
+def _say_not_random(light: Tensor, framed: Tensor, second: Tensor, found: Findings) -> None:
+    """Every call gives ``light``, and for another picture ``framed``; the transform made once more
+    gives ``second``.
+    """
+    of_other = warps.trace(framed.unsqueeze(0)).degrees.item()
     traces = warps.trace(torch.stack([light, second]))
     degrees, turned = traces.degrees.tolist()
-    evidence = f"{WARPS} calls gave equal results; five dots were turned by {degrees:.1f} degrees"
+    evidence = f"{WARPS} calls gave equal results; five dots were turned by {degrees:z.1f} degrees"
     still = (
         (traces.degrees.abs() < CLEAR)
         & (traces.similar < 0.3)
@@ -385,8 +389,14 @@ def _say_not_random(light: Tensor, second: Tensor, found: Findings) -> None:
     )
     if still.all():
         found.add("not-augmented", f"{evidence}.")
+    elif abs(degrees - of_other) > 1:
+        found.observe(
+            "train_transform changes a picture in the same way every time that it comes.",
+            f"{evidence}, and a picture with more dots by {of_other:z.1f}.",
+            "Draw in every call, and keep nothing of those before.",
+        )
     elif explain.difference(second, light) > 1e-3:
-        found.add("same-draw", f"{evidence}, and by {turned:.1f} when it was made once more.")
+        found.add("same-draw", f"{evidence}, and by {turned:z.1f} when it was made once more.")
     elif traces.similar[0] < 0.3 and abs(degrees) >= CLEAR:
         found.add("fixed-angle", f"{evidence}, also when it was made once more.")
         found.add("no-perspective", "")
@@ -409,8 +419,8 @@ def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
         found.replace(
             "turns-alike",
             "same-draw",
-            f"All pictures were turned by {first.median():.1f} degrees, and by "
-            f"{second.median():.1f} after the transform was made once more.",
+            f"All pictures were turned by {first.median():z.1f} degrees, and by "
+            f"{second.median():z.1f} after the transform was made once more.",
         )
 
 
@@ -429,7 +439,7 @@ def _say_warps(
             _say_angles(traces, degrees, clouds, measured, moved, found)
         if not bends:
             _say_blur(measured, found)
-    if len(found) == before:
+    if len(found) == before and not found.does("fills"):
         rotated = measured.rotations.double().mean().item()
         found.observe(
             f"{name} does more to a picture than to rotate and distort it.",
@@ -509,12 +519,12 @@ def _say_moves(
     even = None
     if grown > 0.05 or shrunk > 0.25:
         which, always = (larger, "cropped") if grown > 0.05 else (smaller, "padded")
-        changed = traces.scale[which]
+        changed, both = traces.scale[which], traces.scale[larger | smaller]
         alike = ((changed - changed.median()).abs() < 0.012).double().mean().item()
         found.add(
             always if alike > 0.75 and len(changed) > 0.25 * count else "rescaled",
             f"Of {count} warps of five dots {grown:.0%} enlarged them and {shrunk:.0%} drew them "
-            f"together evenly, by factors from {changed.min():.2f} to {changed.max():.2f}.",
+            f"together evenly, by factors from {both.min():.2f} to {both.max():.2f}.",
         )
         even = similar
     if shifted > 0.05 or (not bends and _shifted(measured) > SHIFT):
@@ -625,8 +635,8 @@ def _say_angles(
         angles = often  # clouds that are turned twice are less alike
     low, high, spread = angles[0].item(), angles[-1].item(), angles.std().item()
     evidence = (
-        f"The angles of {len(angles)} mere rotations lie between {low:.1f} and {high:.1f} degrees, "
-        f"with a standard deviation of {spread:.1f}; -10, 10 and 5.8 are asked for."
+        f"The angles of {len(angles)} mere rotations lie between {low:z.1f} and {high:z.1f} "
+        f"degrees, with a standard deviation of {spread:.1f}; -10, 10 and 5.8 are asked for."
     )
     if max(abs(low), abs(high)) < CLEAR:
         distorted = measured.degrees[~measured.rotations]
@@ -651,7 +661,7 @@ def _say_angles(
         mean, spread = seen.mean().item(), seen.std().item()
         found.add(
             "uneven-angles",
-            f"The angles of {len(seen)} mere rotations have a mean of {mean:.1f} degrees and a "
+            f"The angles of {len(seen)} mere rotations have a mean of {mean:z.1f} degrees and a "
             f"standard deviation of {spread:.1f}; 0 and 5.8 are asked for.",
         )
     elif high - low > 8 and not 0.85 < spread / even < 1.15:
@@ -680,7 +690,7 @@ def _say_rough_angles(degrees: Tensor, measured: warps.Warps, found: Findings) -
     spread = _turned(angles, measured)
     evidence = (
         f"Without the perspective's share the angles of {len(angles)} warps of five dots have a "
-        f"mean of {angles.mean():.1f} degrees and a standard deviation of {spread:.1f}; 0 and 5.8 "
+        f"mean of {angles.mean():z.1f} degrees and a standard deviation of {spread:.1f}; 0 and 5.8 "
         "are asked for."
     )
     mean = angles.mean().item()

@@ -139,6 +139,7 @@ def _expect_own_set(
 
 def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Findings) -> None:
     """Full batches and a short last one; of each loader what it does wrong in every epoch."""
+    odd: list[str] = []
     for epoch in epochs:
         sizes = [len(labels) for _, labels in epoch]
         given = max([1, *sizes])
@@ -151,11 +152,13 @@ def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Fin
         elif (
             given == size and sum(sizes) == items and sizes != [size] * whole + [rest] * (rest > 0)
         ):
-            found.observe(
-                f"The {name} loader makes batches of {_listed(sizes)} where batch_size={size}.",
-                f"{items} items are {whole} batches of {size} and a last one of {rest}.",
-                "Pass batch_size on to the loader, and leave samplers out.",
-            )
+            odd.append(f"The {name} loader makes batches of {_listed(sizes)}.")
+    if odd:
+        found.observe(
+            f"{odd[0][:-1]} where batch_size={size}.",
+            f"{items} items are {items // size} batches of {size} and {items % size} more.",
+            "Pass batch_size on to the loader, and leave samplers out.",
+        )
 
 
 def _same_missing(name: str, epochs: Epochs) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -86,7 +87,7 @@ def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
     if len(set(first)) < 2:
         said = f"downsample of {items} items, size={size}, seed={seed}."
         raise degenerate("dataset-one-item" if first else "dataset-empty", "downsample", said)
-    at_random = _expect_random(first, items, found)
+    at_random = _expect_random(draws, seed, first)
     again = draws.draw(size, seed, reads=2)  # nor are they others when they are read again
     if set(again) != set(first):
         found.add(
@@ -117,8 +118,9 @@ def _items(generator: torch.Generator, count: int) -> Batch:
     return marks.expand(-1, 1, 4, 4), torch.arange(count) % 10
 
 
-def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
+def _expect_random(draws: Draws, seed: int | None, drawn: tuple[int, ...]) -> bool:
     """No pattern in the positions, and all parts of the dataset have their share."""
+    items, found = draws.items, draws.found
     places = sorted(set(drawn))
     steps = {after - before for before, after in pairwise(places)}
     if not 2 < len(places) < items:
@@ -159,14 +161,20 @@ def _expect_random(drawn: tuple[int, ...], items: int, found: Findings) -> bool:
         ):
             at = int((counts - expected).abs().argmax())
             both = round(counts[at].item())
-            if not _by_chance(both, len(places), items, spread):
+            if _by_chance(both, len(places), items, spread):
+                continue
+            few = draws.dataset[0][:MANY], draws.dataset[1][:MANY]
+            bias = _bias(_many_draws(replace(draws, dataset=few), seed or 0))
+            if bias:
+                found.add("biased-draw", bias)
+            else:
                 found.observe(
                     "downsample draws items in a pattern, not at random.",
                     f"{shown} Of {len(places)} items drawn {both} have {said.format(at)}; "
                     f"{expected:.0f} would by chance.",
                     SINGLE,
                 )
-                return False
+            return False
         return True
     return False
 
@@ -205,7 +213,7 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
             return False
     size = draws.items * 4 // 5
     zero, again, default = (draws.draw(size, each) for each in (0, 0, None))
-    at_random = _expect_random(zero, draws.items, found)
+    at_random = _expect_random(draws, 0, zero)
     if set(zero) != set(again):
         found.add(
             "zero-is-no-seed",
@@ -221,9 +229,7 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
 
 def _expect_even(draws: Draws, seed: int) -> None:
     """Over many seeds every item comes about as often, and of the labels not always as many."""
-    size, found = MANY // 2, draws.found
-    drawn = [torch.tensor(draws.draw(size, seed + other)).long() for other in range(SEEDS)]
-    often = torch.cat(drawn).bincount(minlength=MANY)
+    size, found, drawn = MANY // 2, draws.found, _many_draws(draws, seed)
     digits = torch.stack([each.remainder(10).bincount(minlength=10) for each in drawn]).double()
     if digits.var(0, correction=0).mean() < STEADY:
         found.add(
@@ -232,20 +238,33 @@ def _expect_even(draws: Draws, seed: int) -> None:
             f"{digits.max():.0f} of every label.",
         )
         return
-    shown = f"Of {MANY} items {size} were drawn with each of {SEEDS} seeds:"
-    uneven = ((often - SEEDS / 2).square() / (SEEDS / 4)).sum().item()
-    if uneven > UNEVEN or often.min() < RARELY or often.max() > SEEDS - RARELY:
-        most, least = int(often.argmax()), int(often.argmin())
-        found.add(
-            "biased-draw",
-            f"{shown} number {most} came {often[most]} times, number {least} {often[least]} times.",
-        )
+    if bias := _bias(drawn):
+        found.add("biased-draw", bias)
     elif related := _related(drawn):
         found.observe(
             "downsample does not draw single items: which come depends on which others do.",
-            f"{shown} {related}",
+            f"{OF_MANY} {related}",
             SINGLE,
         )
+
+
+OF_MANY = f"Of {MANY} items {MANY // 2} were drawn with each of {SEEDS} seeds:"
+
+
+def _many_draws(draws: Draws, seed: int) -> list[Tensor]:
+    """Half of the items, under many seeds."""
+    size = draws.items // 2
+    return [torch.tensor(draws.draw(size, seed + other)).long() for other in range(SEEDS)]
+
+
+def _bias(drawn: Sequence[Tensor]) -> str:
+    """How much more often some items come than others, where that is no chance; else empty."""
+    often = torch.cat([*drawn]).bincount(minlength=MANY)
+    uneven = ((often - SEEDS / 2).square() / (SEEDS / 4)).sum().item()
+    if uneven < UNEVEN and often.min() >= RARELY and often.max() <= SEEDS - RARELY:
+        return ""
+    most, least = int(often.argmax()), int(often.argmin())
+    return f"{OF_MANY} number {most} came {often[most]} times, number {least} {often[least]} times."
 
 
 def _related(drawn: list[Tensor]) -> str:
