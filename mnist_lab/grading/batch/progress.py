@@ -80,8 +80,8 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def _say_ignored(console: Console, listing: Listing) -> None:
-    if listing.unlisted:
-        _say(console, f"Not on the roster: {', '.join(listing.unlisted)}.")
+    for note in listing.notes:
+        _say(console, note)
     if listing.ignored:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
 

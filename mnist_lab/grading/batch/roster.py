@@ -8,7 +8,7 @@ import io
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -49,6 +49,15 @@ LETTERS = str.maketrans(
 
 LONG_NUMBER = re.compile(r"\d{5,}")
 """What tells a learner alone."""
+
+NOBODY = {
+    *("pointspossible", "studenttest", "teststudent", "maxpoints", "maximum", "minimum", "total"),
+    *("sum", "average", "mean", "median", "summe", "durchschnitt", "mittelwert", "moyenne"),
+}
+"""What rows are called that are no learner's: Canvas' own, and what a spreadsheet computes."""
+
+OPEN = re.compile(r"[-–.,0\s]*|n/?a", re.IGNORECASE)
+"""A cell for a mark that has none, or 0."""
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 """What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
@@ -198,13 +207,18 @@ class Roster:
     def missing(self, submissions: Sequence[Submission]) -> list[str]:
         """The names of those who have handed in nothing, which are nobody else's."""
         names = Names(each.name for each in submissions)
-        rows = zip(self._names(), self._keys(), self.matched(submissions), strict=True)
-        return [names.own(name) for name, key, found in rows if not found and _is_somebody(key)]
+        rows = zip(self._names(), self._absent(submissions), strict=True)
+        return [names.own(name) for name, is_absent in rows if is_absent]
 
-    def unlisted(self, submissions: Sequence[Submission]) -> list[str]:
-        """The names of the submissions that are of nobody in the list."""
-        listed = {each.name for each in self.matched(submissions) if each}
-        return [each.name for each in submissions if each.name not in listed]
+    def notes(self, submissions: Sequence[Submission]) -> Iterator[str]:
+        """Sentences on which submissions are nobody's in the list, and which rows nobody's."""
+        found = self.matched(submissions)
+        if names := [each.name for each in submissions if each not in found]:
+            yield f"Not on the roster: {', '.join(names)}."
+        rows = zip(self.numbers, self._names(), found, self._absent(submissions), strict=True)
+        left = [f"row {at} ({name})" for at, name, *known in rows if name and not any(known)]
+        if left:
+            yield f"Left as they are in {self.path.name}, as no learner's: {', '.join(left)}."
 
     def filled(self, submissions: Sequence[Submission], marks: Mapping[str, float]) -> bytes:
         """The file again, all as it was, with the marks by the submission's name in their column:
@@ -214,13 +228,13 @@ class Roster:
         text = io.StringIO(newline="")
         writer = csv.writer(text, **self.dialect)
         writer.writerow(columns)
-        keys, found = self._keys(), self.matched(submissions)
-        for row, key, submission in zip(self.rows, keys, found, strict=True):
+        found, absent = self.matched(submissions), self._absent(submissions)
+        for row, submission, is_absent in zip(self.rows, found, absent, strict=True):
             cells = [*row, *[""] * (len(columns) - len(row))]
             if submission:
                 mark = marks.get(submission.name)
                 cells[columns.index(self.score)] = "" if mark is None else f"{mark:g}"
-            elif _is_somebody(key):
+            elif is_absent:
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
         return f"{self.start}{text.getvalue()}".encode(self.encoding)
@@ -231,6 +245,22 @@ class Roster:
         """
         keys = zip(self.column(self.key), self.rows, strict=True)
         return [key or ("" if row[0].startswith("  ") else row[0].strip()) for key, row in keys]
+
+    def _absent(self, submissions: Sequence[Submission]) -> list[bool]:
+        """Whether each row is that of a learner who has handed in nothing. It is nobody's if it is
+        called so, or has something for a mark already.
+        """
+        marks = self.column(self.score) if self.score in self.columns else [""] * len(self.rows)
+        keys, found = self._keys(), self.matched(submissions)
+        return [
+            not submission
+            and key not in ("", self.key)
+            and NOBODY.isdisjoint(map(_plain, (key, name, row[0])))
+            and bool(OPEN.fullmatch(mark))
+            for row, key, name, mark, submission in zip(
+                self.rows, keys, self._names(), marks, found, strict=True
+            )
+        ]
 
     def _names(self) -> list[str]:
         """The name of each row's learner, with the key where several share it."""
@@ -365,11 +395,6 @@ def _words(text: str) -> frozenset[str]:
 def _alone(found: Iterable[Sequence[Submission]]) -> set[str]:
     """The names of the submissions that a cell names alone."""
     return {those[0].name for those in found if len(those) == 1}
-
-
-def _is_somebody(key: str) -> bool:
-    """Whether a row with this key is a learner's and not Canvas' with the points to be had."""
-    return _plain(key) not in ("", "pointspossible")
 
 
 def _numbered(word: str) -> str:

@@ -107,7 +107,7 @@ def grade_class(
     settings = _settings(shown, options, time.perf_counter() - started)
     if anonymous:  # Who knows it and the names can tell whose numbers are whose.
         del settings["Seed"]
-    beside = ((), ()) if anonymous else (listing.ignored, listing.unlisted)
+    beside = ((), ()) if anonymous else (listing.ignored, listing.notes)
     page = pages.class_page(shown, [*settings.items()], beside[0], pairs, aliases, beside[1])
     written: dict[str, str | bytes] = {
         "class.html": page,
@@ -256,8 +256,8 @@ def _listed(
         return listing, None
     listed = roster(listing.submissions)
     members = listed.of_members(listing.submissions)
-    unlisted = tuple(listed.unlisted(members))
-    return replace(listing, submissions=tuple(members), unlisted=unlisted), listed
+    notes = tuple(listed.notes(members))
+    return replace(listing, submissions=tuple(members), notes=notes), listed
 
 
 def _score(outcome: Outcome) -> float:

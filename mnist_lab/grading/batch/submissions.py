@@ -112,13 +112,13 @@ class Submission:
 
 @dataclass(frozen=True)
 class Listing:
-    """The submissions of a class, by name, what beside them was not taken for one, and whose are of
-    nobody on the course's list.
+    """The submissions of a class, by name, what beside them was not taken for one, and sentences on
+    how they fit the course's list.
     """
 
     submissions: tuple[Submission, ...]
     ignored: tuple[str, ...]
-    unlisted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def forms(self) -> str:
