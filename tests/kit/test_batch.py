@@ -565,6 +565,7 @@ def test_who_has_handed_in_and_is_not_on_the_list_is_said(handed_in, tmp_path, e
 
     result = grade_class(handed_in, "--out", tmp_path / "out", "--roster", tmp_path / "list.csv")
 
+    assert "The column who of list.csv tells whose a row is." in result.output
     assert "Not on the roster: bob, cleo." in result.output
     assert "Not on the roster: bob, cleo." in (tmp_path / "out" / "class.html").read_text()
     assert len(rows(tmp_path / "out")) == 3

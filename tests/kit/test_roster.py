@@ -214,6 +214,30 @@ def test_a_group_is_of_its_members_without_a_number_too(tmp_path):
     assert roster.missing(members) == []
 
 
+@pytest.mark.parametrize("also", [(), ("readme",), ("Dee", "4")])
+def test_a_group_that_has_the_number_of_a_row_is_not_its_learners(tmp_path, also):
+    (tmp_path / "list.csv").write_text("No,Name,Team\n1,Ada,2\n2,Bob,2\n3,Cy,1\n4,Dee,-\n5,Eve,\n")
+    submissions = [handed_in("1"), handed_in("2"), *([handed_in(*also)] if also else [])]
+
+    for key, names in ((None, ["Ada", "Bob", "Cy"]), ("No", ["1", "2", "3"])):
+        roster = Roster.read(tmp_path / "list.csv", submissions, group="Team", key=key)
+        members = roster.of_members(submissions)
+
+        folders = {each.name: each.attempts[0]["cnn.py"].name for each in members}
+        expected = dict(zip(names, ["2", "2", "1"], strict=True))
+        assert folders == expected | {name: name for name in also[:1]}
+
+
+@pytest.mark.parametrize(("names", "key"), [(["ada", "1", "2"], "Name"), (["1", "2"], "No")])
+def test_what_only_counts_the_rows_is_the_key_where_no_other_column_fits(tmp_path, names, key):
+    (tmp_path / "list.csv").write_text("No,Name\n2,Ada\n1,Bob\n,Total\n")
+    submissions = [handed_in(name) for name in names]
+
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert next(roster.notes(submissions)) == f"The column {key} of list.csv tells whose a row is."
+
+
 @pytest.mark.parametrize(
     ("rows", "left"),
     [

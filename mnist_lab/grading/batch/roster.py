@@ -119,22 +119,14 @@ class Roster:
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
         if not rows:
             raise ClassError(f"{path} has a line of column names and no learner below it.")
-        fits: dict[str, tuple[int, ...]] = {}
-        for column in (*head, *pairs):
-            cells = _column(head, [row for _, row in rows], column)
-            found = _equal(submissions, cells)
-            equal = _alone(found)
-            found = _resembling(submissions, cells, found)
-            names = [each.name for those in found for each in those]
-            alone = _alone(found)
-            words = sum(
-                len(_words(cell)) for cell, those in zip(cells, found, strict=True) if those
-            )
-            fits[column] = len(alone), len(equal), len({*names}), -len(names)
-            fits[column] += (words if len(equal) < len(alone) else 0,)
+        numbers, cells_of = zip(*rows, strict=True)
+        others = _of_no_group(submissions, _column(head, cells_of, group) if group else ())
         told = [each for each in (*head, *pairs) if group not in (each, *each.split(AND))]
+        fits = {each: _fit(others, _column(head, cells_of, each)) for each in told}
         best = key or max(told, key=lambda column: fits[column])
-        if not fits[best][2] + (fits[group][2] if group else 0):
+        if len(others) == len(submissions) and not any(
+            _found(others, _column(head, cells_of, best))
+        ):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
             raise ClassError(
                 f"No row of {path} fits a submission by {where}. A column must hold the learners' "
@@ -142,7 +134,6 @@ class Roster:
             )
         if score in (best, *best.split(AND)):
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
-        numbers, cells_of = zip(*rows, strict=True)
         known = best, name or best, score or SCORE, group
         return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
@@ -180,26 +171,22 @@ class Roster:
         group's: what bears its name, or is that of the first of its members who has one. Raises
         ``ClassError``.
         """
-        own = self.matched(submissions)
-        if self.group is None:
-            return list(submissions)
-        groups = self.column(self.group)
-        named = {_plain(each.name): each for each in submissions}
-        of_group = {group: named[_plain(group)] for group in groups if _plain(group) in named}
+        groups = self.column(self.group) if self.group else [""] * len(self.rows)
+        others = _of_no_group(submissions, groups)
+        own = self.matched(others)
+        of_group = {_plain(each.name): each for each in submissions}
         for group, submission in zip(groups, own, strict=True):
-            if group and submission:
-                of_group.setdefault(group, submission)
-        found = {each.name: each for each in submissions}
+            if _plain(group) and submission:
+                of_group.setdefault(_plain(group), submission)
+        found = {each.name: each for each in others}
         names = Names(found)
         rows = zip(self._names(), self._keys(), groups, own, strict=True)
         for name, key, group, submission in rows:
             if submission:
                 found[submission.name] = replace(submission, group=group or submission.group)
-            elif key and group in of_group:
+            elif key and (handed_in := of_group.get(_plain(group))):
                 shown = names.own(name)
-                found[shown] = replace(of_group[group], name=shown, ids=(key,), group=group)
-        for group in named.keys() & {_plain(group) for group in groups}:
-            found.pop(named[group].name, None)
+                found[shown] = replace(handed_in, name=shown, ids=(key,), group=group)
         members = sorted(found.values(), key=lambda each: each.name)
         self.matched(members)
         return members
@@ -211,10 +198,12 @@ class Roster:
         return [names.own(name) for name, is_absent in rows if is_absent]
 
     def notes(self, submissions: Sequence[Submission]) -> Iterator[str]:
-        """Sentences on which submissions are nobody's in the list, and which rows nobody's."""
+        """Sentences on how the rows are told, and on submissions and rows that are nobody's."""
         found = self.matched(submissions)
-        if names := [each.name for each in submissions if each not in found]:
-            yield f"Not on the roster: {', '.join(names)}."
+        yield f"The column {self.key} of {self.path.name} tells whose a row is."
+        listed = {each.name for each in found if each}
+        if others := [each.name for each in submissions if each.name not in listed]:
+            yield f"Not on the roster: {', '.join(others)}."
         rows = zip(self.numbers, self._names(), found, self._absent(submissions), strict=True)
         left = [f"row {at} ({name})" for at, name, *known in rows if name and not any(known)]
         if left:
@@ -273,6 +262,28 @@ class Roster:
             f"{name} ({one_line(key)})" if shared[folded(name)] > 1 and key != name else name
             for name, key in zip(names, keys, strict=True)
         ]
+
+
+def _of_no_group(submissions: Sequence[Submission], groups: Iterable[str]) -> Sequence[Submission]:
+    """The submissions that none of the ``groups`` has handed in under its own name."""
+    named = set(map(_plain, groups))
+    return [each for each in submissions if _plain(each.name) not in named - {""}]
+
+
+def _fit(submissions: Sequence[Submission], cells: Sequence[str]) -> tuple[int, ...]:
+    """How well a column tells whose the submissions are. What fits comes before what counts the
+    rows, which fits the numbers of anything.
+    """
+    found = _equal(submissions, cells)
+    equal = _alone(found)
+    found = _resembling(submissions, cells, found)
+    names = [each.name for those in found for each in those]
+    alone = _alone(found)
+    words = sum(len(_words(cell)) for cell, those in zip(cells, found, strict=True) if those)
+    filled = [_plain(cell) for cell in cells if cell]
+    is_count = sorted(filled) == sorted(map(str, range(1, len(filled) + 1)))
+    fit = len(alone), len(equal), len({*names}), -len(names)
+    return bool(names) > is_count, *fit, words if len(equal) < len(alone) else 0, not is_count
 
 
 def _found(submissions: Sequence[Submission], cells: Sequence[str]) -> list[list[Submission]]:
