@@ -495,6 +495,25 @@ def test_of_several_attempts_the_last_counts_or_the_best(attempts, tmp_path, eng
     assert ada.outcome.grade.score == 100
 
 
+def test_the_best_attempt_is_that_with_the_best_mark_after_the_deduction(
+    attempts, tmp_path, engine
+):
+    scores = iter([failed("cnn.network"), failed("cnn.network"), FULL_MARKS])
+
+    def grading(reads, options):
+        for read in reads:
+            yield read, graded(next(scores), name=read.name)
+
+    engine.__class__.__call__ = lambda self, reads, options: grading(reads, options)
+    given = ("--late-rule", "10/day", "--deadline", "2026-02-04 12:00")
+    grade_class(attempts, "--out", tmp_path / "out", "--best", *given)
+
+    (ada,) = rows(tmp_path / "out")
+    assert (ada["mark"], ada["deduction"]) == ("92", "0")
+    said = (tmp_path / "out" / "feedback" / "ada.md").read_text()
+    assert "Of 3 attempts number 2, the best, counts." in said
+
+
 def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing(
     attempts, tmp_path, engine
 ):

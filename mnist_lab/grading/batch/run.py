@@ -74,10 +74,10 @@ def grade_class(
     time, unless given as many as there are cores, and in the quick tier one more, for what waits or
     hangs; with ``cluster`` it is the workers of the Dask scheduler at that address who grade. If
     ``strict``, nothing is graded where a wall is not enforced. Of several attempts the last counts,
-    or the ``best``. With a ``roster``, made when the submissions are known, who has handed in
-    nothing is a learner too, and its file is written with the marks; ``late`` says what is deducted
-    of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on the class
-    names nobody. Raises ``ClassError``.
+    or the ``best`` by its mark. With a ``roster``, made when the submissions are known, who has
+    handed in nothing is a learner too, and its file is written with the marks; ``late`` says what
+    is deducted of them. Submissions that are ``alike`` are listed, and if ``anonymous`` the page on
+    the class names nobody. Raises ``ClassError``.
     """
     progress = progress or Progress(Console(quiet=True))
     listing, listed = _listed(submissions, out, roster)
@@ -95,10 +95,14 @@ def grade_class(
         engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
         outcomes = _grade(listing, reads, engine, journal, options, progress)
         attainable = kit.load().attainable(tier)
-        counted = list(_counted(reads, outcomes, best))
         files = pages.file_names(names)
-        learners = [_learner(*each, files, lateness, attainable) for each in counted]
-        pairs = _pairs(learners, counted) if alike else []
+        tried = [
+            (read, _learner(read, outcome, files[read.name], lateness, attainable, best))
+            for read, outcome in zip(reads, outcomes, strict=True)
+        ]
+        counted = _counted(tried)
+        pairs = _pairs(counted) if alike else []
+        learners = [learner for _, learner in counted]
         learners += [Learner(name, files[name], NOTHING) for name in missing]
         told = tuple(_told(each, attainable, options, out) for each in learners)
         found = Analysis(told, attainable)
@@ -182,47 +186,46 @@ def _grade(
     return [outcomes[at] for at in range(len(reads))]
 
 
-def _counted(
-    reads: Sequence[Read], outcomes: Sequence[Outcome], best: bool
-) -> Iterator[tuple[Read, Outcome]]:
-    """The attempt of each learner that counts, and what came of it."""
-    attempts: dict[str, list[tuple[Read, Outcome]]] = {}
-    for read, outcome in zip(reads, outcomes, strict=True):
-        attempts.setdefault(read.name, []).append((read, outcome))
-    for tried in attempts.values():
-        read, outcome = max(tried, key=lambda each: (_score(each[1]), each[0].attempt))
-        notes = read.notes
-        if (count := len(read.submission.attempts)) > 1:
-            which = f"number {read.attempt + 1}, the best," if best else "the last"
-            notes = (f"Of {count} attempts {which} counts.", *notes)
-        if isinstance(outcome, Graded):  # It may be another's with the same files.
-            own = replace(outcome.grade, submission=read.name)
-            outcome = _noted(replace(outcome, grade=own), notes)
-        yield read, outcome
+def _counted(tried: Sequence[tuple[Read, Learner]]) -> list[tuple[Read, Learner]]:
+    """The attempt of each learner that has the best mark, or is the last of those."""
+    best: dict[str, tuple[Read, Learner]] = {}
+    for read, learner in tried:
+        if read.name not in best or _worth(learner) >= _worth(best[read.name][1]):
+            best[read.name] = read, learner
+    return list(best.values())
+
+
+def _worth(learner: Learner) -> float:
+    return -1.0 if learner.mark is None else learner.mark
 
 
 def _learner(
-    read: Read, outcome: Outcome, files: Mapping[str, str], late: Late | None, attainable: float
+    read: Read, outcome: Outcome, slug: str, late: Late | None, attainable: float, best: bool
 ) -> Learner:
-    """A learner; what is deducted for being late is said in the notes too."""
-    learner = Learner(read.name, files[read.name], outcome, read.digest, read.submission.group)
-    if late is None or not isinstance(outcome, Graded):
+    """A learner with this attempt; which it is and what is deducted is said in the notes too."""
+    learner = Learner(read.name, slug, outcome, read.digest, read.submission.group)
+    if not isinstance(outcome, Graded):
         return learner
-    by = late.by(read)
-    deduction = late.rule.deduction(by, outcome.grade.score, attainable)
-    if deduction:
-        mark = outcome.grade.score - deduction
-        how_late = str(by).removesuffix(", 0:00:00")
-        said = (
-            f"Handed in {how_late} late: {deduction:g} points are deducted, which leaves {mark:g}."
-        )
-        outcome = _noted(outcome, [said])
-    return replace(learner, outcome=outcome, late=by, deduction=deduction)
+    notes = [*read.notes, *outcome.grade.notes]
+    if (count := len(read.submission.attempts)) > 1:
+        which = f"number {read.attempt + 1}, the best," if best else "the last"
+        notes.insert(0, f"Of {count} attempts {which} counts.")
+    if late:
+        by = late.by(read)
+        deduction = late.rule.deduction(by, outcome.grade.score, attainable)
+        learner = replace(learner, late=by, deduction=deduction)
+        if deduction:
+            how_late = str(by).removesuffix(", 0:00:00")
+            left = f"{deduction:g} points are deducted, which leaves {learner.mark:g}."
+            notes.insert(0, f"Handed in {how_late} late: {left}")
+    # The grade may be another's with the same files.
+    grade = replace(outcome.grade, submission=read.name, notes=tuple(notes))
+    return replace(learner, outcome=replace(outcome, grade=grade))
 
 
-def _pairs(learners: Sequence[Learner], counted: Sequence[tuple[Read, Outcome]]) -> list[Pair]:
+def _pairs(counted: Sequence[tuple[Read, Learner]]) -> list[Pair]:
     """The learners whose submissions are alike; all of a group have the same one."""
-    owners = {each.owner: read for each, (read, _) in zip(learners, counted, strict=True)}
+    owners = {each.owner: read for read, each in counted}
     return similar.compare({read.name: read.prints for read in owners.values()})
 
 
@@ -258,15 +261,6 @@ def _listed(
     members = listed.of_members(listing.submissions)
     notes = tuple(listed.notes(members))
     return replace(listing, submissions=tuple(members), notes=notes), listed
-
-
-def _score(outcome: Outcome) -> float:
-    return outcome.grade.score if isinstance(outcome, Graded) else -1.0
-
-
-def _noted(outcome: Graded, notes: Sequence[str]) -> Graded:
-    notes = (*notes, *outcome.grade.notes)
-    return replace(outcome, grade=replace(outcome.grade, notes=notes))
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:
