@@ -701,6 +701,39 @@ def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
     assert (f"{deduction:g} points are deducted" in told) == bool(deduction)
 
 
+@pytest.mark.parametrize("listed", ["team 7,2 days", "bob,2 days", "ada,2 days\nbob,1 day"])
+def test_a_group_is_as_late_as_any_row_says(tmp_path, engine, listed):
+    hand_in(tmp_path / "in" / "team-7")
+    hand_in(tmp_path / "in" / "cleo", "# alone\n")
+    (tmp_path / "list.csv").write_text("who,team\nada,team 7\nbob,team 7\ncleo,\n")
+    (tmp_path / "late.csv").write_text(f"name,late\n{listed}\ncleo,\n")
+    given = ("--roster", tmp_path / "list.csv", "--roster-group", "team", "--late-rule", "10/day")
+    out = tmp_path / "out"
+
+    grade_class(tmp_path / "in", "--out", out, "--late", tmp_path / "late.csv", *given)
+
+    assert [(row["name"], row["mark"]) for row in rows(out)] == [
+        ("ada", "80"),
+        ("bob", "80"),
+        ("cleo", "100"),
+    ]
+
+
+def test_a_late_row_that_fits_nobody_is_said(handed_in, tmp_path, engine):
+    (tmp_path / "late.csv").write_text("name,late\nada,2\nBobby Ray,1 day\nzoe,\nmean,0.5\n")
+    given = ("--late", tmp_path / "late.csv", "--late-rule", "1/day")
+
+    lines = grade_class(handed_in, "--out", tmp_path / "out", *given).output.splitlines()
+
+    said = [
+        "The column name of late.csv tells whose a row is.",
+        "Rows of late.csv that fit no submission: 3 (Bobby Ray), 5 (mean).",
+    ]
+    assert lines[1:3] == said
+    page = (tmp_path / "out" / "class.html").read_text()
+    assert all(note in page for note in said)
+
+
 def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
     for name, newest in (("ada", 1_000_000_000), ("bob", 2_000_000_000)):
         hand_in(tmp_path / "in" / name / "deeper", f"# {name}\n")
@@ -735,7 +768,10 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
         (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is not a rule"),
         (["--late-rule", "10%/day"], "either --late or --deadline"),
         (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
-        (["--late-rule", "10%/day", "--late", "list.csv"], "soon"),
+        (
+            ["--late-rule", "10%/day", "--late", "list.csv"],
+            "Row 2 of list.csv (ada) has 'soon', which",
+        ),
         (["--late-rule", "10%/day", "--late", "none.csv"], "no column"),
         (["--late-rule", "10%/day", "--late", "two.csv"], "A Lateness, days late. Keep one"),
     ],

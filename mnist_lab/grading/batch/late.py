@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -60,11 +60,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class Late:
-    """A rule, and how late each learner was: ``listed`` by submission, or by the times of files."""
+    """A rule, and how late each submission was: ``listed`` by its first file, or by the times of
+    files. ``notes`` are sentences on the list.
+    """
 
     rule: Rule
-    listed: dict[str, timedelta] = field(default_factory=dict)
+    listed: dict[Path, timedelta] = field(default_factory=dict)
     deadline: datetime | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def asked(
@@ -82,11 +85,13 @@ class Late:
 
     @classmethod
     def read(cls, path: Path, rule: Rule, submissions: Sequence[Submission]) -> Late:
-        """The CSV at ``path``: a column tells the learners, as that of a roster, and another with
-        "late" in its name how late they were: ``26:10:00``, ``2 days``, ``3 h``, or a plain number
-        in the unit of the rule. Raises ``ClassError``.
+        """The CSV at ``path``: a column tells the learners, as that of a roster, or their groups,
+        and one with "late" in its name how late they were: ``26:10:00``, ``2 days``, ``3 h``, or a
+        plain number in the unit of the rule. Raises ``ClassError``.
         """
-        roster = Roster.read(path, submissions, option=None)
+        words = {word for each in submissions for word in (each.name, *each.ids)}
+        called = [replace(each, ids=(*each.ids, *({each.group} - words))) for each in submissions]
+        roster = Roster.read(path, called, option=None)
         columns = [each for each in roster.columns if LATE.search(each)]
         if not columns:
             raise ClassError(f'{path} has no column with "late" in its name.')
@@ -95,13 +100,29 @@ class Late:
             raise ClassError(
                 f'{path} has several columns with "late": {several}. Keep one of them.'
             )
-        rows = zip(roster.matched(submissions), roster.column(columns[0]), strict=True)
-        return cls(rule, {each.name: _time(cell, rule.period) for each, cell in rows if each})
+        listed: dict[Path, timedelta] = {}
+        unknown = []
+        keys, cells = roster.column(roster.key), roster.column(columns[0])
+        rows = zip(roster.numbers, keys, cells, roster.matched(called), strict=True)
+        for number, key, cell, submission in rows:
+            late = _time(cell, rule.period)
+            if submission and late is None:
+                raise ClassError(
+                    f"Row {number} of {path} ({key}) has {cell!r}, which does not say how late: "
+                    "write it as 26:10:00, 2 days or 3 h."
+                )
+            if submission and late:
+                file = _file(submission)
+                listed[file] = max(late, listed.get(file, late))
+            elif late != timedelta():
+                unknown.append(f"{number} ({key})")
+        said = f"Rows of {path.name} that fit no submission: {', '.join(unknown)}."
+        return cls(rule, listed, notes=(roster.told_by, *([said] if unknown else [])))
 
     def by(self, read: Read) -> timedelta:
         """How late a submission was, in whole seconds."""
         if self.deadline is None:
-            return self.listed.get(read.name, timedelta())
+            return self.listed.get(_file(read.submission), timedelta())
         paths = read.submission.attempts[read.attempt].values()
         stamps = [found[1] for path in paths if (found := STAMP.search(path.name))]
         if stamps:
@@ -113,13 +134,17 @@ class Late:
         return timedelta(seconds=max(int(late), 0))
 
 
-def _time(cell: str, unit: str) -> timedelta:
+def _file(submission: Submission) -> Path:
+    """What all of a group have in common who have handed in the same."""
+    return next(iter(submission.attempts[-1].values()))
+
+
+def _time(cell: str, unit: str) -> timedelta | None:
+    """How late ``cell`` says that somebody was, if it does."""
     if found := CLOCK.fullmatch(cell):
         hours, minutes, seconds = (int(each or 0) for each in found.groups())
         return timedelta(hours=hours, minutes=minutes, seconds=seconds)
     if found := AMOUNT.fullmatch(cell.casefold()):
         period = next(name for name in PERIODS if name.startswith(found[2] or unit[0]))
         return float(found[1]) * PERIODS[period]
-    if not cell:
-        return timedelta()
-    raise ClassError(f"{cell!r} does not say how late: write it as 26:10:00, 2 days or 3 h.")
+    return None if cell else timedelta()

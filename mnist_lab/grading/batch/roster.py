@@ -137,6 +137,11 @@ class Roster:
         known = best, name or best, score or SCORE, group
         return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
+    @property
+    def told_by(self) -> str:
+        """A sentence on what tells the learners."""
+        return f"The column {self.key} of {self.path.name} tells whose a row is."
+
     def column(self, name: str) -> list[str]:
         """The cells of a column, or of two beside each other, by row."""
         return _column(self.columns, self.rows, name)
@@ -200,7 +205,7 @@ class Roster:
     def notes(self, submissions: Sequence[Submission]) -> Iterator[str]:
         """Sentences on how the rows are told, and on submissions and rows that are nobody's."""
         found = self.matched(submissions)
-        yield f"The column {self.key} of {self.path.name} tells whose a row is."
+        yield self.told_by
         listed = {each.name for each in found if each}
         if others := [each.name for each in submissions if each.name not in listed]:
             yield f"Not on the roster: {', '.join(others)}."

@@ -84,6 +84,8 @@ def grade_class(
     missing = listed.missing(listing.submissions) if listed else []
     names = [*(each.name for each in listing.submissions), *missing]
     lateness = late(listing.submissions) if late else None
+    if lateness:
+        listing = replace(listing, notes=(*listing.notes, *lateness.notes))
     started = time.perf_counter()
     with Journal(out) as journal, scratch.folder() as folder:
         _make_folders(out)
