@@ -80,13 +80,19 @@ class _Member:
 
     @property
     def is_wanted(self) -> bool:
-        debris = any(is_debris(part) and not is_hidden(part) for part in self.parts)
-        return self.name.lower().endswith(WANTED) and not debris
+        return is_wanted(self.name) and not any(
+            is_debris(part) and not is_hidden(part) for part in self.parts
+        )
 
 
 def is_archive(path: Path) -> bool:
     """Whether ``path`` is called like an archive that ``unpack`` knows."""
     return path.name.lower().endswith(SUFFIXES)
+
+
+def is_wanted(name: str) -> bool:
+    """Whether a file is called like what may be an exercise, or have one in it."""
+    return name.lower().endswith(WANTED)
 
 
 def is_notebook(name: str) -> bool:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -118,14 +118,14 @@ def exercise_file(name: str) -> str:
     return next(file for file in kit.load().files if re.fullmatch(_stem(file), found[1], re.I))
 
 
-def below(folder: Path, without: Collection[str] = ()) -> Iterator[os.DirEntry[str]]:
-    """What is in ``folder`` and its folders, however deep, but for those ``without``."""
+def below(folder: Path, is_left_out: Callable[[str], bool]) -> Iterator[os.DirEntry[str]]:
+    """What is in ``folder`` and its folders, however deep, but for those with such a name."""
     waiting = [os.fspath(folder)]
     while waiting:
         with suppress(OSError), os.scandir(waiting.pop()) as scan:
             for entry in scan:
                 yield entry
-                if entry.is_dir(follow_symlinks=False) and entry.name not in without:
+                if entry.is_dir(follow_symlinks=False) and not is_left_out(entry.name):
                     waiting.append(entry.path)
 
 

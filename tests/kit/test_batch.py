@@ -735,9 +735,15 @@ def test_a_late_row_that_fits_nobody_is_said(handed_in, tmp_path, engine):
 
 
 def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
+    """What systems and tools have left since is not."""
     for name, newest in (("ada", 1_000_000_000), ("bob", 2_000_000_000)):
         hand_in(tmp_path / "in" / name / "deeper", f"# {name}\n")
         os.utime(tmp_path / "in" / name / "deeper" / "cnn.py", (newest, newest + 0.5))
+    for name in ("desktop.ini", "deeper/.DS_Store", ".git/x.py", "._cnn.py", "__pycache__/cnn.py"):
+        path = tmp_path / "in" / "ada" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "in" / "ada" / "old.zip").mkdir()
     names = (
         "Lab_cleo_attempt_2020-02-03-10-11-12_cnn.py",
         "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py",

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from mnist_lab.grading.batch import similar
 from mnist_lab.grading.batch.submissions import Submission
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
-from mnist_lab.submission.archive import is_debris
+from mnist_lab.submission.archive import is_debris, is_wanted
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
@@ -62,7 +62,7 @@ def _is_plain(path: Path) -> bool:
 @dataclass(frozen=True)
 class Read:
     """A submission, and its files in ``folder``; ``reason`` says why there are none, ``time`` when
-    the newest was changed, in seconds since 1970.
+    the newest that may be graded was changed, in seconds since 1970.
     """
 
     submission: Submission
@@ -239,15 +239,17 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         "digest": found.sha256,
         "exercises": list(found.originals),
         "notes": notes,
-        "time": max(map(_time, parts.values())),
+        "time": _time(parts.values()),
     }
 
 
-def _time(path: Path) -> float:
-    """When ``path``, or the newest file in it, was changed."""
-    entries = itertools.islice(source.below(path), MOST_FILES)
-    times = [entry.stat(follow_symlinks=False).st_mtime for entry in entries if not entry.is_dir()]
-    return max(times, default=path.lstat().st_mtime)
+def _time(paths: Collection[Path]) -> float:
+    """When the newest of the files at ``paths`` and below was changed that may be graded."""
+    inside = itertools.chain.from_iterable(source.below(path, is_debris) for path in paths)
+    found = [*paths, *map(Path, itertools.islice(inside, MOST_FILES))]
+    wanted = [each for each in found if is_wanted(each.name) and not is_debris(each.name)]
+    files = filter(Path.is_file, wanted or found)
+    return max((each.lstat().st_mtime for each in files), default=0.0)
 
 
 def _beside(folder: Path) -> Path:

@@ -266,7 +266,7 @@ def _work(entry: Path) -> Iterator[str]:
     elif entry.is_symlink() or entry.name in TOOLS:
         names = []
     else:
-        inside = islice(below(entry, TOOLS), LOOKED_AT)
+        inside = islice(below(entry, TOOLS.__contains__), LOOKED_AT)
         names = [each.name for each in inside if not each.is_dir(follow_symlinks=False)]
     for name in filter(_is_work, names):
         yield exercise_file(name.lstrip(".")) or (name if is_notebook(name) else "")
