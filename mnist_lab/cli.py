@@ -19,8 +19,6 @@ from mnist_lab import terminal
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from rich.console import Console
 
     from mnist_lab.compare import Comparison
@@ -405,9 +403,8 @@ def grade_command(
 )
 @click.option(
     "--deadline",
-    type=click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]),
     metavar="TIME",
-    help="Instead of --late, as 2026-01-31T18:00: by their times, newer files are late.",
+    help="Instead of --late, as 2026-01-31T18:00 or 2026-01-31T18:00+01:00: newer files are late.",
 )
 @click.option(
     "--similar/--no-similar",
@@ -424,7 +421,7 @@ def grade_class_command(
     roster: Path | None,
     late_rule: str | None,
     late: Path | None,
-    deadline: datetime | None,
+    deadline: str | None,
     dry_run: bool,
     quiet: bool,
     **how: Any,

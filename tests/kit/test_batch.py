@@ -747,9 +747,16 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
     names = (
         "Lab_cleo_attempt_2020-02-03-10-11-12_cnn.py",
         "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py",
+        "12-345 - Eve - Feb 1, 2020 906 AM - cnn.py",
+        "12-345 - Fay - 1 Jan, 2026 1201 - cnn.py",
+        "gus+lab+2026-01-01 11:00:30 UTC",
+        "hal+lab+2026-01-01 11:00:31.123 UTC",
     )
     for name in names:
-        (tmp_path / "in" / name).write_text(f"# {name}\n")
+        if name.endswith("UTC"):
+            hand_in(tmp_path / "in" / name, f"# {name}\n")
+        else:
+            (tmp_path / "in" / name).write_text(f"# {name}\n")
     out = tmp_path / "out"
 
     result = grade_class(
@@ -757,7 +764,7 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
         "--out",
         out,
         "--deadline",
-        "2026-01-01 12:00",
+        "2026-01-01T12:00:30+01:00",
         "--late-rule",
         "5/week up to 7",
     )
@@ -765,13 +772,38 @@ def test_what_is_newer_than_the_deadline_is_late(tmp_path, engine):
     assert result.exit_code == 0
     assert not any("." in row["late"] for row in rows(out))
     found = {row["name"]: row["deduction"] for row in rows(out)}
-    assert found == {"ada": "0", "bob": "7", "cleo": "0", "dan": "7"}
+    late = {name: deduction for name, deduction in found.items() if deduction != "0"}
+    assert late == {"bob": "7", "dan": "7", "Fay": "5", "hal": "5"}
+    assert len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("times", "is_download"),
+    [((0, 100, 290), True), ((0, 100, 900), False), ((-9e8, -9e8, -9e8), False), ((0,), False)],
+)
+def test_files_of_the_same_minutes_after_the_deadline_are_said_to_be_downloaded(
+    tmp_path, engine, times, is_download
+):
+    for number, time in enumerate(times):
+        hand_in(tmp_path / "in" / f"learner {number}", f"# {number}\n")
+        os.utime(tmp_path / "in" / f"learner {number}" / "cnn.py", (0, 2e9 + time))
+    (tmp_path / "in" / "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py").touch()
+    given = ("--deadline", "2026-01-01 12:00", "--late-rule", "1/day")
+
+    result = grade_class(tmp_path / "in", "--out", tmp_path / "out", *given)
+
+    said = "submissions have files of the same minutes after the deadline, probably those of the"
+    assert (said in result.output) == is_download
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (["--late-rule", "ten a day", "--deadline", "2026-01-01 12:00"], "is not a rule"),
+        *(
+            (["--late-rule", "10%/day", "--deadline", time], f"no time '{time}': write it as 2026-")
+            for time in ("2026-02-30 12:00", "2026-02-03", "3.2.2026 12:00")
+        ),
         (["--late-rule", "10%/day"], "either --late or --deadline"),
         (["--deadline", "2026-01-01 12:00"], "Give --late-rule"),
         (

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.roster import Roster
-from mnist_lab.grading.batch.submissions import ClassError, Submission
+from mnist_lab.grading.batch.submissions import ClassError, Submission, time_in
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
@@ -26,8 +27,10 @@ AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(?:(h|d|w)[a-z]*)?")
 LATE = re.compile(r"(?<![a-z])late(?:ness|[^a-z]|$)", re.IGNORECASE)
 """What the name of a column has that says how late somebody was."""
 
-STAMP = re.compile(r"_attempt_(\d{4}(?:-\d\d){5})")
-"""When something was handed in, in Blackboard's names of files."""
+DOWNLOAD, MOST, FEWEST = 300.0, 0.9, 3
+"""Seconds around the median in which the files of a class have their times that were downloaded
+together, the part of the class that has, and how many that are at least.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Late:
 
     @classmethod
     def asked(
-        cls, rule: str | None, path: Path | None, deadline: datetime | None
+        cls, rule: str | None, path: Path | None, deadline: str | None
     ) -> Callable[[Sequence[Submission]], Late] | None:
         """What makes one of the options of the command. Raises ``ClassError``."""
         if rule is None and path is None and deadline is None:
@@ -81,7 +84,8 @@ class Late:
         parsed = Rule.parse(rule)
         if path is not None:
             return partial(cls.read, path, parsed)
-        return lambda submissions: cls(parsed, deadline=deadline)
+        late = cls(parsed, deadline=_moment(deadline or ""))
+        return lambda submissions: late
 
     @classmethod
     def read(cls, path: Path, rule: Rule, submissions: Sequence[Submission]) -> Late:
@@ -123,20 +127,48 @@ class Late:
         """How late a submission was, in whole seconds."""
         if self.deadline is None:
             return self.listed.get(_file(read.submission), timedelta())
-        paths = read.submission.attempts[read.attempt].values()
-        stamps = [found[1] for path in paths if (found := STAMP.search(path.name))]
-        if stamps:
-            told = datetime.strptime(max(stamps), "%Y-%m-%d-%H-%M-%S")
-            handed_in = told.replace(tzinfo=self.deadline.tzinfo)
-        else:
-            handed_in = datetime.fromtimestamp(read.time, self.deadline.tzinfo)
+        handed_in = _told(read) or datetime.fromtimestamp(read.time, self.deadline.tzinfo)
+        if handed_in.tzinfo is None:
+            handed_in = handed_in.replace(tzinfo=self.deadline.tzinfo)
         late = (handed_in - self.deadline).total_seconds()
         return timedelta(seconds=max(int(late), 0))
+
+    def warnings(self, reads: Sequence[Read]) -> Iterator[str]:
+        """The notes, and a sentence where the times of the files seem to be no learners'."""
+        yield from self.notes
+        of_files = {_file(read.submission): read.time for read in reads if not _told(read)}
+        times = list(of_files.values()) if self.deadline else []
+        near = [each for each in times if abs(each - median(times)) < DOWNLOAD]
+        enough = len(near) >= max(FEWEST, MOST * len(times))
+        if self.deadline and enough and min(near) > self.deadline.timestamp():
+            yield (
+                f"{len(near)} of {len(times)} submissions have files of the same minutes after the "
+                "deadline, probably those of the download: say who was late with --late instead."
+            )
+
+
+def _moment(text: str) -> datetime:
+    """The time that ``text`` says; without a zone it is by the clock of this machine."""
+    try:
+        hour = re.sub(r" (?=[+-])", "", text.strip())
+        moment = datetime.fromisoformat(hour if ":" in hour else "")
+    except ValueError as error:
+        raise ClassError(
+            f"There is no time {text!r}: write it as 2026-01-31T18:00, '2026-01-31 18:00:59' or "
+            "2026-01-31T18:00+01:00."
+        ) from error
+    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _file(submission: Submission) -> Path:
     """What all of a group have in common who have handed in the same."""
     return next(iter(submission.attempts[-1].values()))
+
+
+def _told(read: Read) -> datetime | None:
+    """When an attempt was handed in, as the names of its files say."""
+    paths = read.submission.attempts[read.attempt].values()
+    return max(filter(None, (time_in(path.name) for path in paths)), default=None)
 
 
 def _time(cell: str, unit: str) -> timedelta | None:

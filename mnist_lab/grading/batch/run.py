@@ -84,8 +84,6 @@ def grade_class(
     missing = listed.missing(listing.submissions) if listed else []
     names = [*(each.name for each in listing.submissions), *missing]
     lateness = late(listing.submissions) if late else None
-    if lateness:
-        listing = replace(listing, notes=(*listing.notes, *lateness.notes))
     started = time.perf_counter()
     with Journal(out) as journal, scratch.folder() as folder:
         _make_folders(out)
@@ -94,6 +92,8 @@ def grade_class(
         options = Options(tier, seed, fingerprint(), strict)
         journal.begin(options)
         reads = _read(listing, Path(folder), best)
+        if lateness:
+            listing = replace(listing, notes=(*listing.notes, *lateness.warnings(reads)))
         engine = _engine(jobs or _cores() + (tier == "quick"), cluster)
         outcomes = _grade(listing, reads, engine, journal, options, progress)
         attainable = kit.load().attainable(tier)

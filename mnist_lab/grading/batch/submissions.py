@@ -57,6 +57,12 @@ LAYOUTS = tuple(
 OF_FOLDERS = LAYOUTS[:3]
 """Those of folders."""
 
+TIMES = (
+    *("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M"),
+    *("%Y-%m-%d %H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d-%H-%M-%S"),
+)
+"""How Brightspace, nbgrader and Blackboard write when something was handed in."""
+
 AGAIN = re.compile(r"(.+?)-(\d{1,4})((?:\.tar)?\.[^.]+)")
 """What Canvas calls a file that was handed in again: ``cnn-1.py``."""
 
@@ -326,12 +332,24 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
     return list(owners.values())
 
 
-def _when(stamp: str) -> str:
-    """``stamp`` so that the later one is the greater, as all are but Brightspace's."""
-    padded = re.sub(r"\b(\d{3})\b", r"0\1", stamp)
-    for form in ("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M"):
+def time_in(name: str) -> datetime | None:
+    """When that was handed in which a course's system gave this name, if it says so."""
+    found = next((known for layout in LAYOUTS if (known := layout.fullmatch(name))), None)
+    return _time(found.groupdict().get("when") or "") if found else None
+
+
+def _time(stamp: str) -> datetime | None:
+    padded = re.sub(r"(?<= )(\d{3})\b", r"0\1", stamp).replace(" UTC", "+0000")
+    for form in TIMES:
         with suppress(ValueError):
-            return str(datetime.strptime(padded, form))
+            return datetime.strptime(padded, form)
+    return None
+
+
+def _when(stamp: str) -> str:
+    """``stamp`` so that the later one is the greater."""
+    if time := _time(stamp):
+        return str(time)
     return re.sub(r"\d+", lambda number: number[0].zfill(20), stamp)
 
 
