@@ -39,6 +39,23 @@ def test_columns_that_share_a_name_or_have_none_stay_where_they_are(tmp_path, te
     assert filled(tmp_path, text.encode(), "ada") == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("Name,Old\nada,1.5\n", "6.5"),
+        ("Name;Old\nada;\n", "6,5"),
+        ("Name;Old\nada;1.5\n", "6.5"),
+        ("Name\tOld\nada\t1,5\n", "6,5"),
+        ('Name,Old\nada,"-1,5"\n', '"6,5"'),
+    ],
+)
+def test_a_mark_is_written_with_the_decimal_sign_of_the_file(tmp_path, text, mark):
+    (tmp_path / "list.csv").write_text(text)
+    roster = Roster.read(tmp_path / "list.csv", [handed_in("ada")])
+
+    assert roster.filled([handed_in("ada")], {"ada": 6.5}).decode().endswith(f"{mark}\n")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("first", ["", "sep=;\n", "\n"])

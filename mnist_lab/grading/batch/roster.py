@@ -59,6 +59,8 @@ NOBODY = {
 OPEN = re.compile(r"[-–.,0\s]*|n/?a", re.IGNORECASE)
 """A cell for a mark that has none, or 0."""
 
+DECIMAL = re.compile(r"-?\d+([.,])\d+")
+
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
 """What Moodle calls a learner in its own list: ``Participant 12345``, in any language."""
 
@@ -227,11 +229,20 @@ class Roster:
             cells = [*row, *[""] * (len(columns) - len(row))]
             if submission:
                 mark = marks.get(submission.name)
-                cells[columns.index(self.score)] = "" if mark is None else f"{mark:g}"
+                shown = "" if mark is None else f"{mark:g}".replace(".", self._decimal_sign())
+                cells[columns.index(self.score)] = shown
             elif is_absent:
                 cells[columns.index(self.score)] = "0"
             writer.writerow(cells)
         return f"{self.start}{text.getvalue()}".encode(self.encoding)
+
+    def _decimal_sign(self) -> str:
+        """The one of most numbers, or else that of spreadsheets which set cells apart like this."""
+        found = [DECIMAL.fullmatch(cell.strip()) for row in self.rows for cell in row]
+        signs = [each[1] for each in found if each]
+        if not signs:
+            return "," if self.dialect["delimiter"] == ";" else "."
+        return max(".,", key=signs.count)
 
     def _keys(self) -> list[str]:
         """What tells each row's learner: the key, or the first cell of who has none, as in GitHub
