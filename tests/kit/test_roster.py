@@ -113,16 +113,37 @@ def test_a_name_is_the_same_however_its_accents_are_stored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\n\n", b"Name\n\0ada\n", "Name\nada\n".encode("utf-16-le")]
+    "data",
+    [b"", b"\n\n", b"Name\n\0ada\n", "Name\nada\n".encode("utf-16-le"), b"PK\3\4 xlsx\0"],
 )
 def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, data):
-    with pytest.raises(ClassError, match="no CSV file with a line of column names"):
+    said = "no CSV file with a line of column names: save the list as CSV UTF-8"
+    with pytest.raises(ClassError, match=said):
         filled(tmp_path, data, "ada")
 
 
 def test_a_list_without_learners_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(ClassError, match="a line of column names and no learner below it"):
         filled(tmp_path, b"Name,ID\n", "ada")
+
+
+@pytest.mark.parametrize("text", ["Ada Love,1\nBob Ray,2\n", "1;Love;Ada\n2;Ray;Bob\n"])
+def test_a_list_that_begins_with_a_learner_is_refused_in_a_sentence(tmp_path, text):
+    with pytest.raises(ClassError, match=r"begins with a learner, .*: write the names of the col"):
+        filled(tmp_path, text.encode(), "Bob Ray", "Ada Love")
+
+
+def test_numbers_that_excel_has_shortened_are_said(tmp_path):
+    with pytest.raises(ClassError, match=r"Excel has made numbers 2,02112E\+11: export the"):
+        filled(tmp_path, b"ID;Name\n2,02112E+11;Ada\n", "202112340001")
+
+
+def test_empty_rows_stay(tmp_path):
+    text = ";;\nName;ID;\nada;1;\n;;\n\nbob;2;\n\n"
+
+    given = filled(tmp_path, text.encode(), "ada")
+
+    assert given == ";;\nName;ID;;Score\nada;1;;7\n;;;\n\nbob;2;;0\n\n"
 
 
 # Whose a row is

@@ -59,6 +59,9 @@ NOBODY = {
 OPEN = re.compile(r"[-–.,0\s]*|n/?a", re.IGNORECASE)
 """A cell for a mark that has none, or 0."""
 
+SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
+"""A long number as Excel saves it, of which the last digits are lost."""
+
 DECIMAL = re.compile(r"-?\d+([.,])\d+")
 
 NUMBERED = re.compile(r"\D+ (?=\d{3})0*(\d+)")
@@ -109,17 +112,19 @@ class Roster:
             dialect = _dialect(text := text.removeprefix(start))
             lines = map(tuple, csv.reader(io.StringIO(text, newline=""), **dialect))
             numbered = enumerate(lines, 1 + len(above.splitlines()))
-            (_, head), *rows = [each for each in numbered if any(each[1])]
+            (_, head), *rows = numbered
             head += ("",) * (max((len(row) for _, row in rows), default=0) - len(head))
         except OSError as error:
             raise ClassError(f"{path} cannot be read ({error.strerror}).") from error
         except (csv.Error, ValueError) as error:
-            raise ClassError(f"{path} is no CSV file with a line of column names.") from error
+            raise ClassError(
+                f"{path} is no CSV file with a line of column names: save the list as CSV UTF-8."
+            ) from error
         pairs = [f"{one}{AND}{other}" for one, other in pairwise(head) if one and other]
         for column in (key, name, score, group):
             if column is not None and column not in (*head, *pairs):
                 raise ClassError(f"{path} has no column {column!r}: it has {', '.join(head)}.")
-        if not rows:
+        if not any(any(row) for _, row in rows):
             raise ClassError(f"{path} has a line of column names and no learner below it.")
         numbers, cells_of = zip(*rows, strict=True)
         others = _of_no_group(submissions, _column(head, cells_of, group) if group else ())
@@ -130,9 +135,18 @@ class Roster:
             _found(others, _column(head, cells_of, best))
         ):
             where = f"the column {key}" if key else f"any of its columns, {', '.join(head)}"
+            short = next(
+                (cell for row in cells_of for cell in row if SHORTENED.fullmatch(cell)), ""
+            )
+            again = f" Excel has made numbers {short}: export the list again and leave it as it is."
             raise ClassError(
                 f"No row of {path} fits a submission by {where}. A column must hold the learners' "
-                "names or numbers as the submissions have them."
+                f"names or numbers as the submissions have them.{again if short else ''}"
+            )
+        if any(_found(others, [best])):
+            raise ClassError(
+                f"{path} begins with a learner, {best}: write the names of the columns into a line "
+                "above, such as Name,ID."
             )
         if score in (best, *best.split(AND)):
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
@@ -226,7 +240,7 @@ class Roster:
         writer.writerow(columns)
         found, absent = self.matched(submissions), self._absent(submissions)
         for row, submission, is_absent in zip(self.rows, found, absent, strict=True):
-            cells = [*row, *[""] * (len(columns) - len(row))]
+            cells = [*row, *[""] * (len(columns) - len(row))] if row else []
             if submission:
                 mark = marks.get(submission.name)
                 shown = "" if mark is None else f"{mark:g}".replace(".", self._decimal_sign())
@@ -249,7 +263,8 @@ class Roster:
         Classroom's list of accounts. Canvas' row with the points begins with blanks.
         """
         keys = zip(self.column(self.key), self.rows, strict=True)
-        return [key or ("" if row[0].startswith("  ") else row[0].strip()) for key, row in keys]
+        firsts = [(key, row[0] if row else "") for key, row in keys]
+        return [key or ("" if first.startswith("  ") else first.strip()) for key, first in firsts]
 
     def _absent(self, submissions: Sequence[Submission]) -> list[bool]:
         """Whether each row is that of a learner who has handed in nothing. It is nobody's if it is
@@ -467,7 +482,7 @@ def _above(text: str) -> str:
     """
     lines = text.splitlines(keepends=True)[:10]
     cells = [sum(map(bool, map(str.strip, re.split(r'[,;\t|"]+', line)))) for line in lines]
-    for at in range(2, len(lines)):
+    for at in range(1, len(lines)):
         if not cells[at - 1] and max(cells[:at]) < cells[at]:
             return "".join(lines[:at])
     return ""
