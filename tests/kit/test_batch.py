@@ -680,6 +680,11 @@ def test_a_group_of_gradescopes_has_not_copied_from_itself(tmp_path, engine):
         ("2/hour", "90:00:00", 100),
         ("2/hour up to 15", "90 h", 15),
         ("2.5/week", "1 d", 2.5),
+        ("1/hour", '"1 day, 2:10:00"', 27),
+        ("1/hour", "61 min", 2),
+        ("1/hour", '"1,5"', 2),
+        *(("1/day", cell, 0) for cell in ("-", "no", "-1:00:00", '"-1 day, 23:00:00"', "On time")),
+        *((rule, "2 days", 4) for rule in ("2 / Day", "4 per day up to 4", "9/DAY UP TO 4")),
     ],
 )
 def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(

@@ -17,12 +17,18 @@ from mnist_lab.grading.batch.submissions import ClassError, Submission, time_in
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
-RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)/(hour|day|week)(?: up to (\d+(?:\.\d+)?)(%?))?")
+UNITS = {"minute": timedelta(minutes=1), **PERIODS}
+
+RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)(?:/|per)(hour|day|week)(?:upto(\d+(?:\.\d+)?)(%?))?")
+"""A rule without spaces."""
 
 CLOCK = re.compile(r"(\d+):(\d\d)(?::(\d\d))?")
 """Hours and minutes, as in Gradescope's column ``Lateness (H:M:S)``."""
 
-AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(?:(h|d|w)[a-z]*)?")
+AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?) ?(?:(min|h|d|w)[a-z]*)?")
+
+IN_TIME = re.compile(r"|[-–].*|no|none|nein|n/a|on time|in time", re.IGNORECASE)
+"""What lists say of who was not late, or early."""
 
 LATE = re.compile(r"(?<![a-z])late(?:ness|[^a-z]|$)", re.IGNORECASE)
 """What the name of a column has that says how late somebody was."""
@@ -48,7 +54,7 @@ class Rule:
     @classmethod
     def parse(cls, text: str) -> Rule:
         """The rule that is written as ``10%/day`` or ``2/hour up to 20``."""
-        if not (found := RULE.fullmatch(text.strip())):
+        if not (found := RULE.fullmatch("".join(text.casefold().split()))):
             raise ClassError(f"{text!r} is not a rule: write it as 10%/day or 2/hour up to 20.")
         amount, percent, period, most, of_all = found.groups()
         return cls(float(amount), bool(percent), period, float(most or "inf"), bool(of_all))
@@ -172,11 +178,15 @@ def _told(read: Read) -> datetime | None:
 
 
 def _time(cell: str, unit: str) -> timedelta | None:
-    """How late ``cell`` says that somebody was, if it does."""
-    if found := CLOCK.fullmatch(cell):
-        hours, minutes, seconds = (int(each or 0) for each in found.groups())
-        return timedelta(hours=hours, minutes=minutes, seconds=seconds)
-    if found := AMOUNT.fullmatch(cell.casefold()):
-        period = next(name for name in PERIODS if name.startswith(found[2] or unit[0]))
-        return float(found[1]) * PERIODS[period]
-    return None if cell else timedelta()
+    """How late ``cell`` says that somebody was, if it does; ``1 day, 2:10:00`` has two parts."""
+    late = timedelta()
+    for part in [] if IN_TIME.fullmatch(cell) else cell.casefold().split(", "):
+        if found := CLOCK.fullmatch(part):
+            hours, minutes, seconds = (int(each or 0) for each in found.groups())
+            late += timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        elif found := AMOUNT.fullmatch(part):
+            named = next(name for name in UNITS if name.startswith(found[2] or unit[0]))
+            late += float(found[1].replace(",", ".")) * UNITS[named]
+        else:
+            return None
+    return late
