@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -1174,6 +1175,17 @@ def test_marks_fall_into_bars_and_full_marks_into_their_own():
     found = Analysis([Learner("ada", "ada", graded({})), Learner("bob", "bob", graded())], 85)
 
     assert [count for _, count in found.bars] == [1, *[0] * 9, 1]
+
+
+def test_the_marks_of_a_class_are_those_after_the_deduction():
+    late = replace(Learner("ada", "ada", graded()), late=timedelta(1), deduction=60.0)
+    found = Analysis((late, Learner("bob", "bob", graded(failed("cnn.network")))), 100)
+
+    page = pages.class_page(found, [])
+
+    assert "median 66, mean 66.0 of 100 points; 0 with full marks" in page
+    assert [edge for edge, count in found.bars if count] == [40, 90]
+    assert found.checks[0].below == 0.0
 
 
 def test_the_accuracy_of_the_class_has_those_who_missed_it_too():

@@ -65,7 +65,7 @@ class Learner:
 @dataclass(frozen=True)
 class HardCheck:
     """How a check ended for those for whom it was run: counts by outcome, and the parts that passed
-    of all, of those above the median of all marks, and of those below.
+    of all, of those above the median of all points, and of those below.
     """
 
     id: str
@@ -119,19 +119,20 @@ class Analysis:
         """Names and grades."""
         return [(each.name, each.grade) for each in self.learners if each.grade]
 
-    @cached_property
-    def scores(self) -> list[float]:
-        return [grade.score for _, grade in self.grades]
+    @property
+    def marks(self) -> list[float]:
+        """Of those who have a grade, after what is deducted."""
+        return [each.mark for each in self.learners if each.grade and each.mark is not None]
 
-    @cached_property
+    @property
     def median(self) -> float:
-        return median(self.scores) if self.scores else 0.0
+        return median(self.marks) if self.marks else 0.0
 
     @property
     def bars(self) -> list[tuple[float, int]]:
         """From which marks on, and how many learners have those, up to the next."""
         edges = [round(self.attainable * at / BINS, 6) for at in range(BINS + 1)]
-        counts = Counter(sum(edge <= score for edge in edges) - 1 for score in self.scores)
+        counts = Counter(sum(edge <= score for edge in edges) - 1 for score in self.marks)
         return [(edge, counts[at]) for at, edge in enumerate(edges)]
 
     @property
@@ -153,15 +154,15 @@ class Analysis:
     def checks(self) -> list[HardCheck]:
         """The checks that ran for somebody, the hardest first."""
         found = []
+        scores = [grade.score for _, grade in self.grades]
+        middle = median(scores) if scores else 0.0
         for at, check in enumerate(kit.load().checks):
             outcomes = (grade.checks[at].outcome for _, grade in self.grades)
-            ends = [
-                each for each in zip(self.scores, outcomes, strict=True) if each[1] != "not_run"
-            ]
+            ends = [each for each in zip(scores, outcomes, strict=True) if each[1] != "not_run"]
             if ends:
                 passed = [(score, outcome == "passed") for score, outcome in ends]
-                above = [each for score, each in passed if score > self.median]
-                below = [each for score, each in passed if score < self.median]
+                above = [each for score, each in passed if score > middle]
+                below = [each for score, each in passed if score < middle]
                 found.append(
                     HardCheck(
                         check.id,
