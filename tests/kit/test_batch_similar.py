@@ -178,6 +178,18 @@ def test_five_who_hand_in_the_same_are_one_entry_of_the_page_and_ten_rows(tmp_pa
     assert len((tmp_path / "out" / "similar.csv").read_text().splitlines()) == 1 + 10
 
 
+def test_the_anonymous_page_links_to_no_file_that_has_names(tmp_path, pretended):
+    for name in ("ada", "bob"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        (tmp_path / "in" / name / "training.py").write_text(solution("training"))
+
+    run.grade_class(tmp_path / "in", tmp_path / "out", anonymous=True)
+
+    page = (tmp_path / "out" / "class.html").read_text()
+    assert "All pairs are in <code>similar.csv</code>." in page
+    assert "<a href=" not in page
+
+
 def test_both_places_are_told_and_shown_side_by_side_in_files_and_notebooks(tmp_path, pretended):
     (tmp_path / "in" / "ada").mkdir(parents=True)
     (tmp_path / "in" / "ada" / "training.py").write_text(solution("training"))
