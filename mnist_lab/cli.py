@@ -392,7 +392,9 @@ def grade_command(
     "and --out gets it back with the marks, as roster.csv.",
 )
 @click.option("--roster-key", metavar="COLUMN", help="Tells a learner.  [default: what fits]")
-@click.option("--roster-name", metavar="COLUMN", help="Has their name.  [default: the key]")
+@click.option(
+    "--roster-name", metavar="COLUMN", help="Has their name.  [default: Name, or the key]"
+)
 @click.option("--roster-score", metavar="COLUMN", help="Gets the marks.  [default: a new one]")
 @click.option("--roster-group", metavar="COLUMN", help="Has the group that hands in together.")
 @click.option("--late-rule", metavar="RULE", help="Deducts for lateness: 10%/day, 2/hour up to 20.")

@@ -610,7 +610,7 @@ def test_a_dry_run_says_who_has_handed_in_what_and_grades_nothing(attempts, tmp_
         "the last of 3 attempts: cnn",
         "can't be taken: dan.rar is an archive that is not read",
         "1 of 2 submissions can be graded.",
-        "Nothing was handed in by 7, 8.",
+        "Nothing was handed in by Łukasz (7), Łukasz (8).",
     ):
         assert part in result.output
 

@@ -59,6 +59,9 @@ NOBODY = {
 OPEN = re.compile(r"[-–.,0\s]*|n/?a", re.IGNORECASE)
 """A cell for a mark that has none, or 0."""
 
+NAME = re.compile(r"(?:full |student )?name|student|vollständiger name|nom|nombre|nome", re.I)
+"""What a column with whole names is called."""
+
 SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
 """A long number as Excel saves it, of which the last digits are lost."""
 
@@ -101,8 +104,9 @@ class Roster:
         option: str | None = "--roster-key",
     ) -> Roster:
         """The roster at ``path``. Without a ``key`` it is the column that fits most of the
-        ``submissions``, and the ``name`` is in the same one. ``option`` is that of
-        the command which names the key. Raises ``ClassError``.
+        ``submissions``; what only counts the rows comes last. The ``name`` is in a column that is
+        called so, or in the same one. ``option`` is that of the command which names the key.
+        Raises ``ClassError``.
         """
         try:
             text, encoding = _decoded(path.read_bytes(), submissions)
@@ -150,7 +154,7 @@ class Roster:
             )
         if score in (best, *best.split(AND)):
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
-        known = best, name or best, score or SCORE, group
+        known = best, name or next(filter(NAME.fullmatch, head), best), score or SCORE, group
         return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
     @property
