@@ -252,7 +252,7 @@ def test_a_group_is_of_its_members_without_a_number_too(tmp_path):
     assert roster.missing(members) == []
 
 
-@pytest.mark.parametrize("also", [(), ("readme",), ("Dee", "4")])
+@pytest.mark.parametrize("also", [(), ("readme",), ("Dee", "4"), ("?",)])
 def test_a_group_that_has_the_number_of_a_row_is_not_its_learners(tmp_path, also):
     (tmp_path / "list.csv").write_text("No,Name,Team\n1,Ada,2\n2,Bob,2\n3,Cy,1\n4,Dee,-\n5,Eve,\n")
     submissions = [handed_in("1"), handed_in("2"), *([handed_in(*also)] if also else [])]

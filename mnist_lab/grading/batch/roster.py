@@ -199,7 +199,7 @@ class Roster:
         groups = self.column(self.group) if self.group else [""] * len(self.rows)
         others = _of_no_group(submissions, groups)
         own = self.matched(others)
-        of_group = {_plain(each.name): each for each in submissions}
+        of_group = {_plain(each.name): each for each in submissions if _plain(each.name)}
         for group, submission in zip(groups, own, strict=True):
             if _plain(group) and submission:
                 of_group.setdefault(_plain(group), submission)
