@@ -279,6 +279,7 @@ def test_what_only_counts_the_rows_is_the_key_where_no_other_column_fits(tmp_pat
     ("rows", "left"),
     [
         ("    Points Possible,,85\nada,1,\nbob,2,\n", "row 2 (Points Possible)"),
+        ("\nText,Number,\nada,1,\nbob,2,\n", "row 3 (Text)"),
         ('ada,1,\nbob,2,\n"Student, Test",3,\n', "row 4 (Student, Test)"),
         ("ada,1,50\nbob,2,-\nTop marks,,85\n", "row 4 (Top marks)"),
         ("ada,1,\nbob,2,0.0\nMittelwert,,\nTotal,,\n", "row 4 (Mittelwert), row 5 (Total)"),
@@ -296,6 +297,12 @@ def test_a_row_that_is_nobodys_stays_as_it_is_and_is_told(tmp_path, rows, left):
     assert [line for line in lines if line not in before] == ["ada,1,7", "bob,2,0"]
     assert roster.missing(submissions) == ["bob"]
     assert f"Left as they are in list.csv, as no learner's: {left}." in [*roster.notes(submissions)]
+
+
+def test_who_has_a_number_is_somebody_with_a_word_where_others_have_numbers(tmp_path):
+    text = "Name,ID,Old\ncy,3,EX\nada,1,5\nbob,2,6\n"
+
+    assert filled(tmp_path, text.encode(), "ada").splitlines()[1] == "cy,3,EX,0"
 
 
 def test_canvas_rows_are_nobodys_by_any_key(tmp_path):

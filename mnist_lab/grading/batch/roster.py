@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ NAME = re.compile(r"(?:full |student )?name|student|vollständiger name|nom|nomb
 
 SHORTENED = re.compile(r"\d[.,]\d+E\+\d+")
 """A long number as Excel saves it, of which the last digits are lost."""
+
+PLAIN = re.compile(r"[\d.,]+")
 
 DECIMAL = re.compile(r"-?\d+([.,])\d+")
 
@@ -254,6 +256,21 @@ class Roster:
             writer.writerow(cells)
         return f"{self.start}{text.getvalue()}".encode(self.encoding)
 
+    def _second_heads(self) -> list[tuple[str, ...]]:
+        """The first row, if it has no number, and a word where all others have one."""
+        first, *others = filter(any, self.rows)
+        if any(map(PLAIN.fullmatch, first)):
+            return []
+        for cell, *column in zip_longest(first, *others, fillvalue=""):
+            numbers = [each for each in column if not OPEN.fullmatch(each)]
+            if (
+                re.search(r"[^\W\d]", cell)
+                and len(numbers) > 1
+                and all(map(PLAIN.fullmatch, numbers))
+            ):
+                return [first]
+        return []
+
     def _decimal_sign(self) -> str:
         """The one of most numbers, or else that of spreadsheets which set cells apart like this."""
         found = [DECIMAL.fullmatch(cell.strip()) for row in self.rows for cell in row]
@@ -272,13 +289,15 @@ class Roster:
 
     def _absent(self, submissions: Sequence[Submission]) -> list[bool]:
         """Whether each row is that of a learner who has handed in nothing. It is nobody's if it is
-        called so, or has something for a mark already.
+        called so, has something for a mark already or is a second line of column names.
         """
+        heads = self._second_heads()
         marks = self.column(self.score) if self.score in self.columns else [""] * len(self.rows)
         keys, found = self._keys(), self.matched(submissions)
         return [
             not submission
             and key not in ("", self.key)
+            and row not in heads
             and NOBODY.isdisjoint(map(_plain, (key, name, row[0])))
             and bool(OPEN.fullmatch(mark))
             for row, key, name, mark, submission in zip(
