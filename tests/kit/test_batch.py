@@ -507,8 +507,9 @@ def test_the_best_attempt_is_that_with_the_best_mark_after_the_deduction(
 
     engine.__class__.__call__ = lambda self, reads, options: grading(reads, options)
     given = ("--late-rule", "10/day", "--deadline", "2026-02-04 12:00")
-    grade_class(attempts, "--out", tmp_path / "out", "--best", *given)
+    result = grade_class(attempts, "--out", tmp_path / "out", "--best", *given)
 
+    assert "2/3  ada, attempt 2" in result.output
     (ada,) = rows(tmp_path / "out")
     assert (ada["mark"], ada["deduction"]) == ("92", "0")
     said = (tmp_path / "out" / "feedback" / "ada.md").read_text()

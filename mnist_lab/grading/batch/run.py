@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -165,6 +166,11 @@ def _grade(
     """What comes of each, by what the journal knows or by grading; the same files are graded
     once.
     """
+    often = Counter(read.name for read in reads)
+    names = [
+        f"{each.name}, attempt {each.attempt + 1}" if often[each.name] > 1 else each.name
+        for each in reads
+    ]
     outcomes: dict[int, Outcome] = {}
     waiting: dict[str, list[int]] = {}
     for at, read in enumerate(reads):
@@ -178,13 +184,13 @@ def _grade(
     progress.begins(listing, reads, known, options)
     for at, outcome in outcomes.items():
         if isinstance(outcome, NotGraded):
-            progress.finished(reads[at].name, outcome)
+            progress.finished(names[at], outcome)
     graded = engine([reads[owners[0]] for owners in waiting.values()], options) if waiting else ()
     for first, outcome in graded:
         journal.add(first.digest, options, outcome)
         for at in waiting[first.digest]:
             outcomes[at] = outcome
-            progress.finished(reads[at].name, outcome)
+            progress.finished(names[at], outcome)
     return [outcomes[at] for at in range(len(reads))]
 
 
