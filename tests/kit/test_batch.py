@@ -795,6 +795,7 @@ def test_files_of_the_same_minutes_after_the_deadline_are_said_to_be_downloaded(
         hand_in(tmp_path / "in" / f"learner {number}", f"# {number}\n")
         os.utime(tmp_path / "in" / f"learner {number}" / "cnn.py", (0, 2e9 + time))
     (tmp_path / "in" / "Lab_dan_attempt_2030-01-01-00-00-00_cnn.py").touch()
+    (tmp_path / "in" / "refused.rar").touch()
     given = ("--deadline", "2026-01-01 12:00", "--late-rule", "1/day")
 
     result = grade_class(tmp_path / "in", "--out", tmp_path / "out", *given)

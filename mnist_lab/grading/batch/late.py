@@ -142,11 +142,13 @@ class Late:
     def warnings(self, reads: Sequence[Read]) -> Iterator[str]:
         """The notes, and a sentence where the times of the files seem to be no learners'."""
         yield from self.notes
-        of_files = {_file(read.submission): read.time for read in reads if not _told(read)}
-        times = list(of_files.values()) if self.deadline else []
-        near = [each for each in times if abs(each - median(times)) < DOWNLOAD]
-        enough = len(near) >= max(FEWEST, MOST * len(times))
-        if self.deadline and enough and min(near) > self.deadline.timestamp():
+        of_files = [read for read in reads if not (read.reason or _told(read))]
+        times = {_file(read.submission): read.time for read in of_files}.values()
+        if self.deadline is None or len(times) < FEWEST:
+            return
+        middle = median(times)
+        near = [each for each in times if abs(each - middle) < DOWNLOAD]
+        if len(near) >= MOST * len(times) and min(near) > self.deadline.timestamp():
             yield (
                 f"{len(near)} of {len(times)} submissions have files of the same minutes after the "
                 "deadline, probably those of the download: say who was late with --late instead."

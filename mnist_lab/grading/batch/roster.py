@@ -244,12 +244,13 @@ class Roster:
         text = io.StringIO(newline="")
         writer = csv.writer(text, **self.dialect)
         writer.writerow(columns)
+        sign = self._decimal_sign()
         found, absent = self.matched(submissions), self._absent(submissions)
         for row, submission, is_absent in zip(self.rows, found, absent, strict=True):
             cells = [*row, *[""] * (len(columns) - len(row))] if row else []
             if submission:
                 mark = marks.get(submission.name)
-                shown = "" if mark is None else f"{mark:g}".replace(".", self._decimal_sign())
+                shown = "" if mark is None else f"{mark:g}".replace(".", sign)
                 cells[columns.index(self.score)] = shown
             elif is_absent:
                 cells[columns.index(self.score)] = "0"
@@ -320,8 +321,8 @@ class Roster:
 
 def _of_no_group(submissions: Sequence[Submission], groups: Iterable[str]) -> Sequence[Submission]:
     """The submissions that none of the ``groups`` has handed in under its own name."""
-    named = set(map(_plain, groups))
-    return [each for each in submissions if _plain(each.name) not in named - {""}]
+    named = set(map(_plain, groups)) - {""}
+    return [each for each in submissions if _plain(each.name) not in named]
 
 
 def _fit(submissions: Sequence[Submission], cells: Sequence[str]) -> tuple[int, ...]:
