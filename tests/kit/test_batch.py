@@ -365,6 +365,20 @@ def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_p
     assert written["submission"] == "dan"
 
 
+def test_of_equal_notebooks_each_that_lies_or_is_laid_out_otherwise_is_graded(tmp_path, engine):
+    code = {"cell_type": "code", "source": "class CNN: pass"}
+    text = {"cell_type": "markdown", "source": ""}
+    for name in ("ada.ipynb", "bob.ipynb", "cleo/lab.ipynb", "dan/lab.ipynb", "eve/lab.ipynb"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        cells = [text, code] if name[0] == "e" else [code]
+        (tmp_path / "in" / name).write_text(json.dumps({"nbformat": 4, "cells": cells}))
+
+    found = run.grade_class(tmp_path / "in", tmp_path / "out")
+
+    assert engine.graded == ["ada", "bob", "cleo", "eve"]
+    assert found.same == [["ada", "bob", "cleo", "dan", "eve"]]
+
+
 def test_what_could_not_be_graded_is_tried_in_the_next_run(handed_in, tmp_path, engine):
     unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
     engine.outcomes = {"ada": NotGraded("No memory."), "bob": graded(unjudged)}

@@ -62,13 +62,15 @@ def _is_plain(path: Path) -> bool:
 @dataclass(frozen=True)
 class Read:
     """A submission, and its files in ``folder``; ``reason`` says why there are none, ``time`` when
-    the newest that may be graded was changed, in seconds since 1970.
+    the newest that may be graded was changed, in seconds since 1970. ``digest`` is of its code,
+    ``told_by`` of all that feedback may name: of a notebook the file and the cells too.
     """
 
     submission: Submission
     attempt: int
     folder: Path
     digest: str = ""
+    told_by: str = ""
     exercises: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
@@ -85,11 +87,7 @@ class Read:
 
     def pack(self) -> dict[str, bytes]:
         """The files by their path, as they can be sent elsewhere."""
-        return {
-            path.relative_to(self.folder).as_posix(): path.read_bytes()
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
+        return _packed(self.folder)
 
 
 class ReaderPool:
@@ -123,6 +121,7 @@ class ReaderPool:
             attempt,
             folder,
             told.get("digest", ""),
+            told.get("told_by", ""),
             tuple(told.get("exercises", ())),
             tuple(map(one_line, told.get("notes", ()))),
             one_line(told.get("reason", "")),
@@ -237,6 +236,7 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         similar.fingerprint(folder, _beside(folder))
     return {
         "digest": found.sha256,
+        "told_by": source.digest(_packed(folder)),
         "exercises": list(found.originals),
         "notes": notes,
         "time": _time(parts.values()),
@@ -250,6 +250,14 @@ def _time(paths: Collection[Path]) -> float:
     wanted = [each for each in found if is_wanted(each.name) and not is_debris(each.name)]
     files = filter(Path.is_file, wanted or found)
     return max((each.lstat().st_mtime for each in files), default=0.0)
+
+
+def _packed(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def _beside(folder: Path) -> Path:

@@ -163,8 +163,8 @@ def _grade(
     options: Options,
     progress: Progress,
 ) -> list[Outcome]:
-    """What comes of each, by what the journal knows or by grading; the same files are graded
-    once.
+    """What comes of each, by what the journal knows or by grading. The same files are graded once,
+    and of notebooks those alone that are called the same, since feedback names file and cell.
     """
     often = Counter(read.name for read in reads)
     names = [
@@ -176,10 +176,10 @@ def _grade(
     for at, read in enumerate(reads):
         if read.reason:
             outcomes[at] = NotGraded(read.reason, refused=True)
-        elif (found := journal.find(read.digest, options)) and found.settled:
+        elif (found := journal.find(read.told_by, options)) and found.settled:
             outcomes[at] = found
         else:
-            waiting.setdefault(read.digest, []).append(at)
+            waiting.setdefault(read.told_by, []).append(at)
     known = sum(isinstance(each, Graded) for each in outcomes.values())
     progress.begins(listing, reads, known, options)
     for at, outcome in outcomes.items():
@@ -187,8 +187,8 @@ def _grade(
             progress.finished(names[at], outcome)
     graded = engine([reads[owners[0]] for owners in waiting.values()], options) if waiting else ()
     for first, outcome in graded:
-        journal.add(first.digest, options, outcome)
-        for at in waiting[first.digest]:
+        journal.add(first.told_by, options, outcome)
+        for at in waiting[first.told_by]:
             outcomes[at] = outcome
             progress.finished(names[at], outcome)
     return [outcomes[at] for at in range(len(reads))]
