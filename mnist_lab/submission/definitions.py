@@ -111,6 +111,11 @@ def begun(source: str, names: Sequence[str]) -> bool:
     return any(s.rank > 1 and not s.binds.isdisjoint(names) for s in statements(0, source))
 
 
+def is_stub(source: str, names: Sequence[str]) -> bool:
+    """Whether all that the code of a file defines of ``names`` is still to be written."""
+    return {s.rank for s in statements(0, source) if not s.binds.isdisjoint(names)} == {1}
+
+
 def needed(
     roots: Iterable[Statement], chosen: Mapping[str, Statement], among: Sequence[Statement]
 ) -> list[Statement]:

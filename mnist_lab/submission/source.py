@@ -20,7 +20,7 @@ from pathlib import Path
 from mnist_lab import kit
 from mnist_lab.submission import notebook
 from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, is_notebook, unpack
-from mnist_lab.submission.definitions import begun
+from mnist_lab.submission.definitions import begun, is_stub
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
 from mnist_lab.submission.sandbox import scratch
@@ -66,17 +66,15 @@ class HandedIn:
     notebook: Notebook | None = None
     folder: Path | None = None
 
-    def write(self, folder: Path) -> tuple[str, ...]:
+    def write(self, folder: Path) -> None:
         """Write what counts into the empty ``folder``, of a notebook its code and the modules
-        beside it. Reading that gives the same; the notes that it doesn't give again.
+        beside it. Reading that gives the same, but for the notes.
         """
-        files, notes = dict(self.files), self.notes
+        files = dict(self.files)
         if self.notebook is not None:
             files = {name: files[name] for name in files if name not in self.notebook.modules}
             files[shown(next(iter(self.originals.values())))] = self.notebook.code.encode()
-            notes = tuple(note for note in notes if note not in self.notebook.notes)
         fill(folder, files)
-        return notes
 
 
 def read(path: str | Path) -> HandedIn:
@@ -368,13 +366,7 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if not search.places:
         if sentences := [*search.problems, *search.nothing]:
             raise SourceError(sentences[0])
-        asked = [
-            said
-            for other, said in search.others[:NOTEBOOKS]
-            for text in [_read(other)]
-            if any(_defines(text, file) for file in kit.load().files)
-        ]
-        raise _none_in(path, [*search.misnamed, *asked])
+        raise _none_in(path, [*search.misnamed, *_defining(search, kit.load().files)])
     best = max(search.places[: search.first], key=lambda place: place.rank)
     chosen = _chosen(best, [place for place in search.places if place.begun])
     counting = list({id(place): place for place in chosen.values()}.values()) or [best]
@@ -388,7 +380,27 @@ def _best(path: Path, search: _Search) -> HandedIn:
     elif len(counting) > 1:
         said.append(f"The exercises in {where} count together.")
     found = _joined(chosen, counting) if len(counting) > 1 else counting[0].read()
+    stubs = [file for file in found.files if file in kit.load().files and _is_stub(found, file)]
+    named = [each for each in search.misnamed if _is_named(each, stubs)]
+    if meant := [*named, *_defining(search, stubs)]:
+        said.append(_not_looked_at(meant))
     return replace(found, notes=(*found.notes, *said))
+
+
+def _defining(search: _Search, files: Collection[str]) -> list[str]:
+    """The Python files under other names that define what is asked for in one of ``files``."""
+    texts = ((said, _read(path)) for path, said in search.others[:NOTEBOOKS])
+    return [said for said, text in texts if any(_defines(text, file) for file in files)]
+
+
+def _is_named(said: str, files: Collection[str]) -> bool:
+    """Whether the name of what is ``said`` has that of one of ``files`` in it; tests have, too."""
+    name = said.rpartition("/")[2].lower()
+    return not name.startswith("test_") and any(re.search(_stem(file), name) for file in files)
+
+
+def _is_stub(found: HandedIn, file: str) -> bool:
+    return is_stub(found.files[file].decode("utf-8", "replace"), kit.load().files[file].names)
 
 
 def _chosen(best: _Place, begun: Sequence[_Place]) -> dict[str, _Place]:
@@ -507,9 +519,13 @@ def _refusal(path: Path) -> SourceError:
 
 def _none_in(path: Path, misnamed: Sequence[str] = ()) -> SourceError:
     files = ", ".join(kit.load().files)
-    names = ", ".join(misnamed[:NOTEBOOKS])
-    but = f" Not looked at, for its name: {names}." if misnamed else ""
+    but = f" {_not_looked_at(misnamed)}" if misnamed else ""
     return SourceError(f"{shown(path)} has none of the exercises: {files}.{but}")
+
+
+def _not_looked_at(names: Sequence[str]) -> str:
+    said = ", ".join(names[:NOTEBOOKS])
+    return f"Not looked at, for its name: {said}. Hand in each exercise under the name of its file."
 
 
 def _is_too_much(files: Mapping[str, bytes]) -> bool:

@@ -356,10 +356,14 @@ def feedback_of(name):
 
 def test_the_same_files_are_graded_once_and_said_to_be_the_same(handed_in, tmp_path, engine):
     hand_in(handed_in / "dan", "# by ada\n")
+    whole = graded()
+    noted = replace(whole.grade, notes=("What reading them once more has said.",))
+    engine.outcomes = {"ada": replace(whole, grade=noted)}
 
     found = run.grade_class(handed_in, tmp_path / "out")
 
     assert engine.graded == ["ada", "bob", "cleo"]
+    assert [each.outcome.grade.notes for each in found.learners] == [()] * 4
     assert found.same == [["ada", "dan"]]
     written = json.loads((tmp_path / "out" / "grades" / "dan.json").read_text())
     assert written["submission"] == "dan"

@@ -127,6 +127,21 @@ def test_what_is_not_looked_at_for_its_name_is_said(tmp_path, name, packed):
         read(path)
 
 
+@pytest.mark.parametrize("name", ["cnn_final.py", "cnn.txt", ".cnn.py", "lab/solution.py"])
+@pytest.mark.parametrize("stub", ["cnn.py", "exercises/cnn.py", "lab.ipynb"])
+def test_work_under_another_name_is_said_beside_a_stub_and_beside_no_more(tmp_path, name, stub):
+    own = name if "/" in name else str(Path(stub).with_name(name))
+    made(tmp_path, {own: DONE, "tests/test_cnn.py": DONE, "fnn_old.py": ""})
+    made(tmp_path, {stub: notebook_of(STUB) if "ipynb" in stub else STUB})
+
+    said = f"Not looked at, for its name: {own}. Hand in each exercise under the name of its file."
+    assert read(tmp_path).notes == (said,)
+
+    for done in (DONE, f"from solution import CNN\n\n{STUB}".replace("class CNN", "class Old")):
+        made(tmp_path, {stub: notebook_of(done) if "ipynb" in stub else done})
+        assert read(tmp_path).notes == ()
+
+
 @pytest.mark.parametrize("name", ["cnn - Copy.py", "cnn - copy (2).py", "cnn .py", " cnn.py "])
 def test_copies_of_windows_and_blanks_around_a_name_are_taken(tmp_path, name):
     (tmp_path / name).write_text("class CNN: pass\n")

@@ -214,7 +214,7 @@ def _learner(
     learner = Learner(read.name, slug, outcome, read.digest, read.submission.group)
     if not isinstance(outcome, Graded):
         return learner
-    notes = [*read.notes, *outcome.grade.notes]
+    notes = [*read.notes]
     if (count := len(read.submission.attempts)) > 1:
         which = f"number {read.attempt + 1}, the best," if best else "the last"
         notes.insert(0, f"Of {count} attempts {which} counts.")
