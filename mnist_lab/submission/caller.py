@@ -176,7 +176,8 @@ class Caller:
         handed in.
         """
         source = self._imported.get(name, "")
-        if source and not self.text(f"{source.partition('.')[0]}.py"):
+        own = {Path(part).stem for file in self._files for part in file.split("/")}
+        if source and source.partition(".")[0] not in own:
             sentence = f"{name} in {self.file} is imported from {source}."
             raise self.refusal(sentence, "imported", name, source=source)
 

@@ -43,9 +43,6 @@ STACK_WAIT = 2.0
 GRACE = 0.5
 """Seconds in which a process that hung up may end by itself, so that its exit status is known."""
 
-FOLDER = "submission"
-"""Where a learner's files are in the process's own folder."""
-
 STACK = re.compile(
     r"most recent call first((?:(?!<invalid frame>).)*(?: in _run_module_as_main| {2}\.{3}))\n",
     re.DOTALL,
@@ -120,7 +117,7 @@ class _Remote(ABC):
         except EndedError as ended:
             said = ended.printed.strip().rpartition("\n")[2]
             raise StartError(f"{ended.kind} {ended.status} {said}".strip()) from ended
-        self._inside = f"{ready.fields['folder']}/{FOLDER}"
+        self._inside = str(ready.fields["folder"])  # Where paths of a learner's begin, too.
 
     @abstractmethod
     def _begin(self, channel: int, output: int) -> None:

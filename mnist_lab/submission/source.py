@@ -131,18 +131,29 @@ def beside(folder: Path) -> dict[str, bytes]:
     """The modules in ``folder`` that an exercise may import; none of a folder of downloads, which
     has more than anybody writes.
     """
-    found = _modules(folder)
+    found, _ = _modules(folder)
     return {} if _is_too_much(found) else found
 
 
-def _modules(folder: Path) -> dict[str, bytes]:
-    """The Python files of ``folder`` and of the packages in it, by their path; links are left out,
-    and reading ends where there are too many.
+def _modules(folder: Path) -> tuple[dict[str, bytes], bool]:
+    """The Python files that code in ``folder`` may import, by their path, and whether there are too
+    many: then those in folders that are no packages are left out.
+    """
+    found = _python_files(folder)
+    if _is_too_much(found):
+        return _python_files(folder, packages=True), True
+    return found, False
+
+
+def _python_files(folder: Path, *, packages: bool = False) -> dict[str, bytes]:
+    """The Python files of ``folder`` and of its folders, or of the ``packages`` in it, by their
+    path; links are left out, and reading ends where there are too many.
     """
     found: list[Path] = []
-    waiting = [(folder, 0)]
-    while waiting and len(found) <= 10 * FILES:
-        place, depth = waiting.pop()
+    waiting, looked_at = [(folder, 0)], 0
+    while waiting and looked_at + len(found) <= 10 * FILES:
+        looked_at += 1
+        place, depth = waiting.pop(0)
         try:
             with os.scandir(place) as scan:
                 entries = sorted(islice(scan, ENTRIES), key=lambda entry: entry.name)
@@ -150,9 +161,9 @@ def _modules(folder: Path) -> dict[str, bytes]:
                 path = Path(entry.path)
                 if entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
                     found.append(path)
-                elif depth == DEPTH or entry.is_symlink() or not entry.name.isidentifier():
+                elif packages and not _is_file(path / "__init__.py"):
                     continue
-                elif _is_file(path / "__init__.py"):  # a package
+                elif depth < DEPTH and _may_have_modules(entry):
                     waiting.append((path, depth + 1))
         except OSError:
             continue
@@ -163,6 +174,23 @@ def _modules(folder: Path) -> dict[str, bytes]:
         if left < 0:
             break
     return read
+
+
+def _may_have_modules(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder that can be imported from; a whole drive is nobody's work."""
+    named = entry.name.isidentifier() and not is_debris(entry.name)
+    return named and entry.is_dir(follow_symlinks=False) and not os.path.ismount(entry.path)
+
+
+def _under_its_name(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The ``files`` once more as they are called from above their ``folder``, if one of them is
+    imported so, as in ``from lab.layers import Block``.
+    """
+    name = folder.name
+    imports = re.compile(rf"^\s*(?:from|import)\s+{re.escape(name)}\b".encode(), re.MULTILINE)
+    if not name.isidentifier() or not any(map(imports.search, files.values())):
+        return {}
+    return {f"{name}/{file}": content for file, content in files.items()}
 
 
 def _alike(folder: Path, file: str, also: Mapping[str, bytes]) -> list[str]:
@@ -214,7 +242,9 @@ class _Place:
         """What counts of this place alone."""
         if self.notebook is not None:
             return _of_notebook(self, beside(self.folder))
-        return _of_files(self, _modules(self.folder))
+        also, too_many = _modules(self.folder)
+        said = f"{_many(self)}: folders without an __init__.py were not taken along."
+        return _of_files(replace(self, notes=(*self.notes, *[said][:too_many])), also)
 
 
 @dataclass
@@ -462,6 +492,8 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
     """
     own = {file: _read(path) for file, path in place.files.items()}
     files = {**also, **own}
+    again = _under_its_name(place.folder, files)
+    files = {**again, **files}
     if _is_too_much(files):
         raise _too_much(place)
     asked = kit.load().files
@@ -477,7 +509,7 @@ def _of_files(place: _Place, also: Mapping[str, bytes], *, alone: bool = False) 
         {} if alone else {f: _alike(place.folder, f, also) for f in asked if f not in own},
         (*said, *place.notes),
         folder=place.folder
-        if all(path.name == file for file, path in place.files.items())
+        if not again and all(path.name == file for file, path in place.files.items())
         else None,
     )
 
@@ -533,10 +565,12 @@ def _is_too_much(files: Mapping[str, bytes]) -> bool:
 
 
 def _too_much(place: _Place) -> SourceError:
-    return SourceError(
-        f"There are more than {FILES} Python files, or more than {BYTES >> 20} MB of them, in "
-        f"{place.said}: take out what does not belong to the exercises."
-    )
+    return SourceError(f"{_many(place)}: take out what does not belong to the exercises.")
+
+
+def _many(place: _Place) -> str:
+    most = f"more than {FILES} Python files, or more than {BYTES >> 20} MB of them"
+    return f"There are {most}, in {place.said}"
 
 
 def _link(path: Path) -> SourceError:

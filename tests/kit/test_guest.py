@@ -617,6 +617,22 @@ def test_a_helper_file_can_be_imported_and_hides_no_library(hand_in, tmp_path):
     assert not list(tmp_path.glob("__pycache__"))
 
 
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("utils/networks.py", "from utils.networks import FNN"),
+        ("src/lab/networks.py", "from src.lab.networks import FNN"),
+        ("networks.py", "from {folder}.networks import FNN"),
+        ("src/networks.py", "import sys\nsys.path.append('src')\nfrom networks import FNN"),
+    ],
+)
+def test_helpers_are_imported_as_from_the_learners_own_folder(hand_in, tmp_path, file, source):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text(WORKING)
+
+    assert hand_in(source.format(folder=tmp_path.name)).build("FNN")(IMAGES).shape == (3, 10)
+
+
 def test_the_learners_process_holds_nothing_of_the_grader(hand_in):
     source = WORKING + textwrap.dedent(
         """

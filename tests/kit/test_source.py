@@ -248,6 +248,31 @@ def test_modules_beside_exercises_that_lie_apart_come_along(tmp_path):
     assert set(read(tmp_path).files) == {"layers.py", "cnn.py", "fnn.py"}
 
 
+def test_helpers_in_folders_come_along_and_are_called_as_from_above_too(tmp_path):
+    made(tmp_path / "lab", {"cnn.py": "from lab.layers import x\nclass CNN: pass", "layers.py": ""})
+    made(tmp_path / "lab", {"a/b/c.py": "", "my-own/d.py": "", "__pycache__/e.py": ""})
+    (tmp_path / "copy").mkdir()
+
+    found = read(tmp_path / "lab")
+    found.write(tmp_path / "copy")
+
+    own = {"cnn.py", "layers.py", "a/b/c.py"}
+    assert set(found.files) == own | {f"lab/{file}" for file in own}
+    assert read(tmp_path / "copy").sha256 == found.sha256
+
+
+def test_of_too_many_helpers_those_in_packages_come_along_and_that_is_said(tmp_path):
+    made(tmp_path, {"cnn.py": DONE, "own/__init__.py": "", **dict.fromkeys(MANY, "")})
+
+    assert set(read(tmp_path).files) == {"cnn.py", "own/__init__.py"}
+    said = "in the top folder: folders without an __init__.py were not taken along."
+    assert read(tmp_path).notes[0].endswith(said)
+    assert set(read(tmp_path / "cnn.py").files) == {"cnn.py", "own/__init__.py"}
+
+
+MANY = [f"course/module_{number}.py" for number in range(200)]
+
+
 def test_what_two_places_have_is_taken_from_one_of_them(tmp_path):
     made(tmp_path, numbered(1, "old/cnn.py", "old/fnn.py") | numbered(2, "work/cnn.py"))
 
