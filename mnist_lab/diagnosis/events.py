@@ -84,7 +84,11 @@ class Seen:
 
     @property
     def defined(self) -> str:
-        """Where what was asked for begins: of a class its ``forward``; empty if nowhere."""
+        """Where what was asked for begins: of a class its ``forward``; empty if nowhere, or if it
+        was not reached.
+        """
+        if self.event.operation == "load":
+            return ""
         found = self.outline
         nodes = found.imported | found.assigned | found.top | found.methods(self.name)
         node = nodes.get("forward", nodes.get(self.name))
@@ -430,6 +434,11 @@ def _made_later(seen: Seen, facts: Facts) -> Facts | None:
     file, _, line = seen.event.where.partition(":")
     below = made and file == seen.exercise.file and line.isdigit() and made.lineno > int(line)
     return {"later": seen.at(made)} if made and below else None
+
+
+def _defined_nowhere(seen: Seen, facts: Facts) -> Facts | None:
+    """What is imported is nothing that the file defines itself."""
+    return None if facts["missing"] in seen.outline.top | seen.outline.assigned else {}
 
 
 def _import_of(seen: Seen, facts: Facts) -> Facts | None:

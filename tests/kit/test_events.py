@@ -54,6 +54,12 @@ def test_the_first_message_is_of_what_happened_first(case, tmp_path, server):
     assert case.line in pointed_at(cause, submission, case)
 
 
+def test_no_line_is_told_of_an_import_that_ends_the_process_at_an_unknown_one(tmp_path, server):
+    case = next(case for case in CASES if case.name == "ends-the-process")
+    with Submission(corpus.materialise(case, tmp_path / "ada"), server=server) as submission:
+        assert marks.first_result(submission, "evaluation").cause.where == "evaluation.py"
+
+
 def test_what_a_notebook_has_of_other_exercises_is_not_denied(tmp_path, server):
     case = next(case for case in CASES if case.is_notebook and case.exercise == "training")
     path = corpus.materialise(case, tmp_path / "submission")
