@@ -49,8 +49,7 @@ class Printed:
     def take(self) -> str:
         """What was printed since this was last asked; the middle of much is left out."""
         self.drain()
-        self._keep_repeated()
-        self._keep(self._line)
+        self._keep(self._repeated() + self._line)
         text = self._head.decode(errors="replace")
         if self._left_out:
             text += f"\n[{self._left_out:,} bytes left out]\n"
@@ -71,21 +70,23 @@ class Printed:
     def _read(self, taken: bytes) -> None:
         """Whole lines are kept, in groups of equal ones; the last waits for its end."""
         *lines, self._line = (self._line + taken).split(b"\n")
+        kept = []
         for line in lines:
             if line != self._last:
-                self._keep_repeated()
+                kept.append(self._repeated())
                 self._last = line
             self._times += 1
         if len(self._line) > CHUNK:
-            self._keep_repeated()
-            self._keep(self._line)
+            kept += [self._repeated(), self._line]
             self._line = b""
+        self._keep(b"".join(kept))
 
-    def _keep_repeated(self) -> None:
-        times = f"  ({self._times:,} times)".encode() if self._times > 1 and self._last else b""
-        if self._times:
-            self._keep(self._last + times + b"\n")
-        self._times = 0
+    def _repeated(self) -> bytes:
+        """The last line, which is kept, with its number."""
+        times, self._times = self._times, 0
+        if times < 2 or not self._last:
+            return self._last + b"\n" if times else b""
+        return self._last + f"  ({times:,} times)\n".encode()
 
     def _keep(self, taken: bytes) -> None:
         room = KEPT - len(self._head)

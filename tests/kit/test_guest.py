@@ -1,6 +1,7 @@
 """The learner's side of the wall, tried with code that works and with code that does its worst."""
 
 import contextlib
+import io
 import json
 import os
 import select
@@ -18,6 +19,7 @@ from mnist_lab.submission import caller
 from mnist_lab.submission.answers import Batches, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle, Submission
+from mnist_lab.submission.guest import serve
 from mnist_lab.submission.protocol import Message, encode
 from mnist_lab.submission.sandbox import enclosure, landlock, seccomp
 from mnist_lab.submission.server import Server
@@ -356,6 +358,32 @@ def test_equal_lines_are_folded_and_what_libraries_say_is_left_out(hand_in):
     exercise = hand_in(source)
     exercise.build("FNN")(IMAGES)
     assert exercise.take_output() == "begin\ntraining...  (20,000 times)\nend\n"
+
+
+def test_lines_are_written_at_once_and_those_of_a_flood_many_at_a_time(tmp_path, monkeypatch):
+    writes = []
+
+    class Counting(io.FileIO):
+        def write(self, data):
+            writes.append(len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(serve.io, "FileIO", Counting)
+    with serve._Writer(os.open(tmp_path / "said", os.O_WRONLY | os.O_CREAT)) as writer:
+        for number in range(20_000):
+            print(f"{number:9}", file=writer)
+
+    assert set(writes[: serve.AT_ONCE // 10]) == {10}
+    assert len(writes) < serve.AT_ONCE // 10 + 50
+    assert len((tmp_path / "said").read_text().splitlines()) == 20_000
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_end_of_a_flood_is_seen(hand_in, stream):
+    source = f"import sys\nfor n in range(20_000):\n    print(n, file=sys.{stream})\nreturn images"
+    exercise = hand_in(model_whose_forward(source))
+    exercise.build("FNN")(IMAGES)
+    assert exercise.take_output().endswith("\n19998\n19999\n")
 
 
 def test_what_is_printed_is_kept_from_the_terminal(hand_in, capfd):

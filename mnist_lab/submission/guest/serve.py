@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import faulthandler
+import io
 import multiprocessing
 import os
 import signal
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -27,6 +28,10 @@ from mnist_lab.submission.protocol import Message, encode, read
 OPERATIONS: dict[str, Callable[[Learner, Message], Message]] = {
     name: getattr(module, name) for module in (calls, networks) for name in module.__all__
 }
+
+
+AT_ONCE = 1 << 16
+"""How much may be printed before it is no longer written line by line."""
 
 
 def _nobody_answers(*given: object, **named: object) -> None:
@@ -57,7 +62,7 @@ def serve(channel: socket.socket) -> None:
     # module, which is hidden, and PyTorch once more.
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork", force=True)
-    sys.stdout, sys.stderr = _writer(1), _writer(2)
+    sys.stdout = sys.stderr = writer = _Writer(1)  # One pipe: what is printed stays in its order.
     above = sys.version_info >= (3, 14)  # There it stops at a class that is being called.
     if above:
         signal.signal(signal.SIGUSR1, _say_where)
@@ -84,6 +89,7 @@ def serve(channel: socket.socket) -> None:
             return
         reply = answer(learner, question, ask)
         sys.stdout.flush()
+        writer.flush()
         channel.sendall(reply)
 
 
@@ -118,8 +124,19 @@ def _same_settings() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _writer(descriptor: int) -> TextIO:
-    """Writes lines at once, so that a process that is killed has said what it could."""
-    return open(
-        descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-    )
+class _Writer(io.TextIOWrapper):
+    """Writes lines at once, so that a process that is killed has said what it could; after
+    ``AT_ONCE`` signs many at a time, since each would cost more than printing it.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        file = io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False))
+        super().__init__(file, "utf-8", "backslashreplace", line_buffering=True)
+        self._left = AT_ONCE
+
+    def write(self, text: str) -> int:
+        self._left -= len(text)
+        if self._left < 0:
+            self.reconfigure(line_buffering=False)
+            self.write = super().write  # type: ignore  # Which takes less time.
+        return super().write(text)
