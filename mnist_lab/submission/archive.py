@@ -19,10 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
-from mnist_lab.submission.refused import SourceError, shown
+from mnist_lab.submission.refused import SourceError, refuse_disguised, shown
 
 MEMBERS, FILE, TOTAL = 2000, 50 << 20, 100 << 20
 """How many members are unpacked, and how many bytes each and all may have."""
@@ -39,7 +40,7 @@ CHUNK = 1 << 16
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 """What opens a compressed tar, by the bytes that it begins with, whatever it is called."""
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz")
 NOTEBOOKS = (".ipynb", ".ipynb.json", ".ipynb.txt")
 """What notebooks are called; browsers add the last."""
 
@@ -110,27 +111,29 @@ def is_hidden(name: str) -> bool:
     return is_debris(name) and name[0] == "." and not name.startswith(("._", ".DS_Store", ".git"))
 
 
-def unpack(path: Path, folder: Path) -> None:
-    """Unpack what may be an exercise in the archive ``path`` into the empty ``folder``.
+def unpack(path: Path, folder: Path, tells: Callable[[str], object] = lambda name: False) -> None:
+    """Unpack what may be an exercise in the archive ``path`` into the empty ``folder``; of what
+    ``tells`` something by its name alone there is an empty file.
 
     Raises ``SourceError``.
     """
-    name = path.name.lower()
+    name, start = path.name.lower(), b"?"
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(64)
         opener = next((OPENERS[each] for each in OPENERS if start.startswith(each)), None)
         if opener is None and (name.endswith(".zip") or start.startswith(b"PK")):
             if _directory_size(path) > DIRECTORY:
                 raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
             with zipfile.ZipFile(path) as zipped:
-                _extract(path, _zip_members(zipped), folder)
+                _extract(path, _zip_members(zipped), folder, tells)
         else:
             with (opener or open)(path, "rb") as stream:
                 bounded: Any = _Bounded(stream)
                 with tarfile.open(fileobj=bounded, mode="r:") as tarred:
-                    _extract(path, _tar_members(tarred, bounded), folder)
+                    _extract(path, _tar_members(tarred, bounded), folder, tells)
     except DAMAGE as error:
+        refuse_disguised(shown(path), start)
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         said = shown(reason[:200]) or "it is damaged"
         raise SourceError(f"{shown(path)} can't be unpacked: {said}.") from error
@@ -170,19 +173,25 @@ def _directory_size(path: Path) -> int:
     return int(struct.unpack_from("<L", end, at + 12)[0])
 
 
-def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
+def _extract(
+    path: Path, members: Iterator[_Member], folder: Path, tells: Callable[[str], object]
+) -> None:
     left, unpacked = TOTAL, 0
+    told = dict[tuple[str, ...], None]()
     for number, member in enumerate(members):
         if number >= LISTED:
             raise SourceError(f"{shown(path)} has more than {LISTED:,} members.")
-        if not member.is_wanted:
-            continue
-        if hidden := next((n for n, part in enumerate(member.parts, 1) if is_hidden(part)), 0):
-            _note_name(folder, member.parts[:hidden])
+        hidden = next((n for n, part in enumerate(member.parts, 1) if is_hidden(part)), 0)
+        if hidden or not member.is_wanted:
+            if member.is_wanted or tells("".join(member.parts[-1:]).lower()):
+                told[member.parts[: hidden or None]] = None
             continue
         unpacked += 1
         if unpacked > MEMBERS:
-            raise SourceError(f"{shown(path)} has more than {MEMBERS:,} members of code.")
+            raise SourceError(
+                f"{shown(path)} has more than {MEMBERS:,} members of code: pack it without what is "
+                "no exercise, such as a virtual environment."
+            )
         target = folder / _harmless(path, member)
         if member.size > min(FILE, left):
             raise SourceError(f"{shown(path)} is too large when unpacked.")
@@ -191,6 +200,8 @@ def _extract(path: Path, members: Iterator[_Member], folder: Path) -> None:
         assert source is not None  # It is a plain file.
         with source, target.open("wb") as file:
             left -= _copy(path, source, file, min(FILE, left))
+    for parts in islice(told, MEMBERS):
+        _note_name(folder, parts)
 
 
 def _note_name(folder: Path, parts: tuple[str, ...]) -> None:
@@ -218,8 +229,12 @@ def _harmless(path: Path, member: _Member) -> PurePosixPath:
     said = ascii(member.name[:80])
     if member.kind:
         raise SourceError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")
-    if name.is_absolute() or ".." in name.parts or ":" in member.name or "\0" in member.name:
-        raise SourceError(f"{shown(path)} has a file that would land elsewhere: {said}.")
+    drive = PureWindowsPath(member.name).drive
+    if name.is_absolute() or ".." in name.parts or drive or "\0" in member.name:
+        raise SourceError(
+            f"{shown(path)} has a file that would land elsewhere: {said}. Pack the folder of the "
+            "exercises anew."
+        )
     if len(name.parts) > 20 or any(
         len(part.encode("utf-8", "replace")) > 200 for part in name.parts
     ):

@@ -18,7 +18,7 @@ from mnist_lab.grade import Cause
 from mnist_lab.submission.definitions import MOST, Statement, needed, statements
 from mnist_lab.submission.definitions import begun as is_begun
 from mnist_lab.submission.magics import python, written_file
-from mnist_lab.submission.refused import SourceError, shown
+from mnist_lab.submission.refused import SourceError, refuse_disguised, shown
 
 SUFFIX = ".ipynb"
 
@@ -103,7 +103,13 @@ def read(path: Path) -> Notebook:
     found = [each for at, cell in enumerate(cells) for each in statements(at, cell.source)]
     if len(found) > MOST:
         raise _too_much(name)
-    return _notebook(name, cells, found, code)
+    made = _notebook(name, cells, found, code)
+    about = _mapping(content.get("metadata"))
+    said = _mapping(about.get("language_info")).get("name")
+    language = _text(said or _mapping(about.get("kernelspec")).get("language"))
+    if not made.modules and language.lower() not in ("", "python"):
+        raise SourceError(f"{name} is a notebook in {shown(language[:40])}: hand in one in Python.")
+    return made
 
 
 def of_history(sources: Sequence[tuple[int, str]]) -> str:
@@ -130,8 +136,9 @@ def _document(cells: list[dict[str, Any]], *, is_history: bool) -> dict[str, Any
 def _content(name: str, data: bytes) -> dict[str, Any]:
     """The notebook's JSON."""
     try:
-        content = json.loads(data.decode("utf-8-sig"))
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
+        refuse_disguised(name, data)
         reason = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         raise SourceError(
             f"{name} is damaged: it is not JSON{reason}. Open it in Jupyter, save it and hand it "

@@ -38,8 +38,14 @@ NOTEBOOKS, ARCHIVES = 10, 10
 ENTRIES, DEPTH = 20_000, 20
 """How many files and folders are looked at, and how deep."""
 
-UNREAD = (".rar", ".7z", ".tar.xz", ".txz", ".xz", ".gz", ".bz2")
+UNREAD = (".rar", ".7z", ".xz", ".txz", ".gz", ".bz2", ".zst", ".zipx", ".z01", ".001")
 """Archives that are not unpacked."""
+
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".icloud")
+"""What a file is called that was not downloaded, or not to its end."""
+
+ENVIRONMENT = ("bin", "conda-meta", "include", "lib", "lib64", "pkgs", "scripts", "share")
+"""The folders that a virtual environment has, which may lie in that of the exercises."""
 
 NEAR = 3
 """How deep the folders are in which a file that lacks is looked for."""
@@ -250,7 +256,8 @@ class _Place:
 @dataclass
 class _Search:
     """What was found so far. The ``first`` of the places are as deep as the first that is begun.
-    ``problems`` are sentences on what was not taken, ``nothing`` on what has no exercise;
+    ``problems`` are sentences on what was not taken, ``unopened`` notebooks and archives of which
+    there are too many or which lie too deep, ``nothing`` are sentences on what has no exercise;
     ``misnamed`` what may be meant as one, which one of the ``others`` may be for what it defines.
     """
 
@@ -258,6 +265,7 @@ class _Search:
     first: int | None = None
     archives: list[tuple[Path, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unopened: list[str] = field(default_factory=list)
     nothing: list[str] = field(default_factory=list)
     misnamed: list[str] = field(default_factory=list)
     others: list[tuple[Path, str]] = field(default_factory=list)
@@ -279,14 +287,23 @@ def _look_through(folder: Path, stack: ExitStack) -> _Search:
     search = _Search()
     _look_below(folder, "", search)
     for _ in range(2):  # An archive in an archive is opened, and no further one.
-        inside, search.archives = search.archives[:ARCHIVES], []
         if search.is_over:
             break
-        for archive, said in inside:
+        inside, search.archives = search.archives, []
+        search.unopened += [said for _, said in inside[ARCHIVES:]]
+        for archive, said in inside[:ARCHIVES]:
             try:
                 _look_below(_unpacked(archive, stack), said, search)
             except SourceError as error:
                 search.problems.append(str(error))
+    if not search.is_over:
+        search.unopened += [said for _, said in search.archives]
+    if search.unopened:
+        said = ", ".join(search.unopened[:NOTEBOOKS])
+        search.problems.append(
+            f"Not looked at: {said}, since there are too many notebooks or archives, or one lies "
+            "too deep in others. Hand in those with exercises alone, in one folder."
+        )
     if search.entries > ENTRIES:
         search.problems.append(f"There are more than {ENTRIES:,} files: some were not looked at.")
     return search
@@ -312,17 +329,18 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
         return []
     search.entries += len(entries)
     if any(entry.name in ("pyvenv.cfg", "conda-meta") for entry in entries):
-        return []
+        entries = [entry for entry in entries if entry.name.lower() not in ENVIRONMENT]
     folders: list[tuple[Path, str]] = []
     files: dict[str, list[Path]] = {}
     for entry in entries:
         path, name = Path(entry.path), entry.name.lower()
         inside = f"{said}/{shown(path)}" if said else shown(path)
-        if is_debris(entry.name):
+        if (unread := _unread(path)) and entry.is_file(follow_symlinks=False):
+            search.problems.append(unread)
+        elif is_debris(entry.name):
             if is_hidden(entry.name):
                 search.misnamed.append(inside)
-            continue
-        if entry.is_symlink():
+        elif entry.is_symlink():
             if exercise_file(name) or is_notebook(name):
                 search.problems.append(f"{inside} is a link: hand in the file itself.")
         elif entry.is_dir():
@@ -337,8 +355,6 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
             _look_at_notebook(path, inside, search)
         elif is_archive(path):
             search.archives.append((path, inside))
-        elif name.endswith(UNREAD):
-            search.problems.append(str(_unread(path)))
         elif NEARLY.search(name):
             search.misnamed.append(inside)
         elif name.endswith(".py"):
@@ -379,6 +395,7 @@ def _defines(content: bytes, file: str) -> bool:
 def _look_at_notebook(path: Path, said: str, search: _Search) -> None:
     search.notebooks += 1
     if search.notebooks > NOTEBOOKS:
+        search.unopened.append(said)
         return
     try:
         read = _read_notebook(path)
@@ -529,7 +546,7 @@ def _read_notebook(path: Path) -> Notebook:
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
     folder = Path(stack.enter_context(scratch.folder()))
-    unpack(path, folder)
+    unpack(path, folder, lambda name: NEARLY.search(name) or _unread(Path(name)))
     return folder
 
 
@@ -541,8 +558,8 @@ def _refusal(path: Path) -> SourceError:
         return SourceError(f"There is no file or folder {path}.")
     if not path.is_file():
         return SourceError(f"{shown(path)} can't be handed in: it is a pipe or a device.")
-    if path.name.lower().endswith(UNREAD):
-        return _unread(path)
+    if unread := _unread(path):
+        return SourceError(unread)
     if exercise_file(path.name):
         return SourceError(f"{shown(path)} may not be read: it lacks the permission.")
     files = ", ".join(kit.load().files)
@@ -577,8 +594,13 @@ def _link(path: Path) -> SourceError:
     return SourceError(f"{shown(path)} is a link: hand in the file itself.")
 
 
-def _unread(path: Path) -> SourceError:
-    return SourceError(f"{shown(path)} is an archive that is not read: hand in a zip.")
+def _unread(path: Path) -> str:
+    """Why a file that is called so is not read; empty for others."""
+    if path.name.lower().endswith(UNREAD) and not is_archive(path):
+        return f"{shown(path)} is an archive that is not read: hand in a zip."
+    if path.name.lower().endswith(UNFINISHED):
+        return f"{shown(path)} was not downloaded to its end: hand in the whole file."
+    return ""
 
 
 def _asked() -> str:

@@ -5,6 +5,7 @@ import stat
 import tarfile
 import tracemalloc
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,17 @@ def link_in_a_zip() -> zipfile.ZipInfo:
 
 
 COMPRESSED = {".gz": "gz", "TGZ": "gz", "bz2": "bz2"}
+OTHERS = {
+    "is empty": b"",
+    "is a RAR archive, whatever its name says: hand in the exercises": b"Rar!\x1a",
+    "is a 7z archive": b"7z\xbc\xaf\x27\x1c",
+    "is an xz archive": b"\xfd7zXZ\0",
+    "is a web page": b"\xef\xbb\xbf\n<html>",
+}
 
 
-@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ", "w.tar.bz2"])
-@pytest.mark.parametrize("top", ["", "alice/"])
+@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ", "w.tbz2"])
+@pytest.mark.parametrize("top", ["", "alice/", "Lab 3:4/"])
 def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
     members = [(f"{top}fnn.py", b"x = 1"), (f"{top}cnn.py", b"y = 2")]
     if name.endswith("zip"):
@@ -195,6 +203,25 @@ def test_what_is_no_archive_is_refused_with_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+@pytest.mark.parametrize("said", OTHERS)
+def test_what_is_no_archive_is_told_what_it_is(tmp_path, name, said):
+    (tmp_path / name).write_bytes(OTHERS[said] + bytes(2000) * bool(OTHERS[said]))
+    with pytest.raises(SourceError, match=f"{name} {said}"):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["cnn.txt", "lab/my_cnn.docx", "cnn.py.rar", "src.7z"])
+def test_what_is_not_unpacked_is_said_if_its_name_tells_something(tmp_path, name):
+    for path in (tmp_path / "a.zip", tmp_path / "a.tar"):
+        members = [(name, b"x"), ("a.png", b"x"), ("__MACOSX/cnn.txt", b"x")]
+        (zipped if path.suffix == ".zip" else partial(tarred, mode="w"))(path, members)
+        with pytest.raises(SourceError) as refused:
+            read(path)
+        assert name.rpartition("/")[2] in str(refused.value)
+        assert "MACOSX" not in str(refused.value)
 
 
 def test_a_damaged_zip_is_refused(tmp_path, into):

@@ -385,7 +385,10 @@ def test_what_no_parser_takes_spoils_nothing_else(tmp_path, source):
 
 
 NOT_NOTEBOOKS = {
-    "": "is damaged: it is not JSON",
+    "": "is empty: hand it in again",
+    "\n<!DOCTYPE html>": "is a web page, whatever its name says: hand in the exercises themselves",
+    '{"nbformat": 4, "cells": [], "metadata": {"kernelspec": {"language": "R"}}}': "in R: hand in",
+    '{"nbformat": 4, "cells": [], "metadata": {"language_info": {"name": "Julia"}}}': "in Julia",
     '{"cells": [': "is damaged: it is not JSON",
     "\xff": "is damaged: it is not JSON",
     "[" * 100_000: "is damaged: it is not JSON",
@@ -411,6 +414,15 @@ def test_what_is_no_notebook_is_refused_in_a_sentence(tmp_path, content):
     assert str(refused.value).startswith("lab.ipynb ")
     assert NOT_NOTEBOOKS[content] in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_notebook_in_another_encoding_is_read(tmp_path):
+    written(tmp_path / "lab.ipynb", "class CNN: pass")
+    text = (tmp_path / "lab.ipynb").read_text()
+
+    for encoding in ("utf-16", "utf-8-sig"):
+        (tmp_path / "lab.ipynb").write_text(text, encoding=encoding)
+        assert list(source.read(tmp_path / "lab.ipynb").originals) == ["cnn"]
 
 
 def test_too_much_code_or_too_many_cells_or_bytes_are_refused(tmp_path, monkeypatch):

@@ -198,7 +198,7 @@ DONE = "class CNN: pass"
 
 def test_exercises_are_found_at_any_depth_and_the_begun_ones_count(tmp_path):
     made(tmp_path, {"exercises/cnn.py": STUB, "mine/deeper/cnn.py": DONE, "venv/pyvenv.cfg": ""})
-    made(tmp_path, {"venv/cnn.py": DONE, ".git/cnn.py": DONE, "__MACOSX/cnn.py": DONE})
+    made(tmp_path, {"venv/lib/cnn.py": DONE, ".git/cnn.py": DONE, "__MACOSX/cnn.py": DONE})
 
     assert read(tmp_path).originals == {"cnn": tmp_path / "mine" / "deeper" / "cnn.py"}
     assert read(tmp_path).notes == ()
@@ -325,6 +325,51 @@ def test_a_broken_archive_beside_exercises_costs_nothing_and_is_said(tmp_path):
         "notes.rar is an archive that is not read: hand in a zip.",
         "more.zip can't be unpacked: it is damaged.",
     )
+
+
+@pytest.mark.parametrize("count", [10, 11])
+@pytest.mark.parametrize("name", ["{}.ipynb", "{}.zip"])
+def test_notebooks_and_archives_that_are_too_many_are_named(tmp_path, name, count):
+    for number in range(count):
+        place, done = tmp_path / name.format(10 + number), number == count - 1
+        if name == "{}.zip":
+            zipped(place, {"cnn.py" if done else "a.py": DONE})
+        else:
+            place.write_text(notebook_of(DONE if done else "x = 1"))
+
+    if count == 10:
+        assert list(read(tmp_path).originals) == ["cnn"]
+    else:
+        with pytest.raises(
+            SourceError, match=rf"^Not looked at: {name.format(20)}, since there are"
+        ):
+            read(tmp_path)
+
+
+def test_an_archive_too_deep_in_others_is_named(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", {"cnn.py": DONE}).read_bytes()
+    for name in ("c.zip", "b.zip", "a.zip"):
+        inner = zipped(tmp_path / name, {f"in {name}": inner}).read_bytes()
+
+    assert list(read(tmp_path / "b.zip").originals) == ["cnn"]
+    with pytest.raises(SourceError, match=r"^Not looked at: in a\.zip/in b\.zip/in c\.zip, since"):
+        read(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("name", ["lab.zip.part", "cnn.py.crdownload", ".cnn.py.icloud"])
+def test_what_was_not_downloaded_to_its_end_is_said_so(tmp_path, name):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / name).touch()
+
+    for path in (tmp_path / "ada", tmp_path / "ada" / name):
+        with pytest.raises(SourceError, match=rf"^{name} was not downloaded to its end: hand in"):
+            read(path)
+
+
+def test_an_environment_in_the_folder_of_the_exercises_costs_nothing(tmp_path):
+    made(tmp_path, {"pyvenv.cfg": "", "lab/cnn.py": DONE, "lib/fnn.py": DONE, "Scripts/fnn.py": ""})
+
+    assert list(read(tmp_path).originals) == ["cnn"]
 
 
 def unprivileged():
