@@ -112,11 +112,11 @@ def read(path: str | Path) -> HandedIn:
 
 
 def exercise_file(name: str) -> str:
-    """The exercise's file that one called ``name`` is meant to be, as ``CNN.py``, ``cnn (1).py`` or
-    ``cnn.py.txt`` or ``Late Submission - cnn.py``; empty if none.
+    """The exercise's file that one called ``name`` is meant to be, as ``CNN.py``, ``cnn (1).py``,
+    ``cnn.py.txt``, ``Late Submission - cnn.py`` or ``20260203101112_cnn.py``; empty if none.
     """
     said = name[:100].strip()
-    found = SPELLINGS.fullmatch(said) or SPELLINGS.fullmatch(said.rpartition(" - ")[2])
+    found = SPELLINGS.fullmatch(said) or SPELLINGS.fullmatch(BEFORE.sub("", said))
     if not found:
         return ""
     return next(file for file in kit.load().files if re.fullmatch(_stem(file), found[1], re.I))
@@ -422,7 +422,7 @@ def _best(path: Path, search: _Search) -> HandedIn:
     if others:
         said.append(
             f"Not graded: {', '.join(others[:NOTEBOOKS])}. The exercises in {where} count; to "
-            "have others graded, hand them in alone."
+            "have others graded, hand them in alone, or move their code there."
         )
     elif len(counting) > 1:
         said.append(f"The exercises in {where} count together.")
@@ -653,6 +653,9 @@ def _spellings(stems: str, ending: str) -> re.Pattern[str]:
         re.IGNORECASE,
     )
 
+
+BEFORE = re.compile(r"^(?:.* - |\d{6,}[_-])")
+"""What systems put before the name of a file."""
 
 STEMS = "|".join(map(_stem, (*kit.load().files, "mnist_lab")))
 """The names of what is handed in, without their endings."""

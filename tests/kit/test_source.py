@@ -74,7 +74,7 @@ def test_a_digest_changes_with_any_name_or_content_and_with_nothing_else(folder)
     [
         *("CNN.py", "cnn (1).py", "cnn.PY", "cnn-1.py", "Copy of cnn.py", "cnn copy 2.py"),
         *("cnn.py.txt", "cnn.py.py", "Kopie von cnn.py", "cnn - Copie (2).py", "cnnのコピー.py"),
-        *("Копия cnn.py", "Late Submission - cnn.py"),
+        *("Копия cnn.py", "Late Submission - cnn.py", "20260203101112_cnn.py"),
     ],
 )
 def test_a_file_is_taken_by_what_its_name_is_meant_to_be(tmp_path, name):
@@ -86,7 +86,7 @@ def test_a_file_is_taken_by_what_its_name_is_meant_to_be(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["my_cnn.py", "cnn.pyc", "cnn", "cnn.ipynb", "cnnfnn.py", "_cnn.py"]
+    "name", ["my_cnn.py", "cnn.pyc", "cnn", "cnn.ipynb", "cnnfnn.py", "_cnn.py", "12_cnn.py"]
 )
 def test_other_names_are_no_exercise(name):
     assert exercise_file(name) == ""
@@ -305,6 +305,16 @@ def test_of_places_that_differ_by_a_number_the_last_counts(tmp_path):
     made(tmp_path, numbered(2, "Lab/Version 10/fnn.py"))
     assert all(b"number = 2" in content for content in read(tmp_path).files.values())
     assert "Not graded: Lab/Version 2." in read(tmp_path).notes[0]
+
+
+def test_of_an_exercise_that_is_spread_over_two_notebooks_it_is_said_what_to_do(tmp_path):
+    made(tmp_path, {"a.ipynb": notebook_of("def evaluate(): return 1")})
+    made(tmp_path, {"b.ipynb": notebook_of("def confusion_matrix(): return 1")})
+
+    said = (
+        "Not graded: b.ipynb. The exercises in a.ipynb count; to have others graded, hand them in"
+    )
+    assert read(tmp_path).notes == (f"{said} alone, or move their code there.",)
 
 
 def test_a_zip_in_a_folder_and_a_zip_in_a_zip_are_opened(tmp_path):
