@@ -192,9 +192,9 @@ def _under_its_name(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes
     """The ``files`` once more as they are called from above their ``folder``, if one of them is
     imported so, as in ``from lab.layers import Block``.
     """
-    name = folder.name
+    name = folder.name if folder.name.isidentifier() else "$"  # Which no code can import.
     imports = re.compile(rf"^\s*(?:from|import)\s+{re.escape(name)}\b".encode(), re.MULTILINE)
-    if not name.isidentifier() or not any(map(imports.search, files.values())):
+    if not any(map(imports.search, files.values())):
         return {}
     return {f"{name}/{file}": content for file, content in files.items()}
 

@@ -430,7 +430,7 @@ def test_a_link_is_never_followed(tmp_path, place):
 
 
 def test_a_thousand_packages_in_one_another_and_a_name_of_bytes_do_no_harm(tmp_path):
-    place = made(tmp_path, {"ada/cnn.py": DONE, "ada/\udce9.py": "x = 1"}) / "ada"
+    place = made(tmp_path / "ada\udce9", {"cnn.py": DONE, "\udce9.py": "x = 1"})
     (tmp_path / "target").mkdir()
     descend(place, 1100)
 
