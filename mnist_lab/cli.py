@@ -433,7 +433,7 @@ def grade_class_command(
 
     Writes gradebook.csv, class.html, and a grade and a feedback page a learner into --out. What
     was graded before and has not changed is not graded again. Exit status: 0 all graded, 1 some
-    could not be, or an error, 130 interrupted.
+    could not be, some of it is in doubt, or an error, 130 interrupted.
     """
     from functools import partial
 
@@ -470,7 +470,7 @@ def grade_class_command(
         f"{len(found.grades)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
-    raise SystemExit(bool(found.of_state("not graded", "in part")))
+    raise SystemExit(progress.has_doubts or bool(found.of_state("not graded", "in part")))
 
 
 @main.command("gradescope-zip", short_help="Write an autograder for Gradescope.")

@@ -52,6 +52,9 @@ NEAR = 3
 
 NUMBERS = re.compile(r"\d+")
 
+TOP = "the top folder"
+"""What the place is called that is all that was handed in."""
+
 
 @dataclass(frozen=True)
 class HandedIn:
@@ -60,8 +63,9 @@ class HandedIn:
     ``files`` are its Python files by their path in it, the exercises' under the names asked for;
     ``sha256`` is of these. ``originals`` are the files or the notebook that were handed in, by the
     exercise's id, in the kit's order; ``alike`` what may be meant as one that is not there, by its
-    file. ``notes`` are sentences that a learner should know. ``notebook`` is what the files were
-    made of, if they were; ``folder`` is where they stay under these names, if they do.
+    file. ``notes`` are sentences that a learner should know, ``left`` those on what does not count
+    alone. ``notebook`` is what the files were made of, if they were; ``folder`` is where they stay
+    under these names, if they do; ``places`` are what is begun in each place that there is.
     """
 
     files: Mapping[str, bytes]
@@ -71,6 +75,8 @@ class HandedIn:
     notes: tuple[str, ...] = ()
     notebook: Notebook | None = None
     folder: Path | None = None
+    left: tuple[str, ...] = ()
+    places: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write what counts into the empty ``folder``, of a notebook its code and the modules
@@ -376,7 +382,7 @@ def _place_of(folder: Path, said: str, files: Mapping[str, list[Path]]) -> _Plac
             for path in paths
             if path != chosen[file]
         ]
-    return _Place(said or "the top folder", folder, chosen, notes=tuple(notes))
+    return _Place(said or TOP, folder, chosen, notes=tuple(notes))
 
 
 def _worth(file: str, path: Path) -> tuple[bool, bool]:
@@ -415,9 +421,10 @@ def _best(path: Path, search: _Search) -> HandedIn:
             raise SourceError(sentences[0])
         raise _none_in(path, [*search.misnamed, *_defining(search, kit.load().files)])
     best = max(search.places[: search.first], key=lambda place: place.rank)
-    chosen = _chosen(best, [place for place in search.places if place.begun])
+    begun = [place for place in search.places if place.begun]
+    chosen = _chosen(best, begun)
     counting = list({id(place): place for place in chosen.values()}.values()) or [best]
-    others = [each.said for each in search.places if each.begun and each not in counting]
+    others = [place.said for place in begun if place not in counting]
     said, where = search.problems[:NOTEBOOKS], ", ".join(place.said for place in counting)
     if others:
         said.append(
@@ -431,7 +438,12 @@ def _best(path: Path, search: _Search) -> HandedIn:
     named = [each for each in search.misnamed if _is_named(each, stubs)]
     if meant := [*named, *_defining(search, stubs)]:
         said.append(_not_looked_at(meant))
-    return replace(found, notes=(*found.notes, *said))
+    return replace(
+        found,
+        notes=(*found.notes, *said),
+        left=(*(note for place in counting for note in place.notes), *said),
+        places={place.said: place.begun for place in begun},
+    )
 
 
 def _defining(search: _Search, files: Collection[str]) -> list[str]:

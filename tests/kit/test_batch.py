@@ -206,15 +206,45 @@ def test_what_is_no_list_of_gradescopes_is_said_in_plain_words(handed_in, listin
         find(handed_in)
 
 
-def test_a_class_that_lies_in_one_folder_is_told_by_what_was_not_graded(tmp_path, engine):
-    for name in ("ada", "bob"):
-        text = f"class CNN:\n    depth = '{name}'\n"
-        hand_in(tmp_path / "in" / "download" / name, text)
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["in/download/ada", "in/download/bob"], "Not graded: bob. The exercises in ada count"),
+        (["in/download/ada", "in/download/bob", "in/download/cy", "in/dee"], "Not graded: bob, cy"),
+    ],
+)
+def test_what_may_be_a_class_is_said_and_ends_with_status_1(tmp_path, engine, names, said):
+    for name in names:
+        hand_in(tmp_path / name, f"class CNN:\n    depth = '{name}'\n")
 
-    lines = grade_class(tmp_path / "in", "--out", tmp_path / "out").output.splitlines()
+    graded, dry_run = (
+        grade_class(tmp_path / "in", *how) for how in (["--out", tmp_path / "out"], ["--dry-run"])
+    )
 
-    assert lines[0].startswith("1 submission (1 folder), seed ")
-    assert lines[1].startswith("download: Not graded: bob. The exercises in ada count")
+    assert f"\ndownload: {said}" in graded.output
+    for result in (graded, dry_run):
+        assert f"if it is a class, give {tmp_path / 'in' / 'download'}." in result.output
+        assert result.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["", "old", "older", "oldest"],
+        ["exercises", "old", "older"],
+        ["Lab 1/Version 1", "Lab 1/Version 2", "Lab 1/Version 10"],
+        ["mine", "old"],
+    ],
+    ids=" ".join,
+)
+def test_what_one_learner_has_left_is_said_and_no_doubt(handed_in, tmp_path, engine, files):
+    for number, name in enumerate(files):
+        hand_in(handed_in / "dee" / name, f"class CNN:\n    number = {number}\n")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert "dee: Not graded: " in result.output
+    assert result.exit_code == 0
 
 
 def test_results_in_the_folder_of_the_class_are_nobodys(handed_in, tmp_path, engine):

@@ -285,8 +285,11 @@ def test_an_export_in_a_folder_of_its_own_is_the_class(tmp_path):
 
 
 @pytest.mark.parametrize("layout", [plain, workspace, windows], ids=lambda layout: layout.__name__)
-def test_a_class_may_lie_in_a_folder_of_any_name(tmp_path, layout):
-    names = ["ada", "bob", "cyd"]
+@pytest.mark.parametrize(
+    "called", ["ada bob cyd", "1001 1002 1003", "team1 team2 team3", "s01 s02 s03"]
+)
+def test_a_class_may_lie_in_a_folder_of_any_name(tmp_path, layout, called):
+    names = called.split()
     for number, name in enumerate(names):
         write(tmp_path / "Lab 1 (final)", layout(name, number))
 
@@ -297,6 +300,9 @@ def test_a_class_may_lie_in_a_folder_of_any_name(tmp_path, layout):
     "files",
     [
         ["lab/cnn.py", "lab 2/cnn.py", "lab 3/cnn.py"],
+        ["mine/cnn.py", "mine 2/cnn.py", "mine (3)/cnn.py"],
+        ["Version 1/cnn.py", "Version 2/cnn.py", "Version 10/cnn.py"],
+        ["attempt1/cnn.py", "attempt2/cnn.py", "attempt3/cnn.py"],
         ["1 networks/cnn.py", "2 loops/training.py", "3 end/evaluation.py"],
         ["cnn/cnn.ipynb", "fnn/fnn.ipynb", "training/training.ipynb"],
         ["exercises/cnn.py", "solutions/cnn.py", "backup/cnn.py"],
@@ -308,6 +314,40 @@ def test_one_learners_folders_are_no_class(tmp_path, files):
     write(tmp_path, {f"ada/{file}": "x" for file in files})
 
     assert [each.name for each in find(tmp_path).submissions] == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("files", "beside"),
+    [
+        (["ada/cnn.py", "bob/fnn.py"], 0),
+        (["ada.ipynb", "bob.ipynb"], 0),
+        (["ada/cnn.py", "bob/cnn.py", "cy/cnn.py"], 1),
+        (["1/cnn.py", "2/cnn.py", "10/cnn.py"], 1),
+        (["Lab 1/team1/cnn.py", "Lab 1/team2/cnn.py", "Lab 1/team3/cnn.py"], 1),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_may_be_a_class_is_not_taken_for_one_learner_without_a_word(
+    tmp_path, files, beside, packed
+):
+    made = {name: DONE.get(Path(name).name) or notebook(DONE) for name in files}
+    write(tmp_path, {"all.zip": zipped(made)} if packed else under("all", made))
+    write(tmp_path, plain("dee", 1) if beside else {})
+
+    doubts = [read.doubt(not beside) for read in look(tmp_path)[1]]
+
+    give = "unpack it and give that folder" if packed else f"give {tmp_path / 'all'}"
+    assert doubts[0].endswith(f": if it is a class, {give}.")
+    assert not any(doubts[1:])
+
+
+@pytest.mark.parametrize("layout", [moodle, brightspace], ids=lambda layout: layout.__name__)
+def test_what_a_system_says_is_one_learners_is_no_class(tmp_path, layout):
+    for folder in ("old", "new", "mine"):
+        name = next(iter(layout("ada", 1))).partition("/")[0]
+        write(tmp_path, under(f"{name}/{folder}", DONE))
+
+    assert [read.doubt(True) for read in look(tmp_path)[1]] == [""]
 
 
 def test_the_last_attempt_counts_and_all_are_known(tmp_path):

@@ -36,7 +36,7 @@ def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], consol
     if missing:
         _say(console, f"Nothing was handed in by {', '.join(missing)}.")
     _say_ignored(console, listing)
-    return not refused
+    return not (_say_doubts(console, reads) or refused)
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -45,7 +45,7 @@ class Progress(AbstractContextManager["Progress"]):
     """
 
     def __init__(self, console: Console) -> None:
-        self.console, self.total, self.done = console, 0, 0
+        self.console, self.total, self.done, self.has_doubts = console, 0, 0, False
         silent = console.quiet or not console.is_terminal
         self.bar = progress.Progress(*COLUMNS, console=console, transient=True, disable=silent)
 
@@ -59,8 +59,10 @@ class Progress(AbstractContextManager["Progress"]):
         said = f"{total} submission{'s' * (total != 1)} ({listing.forms}), seed {options.seed}"
         _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
         _say_ignored(self.console, listing)
-        for note in reads[0].notes if total == 1 else ():  # It may be a class in one folder.
-            _say(self.console, f"{reads[0].name}: {note}")
+        for read in reads:
+            for note in read.left:
+                _say(self.console, f"{read.name}: {note}")
+        self.has_doubts = _say_doubts(self.console, reads)
         self.bar.start()
         self.bar.add_task("Grading", total=total, completed=known)
 
@@ -84,6 +86,15 @@ def _say_ignored(console: Console, listing: Listing) -> None:
         _say(console, note)
     if listing.ignored:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
+
+
+def _say_doubts(console: Console, reads: Sequence[Read]) -> bool:
+    """Say which submissions may be a class; whether there are any."""
+    is_alone = len({read.name for read in reads}) == 1
+    doubts = [*filter(None, (read.doubt(is_alone) for read in reads))]
+    for doubt in doubts:
+        _say(console, doubt)
+    return bool(doubts)
 
 
 def _say(console: Console, line: str) -> None:

@@ -18,15 +18,15 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mnist_lab.grading.batch import similar
-from mnist_lab.grading.batch.submissions import Submission
+from mnist_lab.grading.batch.submissions import EXERCISES, SEVERAL, Submission, apart, rivals
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
-from mnist_lab.submission.archive import is_debris, is_wanted
+from mnist_lab.submission.archive import is_archive, is_debris, is_wanted
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
@@ -63,7 +63,8 @@ def _is_plain(path: Path) -> bool:
 class Read:
     """A submission, and its files in ``folder``; ``reason`` says why there are none, ``time`` when
     the newest that may be graded was changed, in seconds since 1970. ``digest`` is of its code,
-    ``told_by`` of all that feedback may name: of a notebook the file and the cells too.
+    ``told_by`` of all that feedback may name: of a notebook the file and the cells too. ``left``
+    are the notes on what does not count alone, ``places`` what is begun in each place.
     """
 
     submission: Submission
@@ -75,6 +76,8 @@ class Read:
     notes: tuple[str, ...] = ()
     reason: str = ""
     time: float = 0.0
+    left: tuple[str, ...] = ()
+    places: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -84,6 +87,20 @@ class Read:
     def prints(self) -> Path:
         """Where what it is compared by with others is."""
         return _beside(self.folder)
+
+    def doubt(self, is_alone: bool) -> str:
+        """Why this may be a class and not one learner's work, which it is if the course's system
+        says whose it is; there is less doubt where it ``is_alone``.
+        """
+        if self.submission.ids or {source.TOP, EXERCISES} & self.places.keys():
+            return ""
+        count = len({*apart(self.places).values()}) if is_alone else rivals(self.places)
+        if count < (2 if is_alone else SEVERAL):
+            return ""
+        (path,) = self.submission.attempts[self.attempt].values()
+        give = "unpack it and give that folder" if is_archive(path) else f"give {path}"
+        told = f"{self.name} counts as one learner's, with {', '.join(self.places)} in it"
+        return one_line(f"{told}: if it is a class, {give}.")
 
     def pack(self) -> dict[str, bytes]:
         """The files by their path, as they can be sent elsewhere."""
@@ -126,6 +143,8 @@ class ReaderPool:
             tuple(map(one_line, told.get("notes", ()))),
             one_line(told.get("reason", "")),
             told.get("time", 0.0),
+            tuple(map(one_line, told.get("left", ()))),
+            told.get("places", {}),
         )
 
     def close(self) -> None:
@@ -239,6 +258,8 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         "told_by": source.digest(_packed(folder)),
         "exercises": list(found.originals),
         "notes": found.notes,
+        "left": found.left,
+        "places": {name: sorted(begun) for name, begun in found.places.items()},
         "time": _time(parts.values()),
     }
 

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +18,6 @@ from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import is_archive, is_debris, is_notebook
 from mnist_lab.submission.source import (
     NOTEBOOK_SPELLINGS,
-    NUMBERS,
     SPELLINGS,
     STEMS,
     below,
@@ -89,9 +88,11 @@ EXERCISES = "exercises"
 """The folder in a learner's workspace in which they lie."""
 
 SEVERAL = 3
-"""In how many folders there is the same, at least, where they are a class in a folder with nothing
-beside it. One learner may have tried more than once: ``lab`` and ``lab 2`` count once.
-"""
+"""How many who are called differently have the same, at least, where they are a class."""
+
+NUMBER = re.compile(r"[ _.-]*\(?\d+\)?")
+ATTEMPT = re.compile(r"(?<![^\W\d_])(v|vers[^\W\d_]*|attempt|try|lab)[ _.-]*\d+", re.IGNORECASE)
+"""A number in a name, and one that tells attempts of one learner."""
 
 LOOKED_AT = 20_000
 """How many files and folders in a folder that is passed over are looked at."""
@@ -240,11 +241,23 @@ def _whole_class(entries: Sequence[Path]) -> Path | None:
         if any(each.name == EXPORT or _is_of_a_system(each.name) for each in inside):
             return named[0]
         alone = [each.name for each in inside if not _is_whole(each) and _has_work(each)]
-        if not alone and EXERCISES not in {each.name for each in inside}:
-            done = {(work, NUMBERS.sub("", each.name)) for each in inside for work in _work(each)}
-            if max(Counter(work for work, _ in done).values(), default=0) >= SEVERAL:
-                return named[0]
+        done = {each.name: {*_work(each)} for each in inside}
+        if not alone and EXERCISES not in done and rivals(done) >= SEVERAL:
+            return named[0]
     return None
+
+
+def rivals(done: Mapping[str, Collection[str]]) -> int:
+    """How many who are called differently have the same, at most."""
+    told = apart(done)
+    same = {(told[name], work) for name in done for work in done[name]}
+    return max(Counter(work for _, work in same).values(), default=0)
+
+
+def apart(names: Collection[str]) -> dict[str, str]:
+    """Names without the number of an attempt: of ``lab 2`` beside ``lab``, or ``Version 2``."""
+    bare = {name: NUMBER.sub("", name) for name in names}
+    return {name: bare[name] if bare[name] in bare else ATTEMPT.sub(r"\1", name) for name in names}
 
 
 def _is_of_a_system(name: str) -> bool:
