@@ -270,6 +270,26 @@ def test_the_last_by_brightspaces_times_counts(tmp_path, times):
     assert [name for attempt in attempts for name in attempt] == handed_in
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("lab_1_12345_{}.zip", "lab_1_12345_{}"),
+        ("lab_2026_11_{}.ipynb", "lab_2026_11_{}"),
+        ("Group_{0}_12345_of_{0}.zip", "Group_{0}_12345_of_{0}"),
+        ("lab_1_12345_{}_cnn.py", "lab_1_12345_{}"),
+        ("lovelace_1_12345_cnn-{}.py", "lovelace"),
+        ("lovelace_1_12345_lab-{}.zip", "lovelace"),
+        ("lovelace{}_1_12345_lab-{}.zip", "lovelace{}"),
+    ],
+)
+def test_names_of_an_own_scheme_are_nothing_of_canvas(tmp_path, name, called):
+    write(tmp_path, {name.format(number, number): "" for number in (1, 2, 3)} | plain("zoe", 1))
+
+    names = [each.name for each in find(tmp_path).submissions]
+
+    assert names == [*dict.fromkeys(called.format(number) for number in (1, 2, 3)), "zoe"]
+
+
 def test_two_whose_names_end_alike_are_two(tmp_path):
     name = "Lab_1_{}_lovelace_attempt_2026-02-03-10-11-12_cnn.py"
     write(tmp_path, {name.format("a"): "", name.format("b"): ""})

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.grading.formats.text import one_line
@@ -314,16 +315,31 @@ def _is_whole(entry: Path) -> bool:
     return entry.is_dir() or is_archive(entry) or is_notebook(entry.name)
 
 
+def _told(entries: Sequence[Path]) -> dict[Path, dict[str, Any]]:
+    """What the names tell. Those of one learner with files of no exercise are nothing of Canvas',
+    but of an own scheme such as ``lab_1_12345_ada.zip``.
+    """
+    told = {entry: _told_by(entry, OF_FOLDERS if entry.is_dir() else LAYOUTS) for entry in entries}
+    canvas = {entry: given for entry, given in told.items() if given.get("number")}
+    files = {AGAIN.sub(r"\1\3", given["file"]) for given in canvas.values()}
+    done = any(exercise_file(file) or NOTEBOOK_SPELLINGS.fullmatch(file) for file in files)
+    if len({given["name"] for given in canvas.values()}) == 1 < len(files) and not done:
+        told |= {entry: _told_by(entry, LAYOUTS[-2:]) for entry in canvas}
+    return told
+
+
+def _told_by(entry: Path, layouts: Sequence[re.Pattern[str]]) -> dict[str, Any]:
+    found = (known for layout in layouts if (known := layout.fullmatch(entry.name)))
+    return next((each.groupdict() for each in found), {})
+
+
 def _owners(entries: Sequence[Path]) -> list[_Owner]:
     owners: dict[object, _Owner] = {}
-    for entry in entries:
-        layouts = OF_FOLDERS if entry.is_dir() else LAYOUTS
-        found = next((known for layout in layouts if (known := layout.fullmatch(entry.name))), None)
-        if found is None:
+    for entry, given in _told(entries).items():
+        if not given:
             owner = owners[entry] = _Owner(_without_ending(entry))
             owner.parts.append(("", entry.name, entry))
             continue
-        given = found.groupdict()
         key = given["name"], given.get("id")
         owner = owners.setdefault(key, _Owner(given["name"], tuple(filter(None, key))))
         if given.get("text"):
