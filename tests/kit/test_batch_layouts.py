@@ -290,6 +290,21 @@ def test_names_of_an_own_scheme_are_nothing_of_canvas(tmp_path, name, called):
     assert names == [*dict.fromkeys(called.format(number) for number in (1, 2, 3)), "zoe"]
 
 
+@pytest.mark.parametrize(
+    ("heads", "names"),
+    [
+        (["Lab_ada", "Lab_s_miller"], ["ada", "s_miller"]),
+        (["Lab_1_b_ray", "Lab_1_b_ray_jr", "Lab_1_ada"], ["ada", "b_ray", "b_ray_jr"]),
+        (["Lab_1_ada", "Test_2_bob"], ["ada", "bob"]),
+        (["Lab_s_miller"], ["miller"]),
+    ],
+)
+def test_a_login_begins_after_what_all_of_blackboards_names_have_in_common(tmp_path, heads, names):
+    write(tmp_path, {f"{head}_attempt_2026-02-03-10-11-12_cnn.py": "" for head in heads})
+
+    assert [each.name for each in find(tmp_path).submissions] == names
+
+
 def test_two_whose_names_end_alike_are_two(tmp_path):
     name = "Lab_1_{}_lovelace_attempt_2026-02-03-10-11-12_cnn.py"
     write(tmp_path, {name.format("a"): "", name.format("b"): ""})

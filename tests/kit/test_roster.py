@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnist_lab.grading.batch.roster import Roster
-from mnist_lab.grading.batch.submissions import ClassError, Submission
+from mnist_lab.grading.batch.submissions import ClassError, Submission, find
 
 
 def filled(folder, data, *names):
@@ -228,6 +228,32 @@ def test_lines_above_the_names_of_the_columns_stay_where_they_are(tmp_path):
 
 def test_an_empty_line_between_learners_is_not_above_the_names_of_the_columns(tmp_path):
     assert filled(tmp_path, b"Name,ID\nada,1\n\nbob,2\n", "ada", "bob").startswith("Name,ID,Score")
+
+
+@pytest.mark.parametrize(
+    ("logins", "others", "rows"),
+    [
+        ("s_miller ada", "miller", "ada,7|miller,0|s_miller,7"),
+        ("s_miller s_ray", "ada", "ada,0|s_miller,7|s_ray,7"),
+        ("s_miller", "ada", "ada,0|s_miller,7"),
+        ("s_miller s_ray", "miller", "are both for"),
+        ("s_miller", "miller", "are both for"),
+    ],
+)
+def test_a_login_with_an_underscore_gives_nobody_anothers_marks(tmp_path, logins, others, rows):
+    (tmp_path / "in").mkdir()
+    for login in logins.split():
+        (tmp_path / "in" / f"Lab_{login}_attempt_2026-02-03-10-11-12_cnn.py").touch()
+    (tmp_path / "list.csv").write_text("\n".join(["Login", *sorted(f"{logins} {others}".split())]))
+    submissions = find(tmp_path / "in").submissions
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    try:
+        told = roster.filled(submissions, {each.name: 7.0 for each in submissions}).decode()
+    except ClassError as error:
+        told = str(error)
+
+    assert rows in told.replace("\n", "|")
 
 
 def test_who_has_no_account_has_handed_in_nothing(tmp_path):

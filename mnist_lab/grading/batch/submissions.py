@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ LAYOUTS = tuple(
         # What nbgrader collects: ada+lab+2026-02-03 10:11:12.131415 UTC, with or without +x7f
         r"(?P<name>[^+]+)\+[^+]+\+(?P<when>\d{4}-[^+]+)(?:\+[^+]+)?",
         # Blackboard: Lab 1_alovelace_attempt_2026-02-03-10-11-12_cnn.py, and .txt about each
-        r"(?P<id>.+_(?P<name>[^_]+))_attempt_(?P<when>\d{4}(?:-\d\d){5})"
+        r"(?P<head>.+_[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})"
         r"(?:_(?P<file>.+)|(?P<text>\.txt))",
         # Autolab: ada@example.org_2_handin.zip
         r"(?P<name>[^@]+@[^@_]+)_(?P<when>\d+)_(?P<file>.+)",
@@ -325,7 +325,19 @@ def _told(entries: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     done = any(exercise_file(file) or NOTEBOOK_SPELLINGS.fullmatch(file) for file in files)
     if len({given["name"] for given in canvas.values()}) == 1 < len(files) and not done:
         told |= {entry: _told_by(entry, LAYOUTS[-2:]) for entry in canvas}
+    _find_logins([given for given in told.values() if "head" in given])
     return told
+
+
+def _find_logins(blackboards: Sequence[dict[str, Any]]) -> None:
+    """Name the logins, which begin after what all have in common; a roster may have longer ones."""
+    heads = [given["head"].split("_") for given in blackboards]
+    columns = zip(*(words[:-1] for words in heads), strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
+    for given, words in zip(blackboards, heads, strict=True):
+        at = shared or len(words) - 1
+        logins = ["_".join(words[begin:]) for begin in range(1, at)]
+        given |= {"id": given["head"], "name": "_".join(words[at:]), "also": logins}
 
 
 def _told_by(entry: Path, layouts: Sequence[re.Pattern[str]]) -> dict[str, Any]:
@@ -341,7 +353,8 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
             owner.parts.append(("", entry.name, entry))
             continue
         key = given["name"], given.get("id")
-        owner = owners.setdefault(key, _Owner(given["name"], tuple(filter(None, key))))
+        ids = (*filter(None, key), *given.get("also", ()))
+        owner = owners.setdefault(key, _Owner(given["name"], ids))
         if given.get("text"):
             owner.texts.append(entry)
         elif given.get("number"):
