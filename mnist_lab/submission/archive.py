@@ -37,10 +37,13 @@ whole tar.
 """
 
 CHUNK = 1 << 16
-OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
+OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zX": lzma.open}
 """What opens a compressed tar, by the bytes that it begins with, whatever it is called."""
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz")
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
+UNREAD = (".rar", ".7z", ".tar.zst", ".zst", ".xz", ".gz", ".bz2", ".zipx", ".z01", ".001")
+"""What archives are called that are unpacked, and those that are not."""
+
 NOTEBOOKS = (".ipynb", ".ipynb.json", ".ipynb.txt")
 """What notebooks are called; browsers add the last."""
 

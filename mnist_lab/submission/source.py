@@ -19,7 +19,14 @@ from pathlib import Path
 
 from mnist_lab import kit
 from mnist_lab.submission import notebook
-from mnist_lab.submission.archive import is_archive, is_debris, is_hidden, is_notebook, unpack
+from mnist_lab.submission.archive import (
+    UNREAD,
+    is_archive,
+    is_debris,
+    is_hidden,
+    is_notebook,
+    unpack,
+)
 from mnist_lab.submission.definitions import begun, is_stub
 from mnist_lab.submission.notebook import Notebook
 from mnist_lab.submission.refused import SourceError, shown
@@ -37,9 +44,6 @@ NOTEBOOKS, ARCHIVES = 10, 10
 
 ENTRIES, DEPTH = 20_000, 20
 """How many files and folders are looked at, and how deep."""
-
-UNREAD = (".rar", ".7z", ".xz", ".txz", ".gz", ".bz2", ".zst", ".zipx", ".z01", ".001")
-"""Archives that are not unpacked."""
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".icloud")
 """What a file is called that was not downloaded, or not to its end."""

@@ -53,17 +53,22 @@ def link_in_a_zip() -> zipfile.ZipInfo:
     return info
 
 
-COMPRESSED = {".gz": "gz", "TGZ": "gz", "bz2": "bz2"}
+COMPRESSED = {".gz": "gz", "TGZ": "gz", "bz2": "bz2", ".xz": "xz", "txz": "xz"}
 OTHERS = {
     "is empty": b"",
     "is a RAR archive, whatever its name says: hand in the exercises": b"Rar!\x1a",
     "is a 7z archive": b"7z\xbc\xaf\x27\x1c",
-    "is an xz archive": b"\xfd7zXZ\0",
     "is a web page": b"\xef\xbb\xbf\n<html>",
 }
 
 
-@pytest.mark.parametrize("name", ["work.zip", "work.tar", "work.tar.gz", "WORK.TGZ", "w.tbz2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("work.zip", "work.tar", "work.tar.gz", "WORK.TGZ", "w.tar.bz2"),
+        *("w.tbz2", "w.tar.xz", "w.txz"),
+    ],
+)
 @pytest.mark.parametrize("top", ["", "alice/", "Lab 3:4/"])
 def test_an_ordinary_archive_is_a_folder(tmp_path, name, top):
     members = [(f"{top}fnn.py", b"x = 1"), (f"{top}cnn.py", b"y = 2")]
@@ -197,7 +202,7 @@ def test_headers_and_lists_of_members_are_refused_before_they_are_read(tmp_path,
 
 @pytest.mark.parametrize("name", ["a.zip", "a.tar", "a.tar.gz"])
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04 no zip", b"\x1f\x8b\x08 no gzip", b"x" * 2000]
+    "content", [b"", b"PK\x03\x04 no zip", b"\x1f\x8b\x08 no gzip", b"\xfd7zXZ no xz", b"x" * 2000]
 )
 def test_what_is_no_archive_is_refused_with_a_sentence(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import lzma
 import os
 import re
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -406,7 +408,7 @@ def test_a_group_is_a_row_for_each_of_its_learners(tmp_path):
     assert ada.digest == lukasz.digest != ""
 
 
-@pytest.mark.parametrize("name", ["ada.rar", "ada.7z", "ada.pdf", "ada.tar.xz", "my notes.py"])
+@pytest.mark.parametrize("name", ["ada.rar", "ada.7z", "ada.pdf", "ada.tar.zst", "my notes.py"])
 def test_what_cannot_be_taken_is_a_row_with_its_reason(tmp_path, name):
     write(tmp_path, {name: "x", **plain("bob", 1), **plain("cleo", 2), "cnn.py": "a stray file"})
 
@@ -506,7 +508,17 @@ def long_name():
     return made.getvalue()
 
 
+def huge_dictionary():
+    """An archive that asks for 4 GB of memory to be unpacked."""
+    made = bytearray(lzma.compress(bytes(10240)))
+    end = 12 + 4 * made[12]  # Of the header of its block, before the checksum.
+    made[made.index(b"\x21\x01", 12) + 2] = 40
+    made[end : end + 4] = struct.pack("<L", zlib.crc32(made[12:end]))
+    return bytes(made)
+
+
 ATTACKS = {
+    "memory.tar.xz": (huge_dictionary, "more than 1 GB of memory"),
     "backslashes.ipynb": (lambda: cells('"""' + "\\" * 60 + "\n"), ""),
     "blanks.ipynb": (lambda: cells("x" + " " * 400_000 + "y"), ""),
     "statements.ipynb": (lambda: cells("x;" * 300_000), ""),
@@ -533,7 +545,7 @@ def test_an_attack_is_read_or_refused_within_its_limits(tmp_path, name):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
-@pytest.mark.parametrize("name", ["lists.ipynb", "members.zip", "name.tar.gz"])
+@pytest.mark.parametrize("name", ["lists.ipynb", "members.zip", "name.tar.gz", "memory.tar.xz"])
 @pytest.mark.parametrize("place", ["", "ada"])
 def test_one_submission_alone_has_the_same_limits(tmp_path, name, place):
     attack, said = ATTACKS[name]

@@ -256,6 +256,20 @@ def test_a_login_with_an_underscore_gives_nobody_anothers_marks(tmp_path, logins
     assert rows in told.replace("\n", "|")
 
 
+@pytest.mark.parametrize(
+    "ending", ["rar", "7z", "tar.zst", "xz", "zipx", "tbz2", "pdf", "docx", "txt", "zip.part"]
+)
+def test_who_handed_in_what_cannot_be_read_has_handed_in_something(tmp_path, ending):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"Ada.{ending}").touch()
+    (tmp_path / "list.csv").write_text("Name\nada\nbob\n")
+    submissions = find(tmp_path / "in").submissions
+    roster = Roster.read(tmp_path / "list.csv", submissions)
+
+    assert roster.missing(submissions) == ["bob"]
+    assert roster.filled(submissions, {}).decode().splitlines()[1:] == ["ada,", "bob,0"]
+
+
 def test_who_has_no_account_has_handed_in_nothing(tmp_path):
     text = "identifier,github_username\na@x,adal\ne@x,\nb@x,bobr\n"
     (tmp_path / "list.csv").write_text(text)

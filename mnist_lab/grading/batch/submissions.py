@@ -16,7 +16,14 @@ from typing import Any
 
 from mnist_lab import kit
 from mnist_lab.grading.formats.text import one_line
-from mnist_lab.submission.archive import is_archive, is_debris, is_notebook
+from mnist_lab.submission.archive import (
+    NOTEBOOKS,
+    SUFFIXES,
+    UNREAD,
+    is_archive,
+    is_debris,
+    is_notebook,
+)
 from mnist_lab.submission.source import (
     NOTEBOOK_SPELLINGS,
     SPELLINGS,
@@ -75,6 +82,12 @@ IGNORED = re.compile(
     re.IGNORECASE,
 )
 """What systems leave beside submissions, and lists of a course."""
+
+ENDINGS = (
+    *("", *NOTEBOOKS, *SUFFIXES, *UNREAD, ".pdf", ".doc", ".docx", ".odt", ".rtf", ".pages"),
+    *(".html", ".htm", ".txt", ".md", ".webarchive", ".zip.crdownload", ".zip.part"),
+)
+"""What is taken off the name of a file that is somebody's."""
 
 NBGRADER = ("source", "release", "autograded", "feedback")
 """The folders that nbgrader has beside ``submitted``."""
@@ -431,15 +444,12 @@ def _of_export(listing: Path, owners: Sequence[_Owner]) -> Iterator[_Owner]:
 
 
 def _without_ending(entry: Path) -> str:
-    """Whose ``entry`` is, as its name says; files of no kind that is read keep their ending."""
+    """Whose ``entry`` is, as its name says, which keeps an ending that is not known."""
+    name = entry.name
     if entry.is_dir():
-        return entry.name
-    found = re.fullmatch(
-        r"(.+?)(?:\.ipynb(?:\.json|\.txt)?|\.zip|\.tar|\.tgz|\.tar\.gz|\.tar\.bz2)",
-        entry.name,
-        re.I | re.S,
-    )
-    return found[1] if found else entry.name
+        return name
+    longest = max((each for each in ENDINGS if name.lower().endswith(each)), key=len, default="")
+    return name[: len(name) - len(longest)] or name
 
 
 def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
