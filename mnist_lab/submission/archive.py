@@ -48,7 +48,8 @@ NOTEBOOKS = (".ipynb", ".ipynb.json", ".ipynb.txt")
 """What notebooks are called; browsers add the last."""
 
 WANTED = (".py", ".py.txt", *NOTEBOOKS, *SUFFIXES)
-DEBRIS = ("__MACOSX", "__pycache__", "node_modules", "site-packages")
+DEBRIS = ("__MACOSX", "__pycache__", "node_modules", "site-packages", "Feedback Attachment(s)")
+"""What systems and tools leave behind; the last is what an instructor gave back, in Sakai."""
 
 END, END_SIZE = b"PK\x05\x06", 22
 """The record at the end of a zip, and its bytes without a comment."""

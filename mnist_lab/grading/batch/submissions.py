@@ -42,6 +42,8 @@ LAYOUTS = tuple(
         r"(?P<id>\d+)-\d+ - (?P<name>.+?) ?- (?P<when>[^-]*\b\d{4}\b[^-]*?)(?: - (?P<file>.+))?",
         # What nbgrader collects: ada+lab+2026-02-03 10:11:12.131415 UTC, with or without +x7f
         r"(?P<name>[^+]+)\+[^+]+\+(?P<when>\d{4}-[^+]+)(?:\+[^+]+)?",
+        # Sakai's folders: Lovelace, Ada(alovelace)
+        r"(?P<name>[^,]+, .*[^ (]\((?P<id>[^() ]+)\))",
         # Blackboard: Lab 1_alovelace_attempt_2026-02-03-10-11-12_cnn.py, and .txt about each
         r"(?P<head>.+_[^_]+)_attempt_(?P<when>\d{4}(?:-\d\d){5})"
         r"(?:_(?P<file>.+)|(?P<text>\.txt))",
@@ -61,7 +63,7 @@ LAYOUTS = tuple(
 )
 """How the names of files and folders tell whose they are; the first that fits counts."""
 
-OF_FOLDERS = LAYOUTS[:3]
+OF_FOLDERS = LAYOUTS[:4]
 """Those of folders."""
 
 TIMES = (
