@@ -564,6 +564,27 @@ def test_the_best_attempt_is_that_with_the_best_mark_after_the_deduction(
     assert "Of 3 attempts number 2, the best, counts." in said
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["3 févr. 2026 1006", "28 janv. 2026 906"],
+        ["28. Januar 2026 0906", "3. Februar 2026 1006"],
+        ["Jan 28, 2026 906 AM", "3. Februar 2026 1006"],
+    ],
+)
+@pytest.mark.parametrize("best", [False, True])
+def test_an_order_of_attempts_that_is_not_understood_is_said(tmp_path, engine, times, best):
+    for time in times:
+        hand_in(tmp_path / "in" / f"12-34 - Ada - {time}", f"# {time}\n")
+
+    result = grade_class(tmp_path / "in", "--out", tmp_path / "out", *["--best"] * best)
+
+    said = "Ada has 2 attempts whose times are not understood: 12-34 - Ada - "
+    assert (said in result.output, result.exit_code) == (not best, not best)
+    feedback = (tmp_path / "out" / "feedback" / "Ada.md").read_text()
+    assert ("Of 2 attempts one whose time is not understood counts." in feedback) == (not best)
+
+
 def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing(
     attempts, tmp_path, engine
 ):

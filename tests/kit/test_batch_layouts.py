@@ -272,15 +272,21 @@ def test_a_name_tells_whose_it_is_and_what_the_learner_called_it(tmp_path, name)
         ["{} - 9 March, 2026 0906", "{} - 10 March, 2026 0906", "{} - 2 April, 2026 0906"],
         ["{} - Mar 9, 2026 906 PM", "{} - Mar 10, 2026 906 AM", "{} - Mar 10, 2026 1206 PM"],
         ["{} - 9. März 2026 906", "{} - 9. März 2026 1206", "{} - 10. März 2026 800"],
+        ["{} - Sept 28, 2026 906 AM", "{} - Oct 3, 2026 906 AM"],
+        ["{} - 28 Sept, 2026 906", "{} - 3 October, 2026 906"],
+        ["{} - 2026-01-28 906 PM", "{} - 2026-02-03 1006 AM", "{} - 2026-02-03 906 PM"],
+        ["ada+lab+2026-02-03 10:11:12.131415 UTC", "ada+lab+2026-02-04 10:11:12 CET"],
+        ["{} - 28.01.2026 0906", "{} - 03.02.2026 0906"],
     ],
 )
-def test_the_last_by_brightspaces_times_counts(tmp_path, times):
+def test_the_last_by_the_times_in_the_names_counts(tmp_path, times):
     handed_in = [time.format("12-34 - Ada") for time in times]
     write(tmp_path, {f"{each}/cnn.py": "" for each in handed_in} | {"zed/cnn.py": ""})
 
-    attempts = find(tmp_path).submissions[0].attempts
+    ada = find(tmp_path).submissions[0]
 
-    assert [name for attempt in attempts for name in attempt] == handed_in
+    assert [name for attempt in ada.attempts for name in attempt] == handed_in
+    assert ada.is_ordered
 
 
 @pytest.mark.parametrize(

@@ -89,15 +89,21 @@ class Read:
         return _beside(self.folder)
 
     def doubt(self, is_alone: bool) -> str:
-        """Why this may be a class and not one learner's work, which it is if the course's system
-        says whose it is; there is less doubt where it ``is_alone``.
+        """Why this may be the wrong attempt, or a class and not one learner's work, which it is if
+        the course's system says whose it is; there is more doubt where it ``is_alone``.
         """
-        if self.submission.ids or {source.TOP, EXERCISES} & self.places.keys():
+        submission, parts = self.submission, self.submission.attempts[self.attempt].values()
+        if not submission.is_ordered:
+            count = len(submission.attempts)
+            told = f"{self.name} has {count} attempts whose times are not understood"
+            counting = ", ".join(path.name for path in parts)
+            return one_line(f"{told}: {counting} counts. If another should, take this one out.")
+        if submission.ids or {source.TOP, EXERCISES} & self.places.keys():
             return ""
         count = len({*apart(self.places).values()}) if is_alone else rivals(self.places)
         if count < (2 if is_alone else SEVERAL):
             return ""
-        (path,) = self.submission.attempts[self.attempt].values()
+        (path,) = parts
         give = "unpack it and give that folder" if is_archive(path) else f"give {path}"
         told = f"{self.name} counts as one learner's, with {', '.join(self.places)} in it"
         return one_line(f"{told}: if it is a class, {give}.")

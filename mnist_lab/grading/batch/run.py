@@ -146,7 +146,7 @@ def look(
 
 def _read(listing: Listing, folder: Path, best: bool) -> list[Read]:
     asked = [
-        (submission, attempt)
+        (replace(submission, is_ordered=best or submission.is_ordered), attempt)
         for submission in listing.submissions
         for attempt in range(len(submission.attempts))
         if best or attempt == len(submission.attempts) - 1
@@ -217,6 +217,8 @@ def _learner(
     notes = [*read.notes]
     if (count := len(read.submission.attempts)) > 1:
         which = f"number {read.attempt + 1}, the best," if best else "the last"
+        if not read.submission.is_ordered:
+            which = "one whose time is not understood"
         notes.insert(0, f"Of {count} attempts {which} counts.")
     if late:
         by = late.by(read)

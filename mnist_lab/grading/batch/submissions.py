@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice, takewhile
+from itertools import islice, product, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ LAYOUTS = tuple(
         r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_"
         r"(?:file|(?P<text>onlinetext|comments))(?:_(?P<file>.*))?",
         # Brightspace: 12345-67890 - Ada Lovelace - Feb 3, 2026 906 AM, with or without " - cnn.py"
-        r"(?P<id>\d+)-\d+ - (?P<name>.+?) ?- (?P<when>[^-]*\b\d{4}\b[^-]*?)(?: - (?P<file>.+))?",
+        r"(?P<id>\d+)-\d+ - (?P<name>.+?) ?- "
+        r"(?P<when>(?:\d{4}-\d\d-\d\d|[^-]*\b\d{4}\b)[^-]*?)(?: - (?P<file>.+))?",
         # What nbgrader collects: ada+lab+2026-02-03 10:11:12.131415 UTC, with or without +x7f
         r"(?P<name>[^+]+)\+[^+]+\+(?P<when>\d{4}-[^+]+)(?:\+[^+]+)?",
         # Sakai's folders: Lovelace, Ada(alovelace)
@@ -66,8 +67,9 @@ LAYOUTS = tuple(
 OF_FOLDERS = LAYOUTS[:4]
 """Those of folders."""
 
+DATES = ("%b %d, %Y", "%B %d, %Y", "%d %b, %Y", "%d %B, %Y", "%d.%m.%Y", "%Y-%m-%d")
 TIMES = (
-    *("%b %d, %Y %I%M %p", "%B %d, %Y %I%M %p", "%d %b, %Y %H%M", "%d %B, %Y %H%M"),
+    *(f"{date} {clock}" for date in DATES for clock in ("%I%M %p", "%H%M")),
     *("%Y-%m-%d %H:%M:%S.%f%z", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%d-%H-%M-%S"),
 )
 """How Brightspace, nbgrader and Blackboard write when something was handed in."""
@@ -124,13 +126,14 @@ class Submission:
 
     An attempt has its files and folders by the names that they had for the learner. ``ids`` are
     what else the course's system calls the learner. All learners of a ``group`` have handed in the
-    same.
+    same. If ``is_ordered`` the times of the attempts are understood.
     """
 
     name: str
     attempts: tuple[Mapping[str, Path], ...]
     ids: tuple[str, ...] = ()
     group: str = ""
+    is_ordered: bool = True
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,11 @@ class _Owner:
     texts: list[Path] = field(default_factory=list)
     group: str = ""
     is_cumulative: bool = False
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether all times are ISO's or plain numbers, or differ in their numbers alone."""
+        return len({re.sub(r"^\d+-.*|\d+", "", when) for when, _, _ in self.parts}) < 2
 
     def attempts(self) -> Iterator[Mapping[str, Path]]:
         """What was handed in each time; where files come one by one, with those from before."""
@@ -396,7 +404,8 @@ def time_in(name: str) -> datetime | None:
 
 
 def _time(stamp: str) -> datetime | None:
-    padded = re.sub(r"(?<= )(\d{3})\b", r"0\1", stamp).replace(" UTC", "+0000")
+    padded = re.sub(r"(?<= )(\d{3})\b", r"0\1", re.sub(r"\bSept\b", "Sep", stamp))
+    padded = padded.replace(" UTC", "+0000")
     for form in TIMES:
         with suppress(ValueError):
             return datetime.strptime(padded, form)
@@ -465,7 +474,7 @@ def _named(owners: Sequence[_Owner]) -> Iterator[Submission]:
             path = min(owner.parts)[-1] if owner.parts else owner.texts[0]
             fuller = f"{name} ({ids[1]})" if len(ids) > 1 else _plain(path.name)
             name, ids = fuller, (*ids, name)
-        yield Submission(names.own(name), attempts, ids, owner.group)
+        yield Submission(names.own(name), attempts, ids, owner.group, owner.is_ordered)
 
 
 def folded(name: str) -> str:
