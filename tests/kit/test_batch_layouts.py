@@ -289,6 +289,41 @@ def test_the_last_by_the_times_in_the_names_counts(tmp_path, times):
     assert ada.is_ordered
 
 
+SAME = {
+    "Ada - cnn.py, Ada - helpers.py, Ada - x.ipynb": "Ada: cnn.py, helpers.py, x.ipynb",
+    "cnn - Bo Ray.py, x - Bo Ray.ipynb, lab - Bo Ray.zip": "Bo Ray: cnn.py, x.ipynb, lab.zip",
+    "cnn - Bo Ray.py, cnn - Bo Ray (1).py": "Bo Ray: cnn.py, cnn (1).py",
+    "cnn_Bo Ray.py, cnn_Bo Ray 1.py": "Bo Ray: cnn.py, cnn (1).py",
+    "cnn - Bo 1.py, cnn - Bo 2.py": "Bo 1: cnn.py. Bo 2: cnn.py",
+    "Ada_cnn.py, ada_fnn.py": "Ada: cnn.py, fnn.py",
+    "Ada_cnn.py, ada_cnn.py, ada_fnn.py": "Ada: cnn.py. ada: cnn.py, fnn.py",
+    "\xe9_cnn.py, e\u0301_fnn.py": "e\u0301: cnn.py, fnn.py",
+    "bo_cnn.py, bo.zip": "bo.zip: bo.zip. bo_cnn.py: cnn.py",
+    "x - Ada.zip, x - Bo.zip": "x - Ada: x - Ada.zip. x - Bo: x - Bo.zip",
+    "Flo (1).zip, Flo.zip, Flo (10).zip, Flo (2).zip": "Flo: Flo.zip | Flo (1).zip | "
+    "Flo (2).zip | Flo (10).zip",
+    "Flo (1).zip, Flo (2).zip": "Flo (1): Flo (1).zip. Flo (2): Flo (2).zip",
+    "Ada - cnn.py, Ada - lab/cnn.py": "Ada: cnn.py. Ada - lab: Ada - lab",
+    "Ada - cnn.py, Ada - lab.zip, lab - Ada.zip": "Ada: cnn.py, lab.zip, lab - Ada.zip",
+    "(1), Flo.zip": "(1): (1). Flo: Flo.zip",
+    "Flo (1).zip, Flo.ipynb": "Flo: Flo.ipynb. Flo (1): Flo (1).zip",
+}
+
+
+@pytest.mark.parametrize("files", SAME)
+def test_files_of_one_learner_are_one_submission(tmp_path, files):
+    write(tmp_path, dict.fromkeys(files.split(", "), "") | plain("zoe", 1))
+
+    found = [
+        f"{each.name}: {' | '.join(', '.join(attempt) for attempt in each.attempts)}"
+        for each in find(tmp_path).submissions
+        if each.name != "zoe"
+    ]
+
+    wanted = [{*re.split(", |: ", each)} for each in SAME[files].split(". ")]
+    assert [{*re.split(", |: ", each)} for each in found] == wanted
+
+
 @pytest.mark.parametrize(
     ("name", "called"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -76,6 +76,10 @@ TIMES = (
 
 AGAIN = re.compile(r"(.+?)-(\d{1,4})((?:\.tar)?\.[^.]+)")
 """What Canvas calls a file that was handed in again: ``cnn-1.py``."""
+
+SECOND = re.compile(r"(.+) \(?(\d{1,2})\)?")
+DOWNLOAD = re.compile(r" ?\((\d{1,2})\)(?=\.|$)")
+"""What is added to a learner's name, or to a file's, by the form or browser that has it already."""
 
 EXPORT = "submission_metadata.yml"
 """Gradescope's list of whose the folders beside it are."""
@@ -349,6 +353,8 @@ def _told(entries: Sequence[Path]) -> dict[Path, dict[str, Any]]:
     if len({given["name"] for given in canvas.values()}) == 1 < len(files) and not done:
         told |= {entry: _told_by(entry, LAYOUTS[-2:]) for entry in canvas}
     _find_logins([given for given in told.values() if "head" in given])
+    plain = {entry: given for entry, given in told.items() if given.keys() <= {"name", "file"}}
+    _find_more({entry: given for entry, given in plain.items() if not entry.is_dir()})
     return told
 
 
@@ -363,17 +369,55 @@ def _find_logins(blackboards: Sequence[dict[str, Any]]) -> None:
         given |= {"id": given["head"], "name": "_".join(words[at:]), "also": logins}
 
 
+def _find_more(told: dict[Path, dict[str, Any]]) -> None:
+    """Find what else is of those whose name is before or after an exercise, however it is spelled:
+    ``Ada - helpers.py``, ``lab - Ada.zip``, and ``cnn - Ada (1).py`` of another time.
+    """
+    known = {_same(given["name"]) for given in told.values() if given}
+    for entry, given in told.items():
+        before, dash, rest = entry.name.partition(" - ")
+        first, _, after = entry.stem.rpartition(" - ")
+        again = SECOND.fullmatch(given.get("name", ""))
+        if again and _same(again[1]) in known:
+            file = f"{Path(given['file']).stem} ({again[2]}){entry.suffix}"
+            given |= {"name": again[1], "file": file}
+        elif not dash:
+            continue
+        elif _same(before) in known:
+            given |= {"name": before, "file": rest}
+        elif _same(after) in known:
+            given |= {"name": after, "file": first + entry.suffix}
+    spelled = defaultdict[str, list[dict[str, Any]]](list)
+    for given in filter(None, told.values()):
+        spelled[_same(given["name"])].append(given)
+    for those in spelled.values():
+        if len({given["file"] for given in those}) == len(those):  # Else they are two.
+            for given in those:
+                given["name"] = those[0]["name"]
+
+
+def _same(name: str) -> str:
+    return folded(name).casefold()
+
+
 def _told_by(entry: Path, layouts: Sequence[re.Pattern[str]]) -> dict[str, Any]:
     found = (known for layout in layouts if (known := layout.fullmatch(entry.name)))
-    return next((each.groupdict() for each in found), {})
+    given = next((each.groupdict() for each in found), {})
+    if stem := given.pop("stem", ""):
+        given["file"] = stem + given.pop("end")
+    return given
 
 
 def _owners(entries: Sequence[Path]) -> list[_Owner]:
     owners: dict[object, _Owner] = {}
-    for entry, given in _told(entries).items():
+    told = _told(entries)
+    for entry, given in told.items():
         if not given:
-            owner = owners[entry] = _Owner(_without_ending(entry))
-            owner.parts.append(("", entry.name, entry))
+            again = DOWNLOAD.search(entry.name)
+            first = entry.parent / DOWNLOAD.sub("", entry.name)
+            when, first = (_when(again[1]), first) if again and first in told else ("", entry)
+            owner = owners.setdefault(first, _Owner(_without_ending(first)))
+            owner.parts.append((when, entry.name, entry))
             continue
         key = given["name"], given.get("id")
         ids = (*filter(None, key), *given.get("also", ()))
@@ -387,10 +431,11 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
             owner.is_cumulative = True
             owner.parts.append((order, name, entry))
         else:
+            when = _when(given.get("when") or "")
             name = given.get("file") or entry.name
-            if given.get("stem"):
-                name = given["stem"] + given["end"]
-            owner.parts.append((_when(given.get("when") or ""), name, entry))
+            if any(each[:2] == (when, name) for each in owner.parts):
+                name = entry.name
+            owner.parts.append((when, name, entry))
     for owner in owners.values():
         if owner.is_cumulative:
             _number_files(owner)
