@@ -375,8 +375,8 @@ def _look_into(folder: Path, said: str, search: _Search) -> list[tuple[Path, str
 
 
 def _place_of(folder: Path, said: str, files: Mapping[str, list[Path]]) -> _Place:
-    """A folder of exercises; of several files for one, that which is begun and has the right name
-    counts, else the last.
+    """A folder of exercises; of several files for one, that which is begun counts, and of those the
+    newest by the number in its name, that with the right name, or the last.
     """
     chosen, notes = {}, []
     for file, paths in files.items():
@@ -389,8 +389,9 @@ def _place_of(folder: Path, said: str, files: Mapping[str, list[Path]]) -> _Plac
     return _Place(said or TOP, folder, chosen, notes=tuple(notes))
 
 
-def _worth(file: str, path: Path) -> tuple[bool, bool]:
-    return _is_begun(path, file), path.name == file
+def _worth(file: str, path: Path) -> tuple[bool, int, bool]:
+    again = re.match(rf"{_stem(file)} ?\((\d{{1,4}})\)", path.name, re.IGNORECASE)
+    return _is_begun(path, file), int(again[1]) if again else 0, path.name == file
 
 
 def _is_begun(path: Path, file: str) -> bool:

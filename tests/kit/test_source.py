@@ -169,12 +169,22 @@ def test_names_with_a_dot_in_an_archive_never_keep_the_rest_from_being_read(tmp_
     assert list(read(tmp_path / "lab.zip").originals) == ["fnn"]
 
 
-def test_of_two_spellings_the_right_one_counts(tmp_path):
-    for name in ("cnn.py", "cnn (1).py"):
+@pytest.mark.parametrize(
+    ("counts", "other"),
+    [
+        ("cnn (1).py", "cnn.py"),
+        ("CNN(10).py", "cnn (2).py"),
+        ("cnn.py", "cnn - Copy (2).py"),
+        ("cnn.py", "CNN.py"),
+        ("cnn.py", "cnn-1.py"),
+    ],
+)
+def test_of_two_spellings_the_newest_or_the_right_one_counts(tmp_path, counts, other):
+    for name in (counts, other):
         (tmp_path / name).write_text(f"# {name}")
 
-    assert read(tmp_path).originals == {"cnn": tmp_path / "cnn.py"}
-    assert read(tmp_path).notes == ("cnn (1).py was not graded: cnn.py counts.",)
+    assert read(tmp_path).originals == {"cnn": tmp_path / counts}
+    assert f"{other} was not graded: {counts} counts." in read(tmp_path).notes
 
 
 def made(root, files):
