@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -583,6 +584,30 @@ def test_an_order_of_attempts_that_is_not_understood_is_said(tmp_path, engine, t
     assert (said in result.output, result.exit_code) == (not best, not best)
     feedback = (tmp_path / "out" / "feedback" / "Ada.md").read_text()
     assert ("Of 2 attempts one whose time is not understood counts." in feedback) == (not best)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("@cnn.py", "@fnn.py", "\nada: An earlier attempt had cnn.py."),
+        ("@cnn.py", "@lab.rar", "hand in a zip. An earlier attempt had cnn.py."),
+        ("@cnn.py", "@CNN.py", ""),
+        ("@cnn.py", "@lab.zip", ""),
+        ("ada.zip", "ada (1).zip", "\nada: ada (1).zip was taken for a later attempt."),
+    ],
+)
+def test_what_an_earlier_attempt_had_is_said(tmp_path, engine, first, last, said):
+    hand_in(tmp_path / "in" / "bob")
+    for second, name in enumerate((first, last)):
+        path = tmp_path / "in" / name.replace("@", f"Lab_ada_attempt_2026-02-03-10-11-0{second}_")
+        path.write_text("")
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "w") as made:
+                made.writestr("cnn.py", "class CNN: pass")
+
+    output = grade_class(tmp_path / "in", "--out", tmp_path / "out").output
+
+    assert output.count(said) == 1 if said else " attempt " not in output
 
 
 def test_the_roster_comes_back_with_the_marks_and_with_who_has_handed_in_nothing(

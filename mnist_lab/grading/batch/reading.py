@@ -139,6 +139,11 @@ class ReaderPool:
             told = {"reason": f"Reading it failed ({type(error).__name__})."}
         finally:
             self._free.put(reader)
+        before = submission.before(attempt)
+        if "reason" in told:
+            told["reason"] = " ".join([told["reason"], *before])
+        else:
+            told |= {kind: [*before, *told[kind]] for kind in ("notes", "left")}
         return Read(
             submission,
             attempt,

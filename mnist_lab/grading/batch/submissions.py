@@ -139,6 +139,21 @@ class Submission:
     group: str = ""
     is_ordered: bool = True
 
+    def before(self, attempt: int) -> list[str]:
+        """Sentences on the attempts before this one, as far as the names of files tell."""
+        if not attempt:
+            return []
+        taken = f"{', '.join(self.attempts[attempt])} was taken for a later attempt."
+        said = [] if self.ids else [taken]
+        *earlier, done = (
+            {work for name, path in each.items() for work in _work(path, name)}
+            for each in self.attempts[: attempt + 1]
+        )
+        lost = [file for file in kit.load().files if any(file in each - done for each in earlier)]
+        if lost and done <= kit.load().files.keys():
+            said.append(f"An earlier attempt had {', '.join(lost)}.")
+        return said
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -304,12 +319,12 @@ def _has_work(entry: Path) -> bool:
     return any(True for _ in _work(entry))
 
 
-def _work(entry: Path) -> Iterator[str]:
+def _work(entry: Path, called: str = "") -> Iterator[str]:
     """What in ``entry`` is called like what learners hand in: the name of the exercise's file, that
     of a notebook, or nothing for what can be in an archive.
     """
     if not entry.is_dir():
-        names = [entry.name]
+        names = [called or entry.name]
     elif entry.is_symlink() or entry.name in TOOLS:
         names = []
     else:
