@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice, product, takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
