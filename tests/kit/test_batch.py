@@ -109,7 +109,7 @@ def test_a_folder_an_archive_a_notebook_and_a_set_of_files_are_a_submission_each
     names = ["ada", "bob", "cleo", "dan", "eve", "marks.xlsx"]
     assert [each.name for each in found.submissions] == names
     (parts,) = found.submissions[-2].attempts
-    assert sorted(parts) == ["cnn.py", "fnn.py"]
+    assert sorted(parts) == ["cnn.py", "fnn (2).py", "fnn.py"]
     assert found.ignored == ("Thumbs.db",)
 
 

@@ -304,7 +304,7 @@ SAME = {
     "Flo (2).zip | Flo (10).zip",
     "Flo (1).zip, Flo (2).zip": "Flo (1): Flo (1).zip. Flo (2): Flo (2).zip",
     "Ada - cnn.py, Ada - lab/cnn.py": "Ada: cnn.py. Ada - lab: Ada - lab",
-    "Ada - cnn.py, Ada - lab.zip, lab - Ada.zip": "Ada: cnn.py, lab.zip, lab - Ada.zip",
+    "Ada - cnn.py, Ada - lab.zip, lab - Ada.zip": "Ada: cnn.py, lab.zip, lab (2).zip",
     "(1), Flo.zip": "(1): (1). Flo: Flo.zip",
     "Flo (1).zip, Flo.ipynb": "Flo: Flo.ipynb. Flo (1): Flo (1).zip",
 }

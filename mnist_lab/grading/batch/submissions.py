@@ -449,7 +449,7 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
             when = _when(given.get("when") or "")
             name = given.get("file") or entry.name
             if any(each[:2] == (when, name) for each in owner.parts):
-                name = entry.name
+                name = f"{Path(name).stem} ({len(owner.parts)}){entry.suffix}"
             owner.parts.append((when, name, entry))
     for owner in owners.values():
         if owner.is_cumulative:
@@ -474,9 +474,7 @@ def _time(stamp: str) -> datetime | None:
 
 def _when(stamp: str) -> str:
     """``stamp`` so that the later one is the greater."""
-    if time := _time(stamp):
-        return str(time)
-    return re.sub(r"\d+", lambda number: number[0].zfill(20), stamp)
+    return re.sub(r"\d+", lambda number: number[0].zfill(20), str(_time(stamp) or stamp))
 
 
 def _number_files(owner: _Owner) -> None:
