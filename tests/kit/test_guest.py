@@ -386,6 +386,16 @@ def test_the_end_of_a_flood_is_seen(hand_in, stream):
     assert exercise.take_output().endswith("\n19998\n19999\n")
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["sys.stdout.close()", "sys.stderr.close()", "sys.stdout = None", "sys.stdout = io.StringIO()"],
+)
+def test_wherever_code_prints_to_it_answers(hand_in, code):
+    exercise = hand_in(model_whose_forward(f"import io, sys\n{code}\nreturn images"))
+    model = exercise.build("FNN")
+    assert [model(IMAGES).shape for _ in range(2)] == [IMAGES.shape] * 2
+
+
 def test_what_is_printed_is_kept_from_the_terminal(hand_in, capfd):
     exercise = hand_in(
         model_whose_forward("import os\nprint('seen')\nos.system('echo by a child')\nreturn images")

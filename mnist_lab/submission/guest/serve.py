@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from types import FrameType
 from typing import Any
@@ -88,7 +88,8 @@ def serve(channel: socket.socket) -> None:
         except EOFError:
             return
         reply = answer(learner, question, ask)
-        sys.stdout.flush()
+        with suppress(Exception):  # It is what the learner's code has put there.
+            sys.stdout.flush()
         writer.flush()
         channel.sendall(reply)
 
@@ -140,3 +141,7 @@ class _Writer(io.TextIOWrapper):
             self.reconfigure(line_buffering=False)
             self.write = super().write  # type: ignore  # Which takes less time.
         return super().write(text)
+
+    def close(self) -> None:
+        """Not even learners' code closes it."""
+        self.flush()
