@@ -10,6 +10,7 @@ import sys
 import tempfile
 import textwrap
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -682,6 +683,10 @@ def test_the_learners_process_holds_nothing_of_the_grader(hand_in):
     assert hand_in(source).build("FNN").parameters
 
 
+@pytest.mark.skipif(
+    [*map(int, version("matplotlib").split(".")[:2])] < [3, 11],
+    reason="an older matplotlib needs a home, and is imported where it is used",
+)
 def test_what_learners_import_without_need_is_there_already_in_a_class(hand_in, server):
     source = WORKING + textwrap.dedent(
         """

@@ -50,7 +50,8 @@ class Progress(AbstractContextManager["Progress"]):
         self.bar = progress.Progress(*COLUMNS, console=console, transient=True, disable=silent)
 
     def __exit__(self, *raised: object) -> None:
-        self.bar.stop()
+        if not self.bar.disable:  # An older rich ends with an empty line all the same.
+            self.bar.stop()
 
     def begins(self, listing: Listing, reads: Sequence[Read], known: int, options: Options) -> None:
         """Of the attempts in ``listing`` ``known`` need no grading, the others are graded."""
