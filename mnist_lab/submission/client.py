@@ -168,16 +168,24 @@ class ExerciseHandle(Caller):
         return Transform(self, "train_transform", seed)
 
     def downsample(
-        self, dataset: Batch, size: int, seed: int | None = None, reads: int = 1
+        self,
+        dataset: Batch,
+        size: int,
+        seed: int | None = None,
+        reads: int = 1,
+        *,
+        again: bool = False,
     ) -> Drawn:
         """``downsample`` of a dataset with these images, which differ in their first pixels, and
         labels; without a seed if ``None``. What it gives is read as often, the last time counts.
+        If ``again``, the learner's code still has the dataset from the call before.
         """
         images, labels = dataset
         options = {"size": size} | ({} if seed is None else {"seed": seed})
         doing = f"downsample(dataset of {len(labels)}, {', '.join(_each(options))})"
         arrays = _arrays("dataset", dataset)
-        made = called(self, "downsample", doing, [_dataset("dataset")], options, arrays)
+        lent = [_dataset("dataset")]
+        made = called(self, "downsample", doing, lent, options, arrays, again=again)
         fields = {"id": made.kept, "name": "downsample"}
         for _ in range(reads):
             reply = self.ask("items", Message(fields), doing)

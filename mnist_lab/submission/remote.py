@@ -45,8 +45,10 @@ def called(
     calls: int = 1,
     given: Given | None = None,
     accepts: Mapping[str, Any] = {},
+    again: bool = False,
 ) -> Called:
-    """Call the learner's function ``name``, ``calls`` times with the same arguments.
+    """Call the learner's function ``name``, ``calls`` times with the same arguments; if ``again``,
+    with those that the call before had.
 
     Arguments are plain, or describe what the guest makes of the ``arrays``. ``accepts`` are more
     that it must take, without being given them.
@@ -54,17 +56,18 @@ def called(
     caller.expect_own(name)
     values: list[Value] = []
     for number in range(calls):  # Each is answered before the next is asked for.
+        kept_arguments = again or number > 0
         fields = {
             "name": name,
             "arguments": list(arguments),
             "options": dict(options),
             "accepts": dict(accepts),
             "seed": None if number else seed,
-            "again": number > 0,
+            "again": kept_arguments,
         }
         if given is not None:
             given.calls_left = calls - number - 1
-        reply = caller.ask("call", Message(fields, {} if number else arrays), doing, given)
+        reply = caller.ask("call", Message(fields, {} if kept_arguments else arrays), doing, given)
         with caller.reading(doing):
             values.append(answers.value(reply.fields.get("returned"), reply.arrays))
             kept = answers.entry(reply, "kept", int)

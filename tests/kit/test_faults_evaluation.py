@@ -20,7 +20,7 @@ SEEDS = range(5)
 
 
 def calls(seed: int):
-    quizzes = checks._quizzes(Grader(seed), "evaluation.evaluate")
+    quizzes = checks._quizzes(Grader(seed), "evaluate")
     return [quiz.scored for quiz in (*quizzes, *checks._further())]
 
 
@@ -68,7 +68,7 @@ def test_every_mistake_in_a_number_can_be_made_and_computed(asked, number):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_mistake_in_a_number_fails_the_check(seed):
-    quizzes = checks._quizzes(Grader(seed), "evaluation.evaluate")
+    quizzes = checks._quizzes(Grader(seed), "evaluate")
     for asked, number in NUMBERS:
         scores = Column(asked, [[quiz.scored for quiz in quizzes]])
         right = [quiz.asked[number == "accuracy"] for quiz in quizzes]

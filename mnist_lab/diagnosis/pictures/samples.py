@@ -60,9 +60,13 @@ class Draws:
     def items(self) -> int:
         return len(self.dataset[1])
 
-    def draw(self, size: int, seed: int | None, reads: int = 1) -> tuple[int, ...]:
-        """The items drawn; it is told if their number, their labels or repeats are wrong."""
-        drawn = self.exercise.downsample(self.dataset, size, seed, reads)
+    def draw(
+        self, size: int, seed: int | None, reads: int = 1, *, again: bool = False
+    ) -> tuple[int, ...]:
+        """The items drawn, ``again`` of the same dataset as before; it is told if their number,
+        their labels or repeats are wrong.
+        """
+        drawn = self.exercise.downsample(self.dataset, size, seed, reads, again=again)
         what = f"downsample of {self.items} items, size={size}, seed={seed}"
         if drawn.length != size:
             evidence = f"{what}: it gives a dataset of {drawn.length} items."
@@ -254,7 +258,10 @@ OF_MANY = f"Of {MANY} items {MANY // 2} were drawn with each of {SEEDS} seeds:"
 def _many_draws(draws: Draws, seed: int) -> list[Tensor]:
     """Half of the items, under many seeds."""
     size = draws.items // 2
-    return [torch.tensor(draws.draw(size, seed + other)).long() for other in range(SEEDS)]
+    return [
+        torch.tensor(draws.draw(size, seed + other, again=other > 0)).long()
+        for other in range(SEEDS)
+    ]
 
 
 def _bias(drawn: Sequence[Tensor]) -> str:
