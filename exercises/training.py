@@ -32,7 +32,8 @@ the weights that it has, and returns a list with one ``(loss, accuracy)`` an epo
     One Adam for all epochs: it scales each parameter's step by averages of its past gradients. A
     new one each epoch would begin without them.
 
-``device`` is where to compute: the model and every batch must be there.
+``device`` is where to compute: move every batch there. A model that is to be trained or measured is
+there already; to move it again does no harm.
 
 Worked example
     Mean over examples, not over batches. A batch of 3 with mean loss 0.2 and a last batch of 1 with

@@ -22,7 +22,8 @@ Measuring must not change what is measured
       (``torch.no_grad()``).
     - The weights and buffers of the model stay as they are.
 
-``device`` is where to compute: the model and every batch must be there.
+``device`` is where to compute: move every batch there. A model that is to be trained or measured is
+there already; to move it again does no harm.
 
 Why a mean of the batches' means is wrong
     5,000 test digits in batches of 64 are 78 full batches and a last one of 8. The mean of the 79
