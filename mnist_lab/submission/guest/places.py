@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from mnist_lab.submission.protocol import APART, RECORDED
 
@@ -99,4 +98,9 @@ def _address(tensor: Tensor) -> int:
 
 
 def _tensors(of: object) -> list[Tensor]:
-    return [each for each in tree_leaves(of) if isinstance(each, Tensor)]
+    """Those in arguments and results of PyTorch's functions: lists, tuples and dicts of them."""
+    if isinstance(of, Tensor):
+        return [of]
+    if isinstance(of, dict):
+        of = tuple(of.values())
+    return [one for each in of for one in _tensors(each)] if isinstance(of, list | tuple) else []
