@@ -190,7 +190,8 @@ class Facts:
     counts how often the loader was gone through, ``whole`` are the numbers of the first passes in
     which all examples were asked for. ``averages``: the buffers of the model after the last forward
     pass that moved them.
-    ``optimizers``: those that made a step, by their numbers.
+    ``optimizers``: those that made a step, by their numbers. ``draws_again``: whether two passes
+    through the loader began with the same random numbers.
     """
 
     events: list[str] = field(default_factory=list)
@@ -212,6 +213,7 @@ class Facts:
     requires_grad_after: bool = True
     grad_after: bool = True
     default_dtype_after: str = "torch.float32"
+    draws_again: bool = False
 
 
 @dataclass(frozen=True)

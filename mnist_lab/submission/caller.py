@@ -45,7 +45,8 @@ class Event:
     ``timeout``, ``status``, ``garbage`` or ``not-finite``. ``name`` of the learner's was in use for
     ``operation`` and is ``bound`` to something of that type; ``doing`` says so in their terms.
     ``where`` is their ``file:line``. ``mistake`` is a word for what was returned, with ``facts``.
-    ``stack`` is what ran when the time was over, in the words of ``faulthandler``.
+    ``stack`` is what ran when the time was over, in the words of ``faulthandler``. What was
+    ``raised`` ``is_a`` class of Python's own.
     """
 
     kind: str
@@ -61,6 +62,7 @@ class Event:
     mistake: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     stack: str = ""
+    is_a: str = ""
 
 
 class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's code
@@ -84,6 +86,11 @@ class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's c
     def raised(self) -> str:
         """The name of the exception class that the learner's code raised, or empty."""
         return self.event.raised if self.event else ""
+
+    @property
+    def is_a(self) -> str:
+        """The name of Python's own class that it is, or is derived from."""
+        return self.event.is_a if self.event else ""
 
     @property
     def mistake(self) -> str:
@@ -306,9 +313,12 @@ class Caller:
         self, error: Mapping[str, object], doing: str, operation: str, name: str
     ) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
-        kind, raised, message, where, traceback, mistake, bound = (
+        kind, raised, is_a, message, where, traceback, mistake, bound = (
             answers.entry(error, key, str)
-            for key in ("kind", "raised", "message", "where", "traceback", "mistake", "bound")
+            for key in (
+                *("kind", "raised", "is_a", "message"),
+                *("where", "traceback", "mistake", "bound"),
+            )
         )
         column = answers.entry(error, "column", int)
         facts = answers.entry(error, "facts", dict)
@@ -337,6 +347,7 @@ class Caller:
         event = Event(
             *(kind, self, doing, operation, name, bound),
             *(raised, first, where, column, mistake, told),
+            is_a=is_a,
         )
         return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", event)
 

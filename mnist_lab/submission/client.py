@@ -175,16 +175,18 @@ class ExerciseHandle(Caller):
         reads: int = 1,
         *,
         again: bool = False,
+        plain: bool = False,
     ) -> Drawn:
         """``downsample`` of a dataset with these images, which differ in their first pixels, and
         labels; without a seed if ``None``. What it gives is read as often, the last time counts.
-        If ``again``, the learner's code still has the dataset from the call before.
+        If ``again``, the learner's code still has the dataset from the call before; if ``plain`` it
+        is a list.
         """
         images, labels = dataset
         options = {"size": size} | ({} if seed is None else {"seed": seed})
         doing = f"downsample(dataset of {len(labels)}, {', '.join(_each(options))})"
         arrays = _arrays("dataset", dataset)
-        lent = [_dataset("dataset")]
+        lent = [_dataset("dataset", plain)]
         made = called(self, "downsample", doing, lent, options, arrays, again=again)
         fields = {"id": made.kept, "name": "downsample"}
         for _ in range(reads):
@@ -216,16 +218,17 @@ class ExerciseHandle(Caller):
         epochs: int = 2,
         most: int | None = None,
         seed: int = 0,
+        plain: bool = False,
     ) -> Loaders:
         """All batches of ``epochs`` passes through both loaders of ``make_loaders``, or the first
         ``most`` of each pass.
 
-        The datasets yield ``(images[i], int(labels[i]))``, of 1x1 pixels 28x28 such; no batch size
-        is given if ``None``.
+        The datasets yield ``(images[i], int(labels[i]))``, of 1x1 pixels 28x28 such, and are lists
+        if ``plain``; no batch size is given if ``None``.
         """
         options = {} if batch_size is None else {"batch_size": batch_size}
         doing = f"make_loaders({', '.join(['train_set', 'test_set', *_each(options)])})"
-        arguments = [_dataset("train"), _dataset("test")]
+        arguments = [_dataset("train", plain), _dataset("test", plain)]
         arrays = _arrays("train", train) | _arrays("test", test)
         made = called(self, "make_loaders", doing, arguments, options, arrays, seed=seed)
         self._pair(made.values[-1], "make_loaders", "make_loaders")
@@ -434,8 +437,8 @@ def _form(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _dataset(name: str) -> dict[str, Any]:
-    return {"is": "dataset", "fields": {"name": name}}
+def _dataset(name: str, plain: bool) -> dict[str, Any]:
+    return {"is": "dataset", "fields": {"name": name, "plain": plain}}
 
 
 def _arrays(name: str, dataset: Batch) -> dict[str, Tensor]:

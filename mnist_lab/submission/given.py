@@ -313,6 +313,7 @@ class Given:
             requires_grad_after=answers.entry(left, "requires_grad_after", bool),
             grad_after=answers.entry(left, "grad_after", bool),
             default_dtype_after=answers.entry(left, "default_dtype_after", str),
+            draws_again=answers.entry(left, "draws_again", bool),
         )
 
     def gradients(self) -> tuple[dict[str, Tensor], ...]:

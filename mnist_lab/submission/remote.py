@@ -175,6 +175,10 @@ class Model(_Remote):
             sentence = f"{name}() has {size:,} weights, which is far more than any digit needs."
             raise caller.refusal(sentence, name=name)
 
+    def another(self) -> Model:
+        """One more of its class."""
+        return Model(self._caller, self.name)
+
     def __call__(self, images: Tensor) -> Tensor:
         """The logits of ``images`` in eval mode, without gradients: of any shape, finite."""
         return self.forward(images).logits
@@ -244,6 +248,10 @@ class Model(_Remote):
             if logits.shape[:1] != (calls,):
                 raise WireError("the wrong number of outputs")
             return logits
+
+    def reseeds(self, images: Tensor) -> tuple[str, ...]:
+        """As a transform's, of a call in train mode."""
+        return self._caller.reseeds(lambda seed: self.repeated(images, 1, training=True, seed=seed))
 
     def steps(self, images: Tensor, *, training: bool = False) -> list[Step]:
         """What the steps of a forward pass give, and where they are: the learner's word for it."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -137,6 +137,8 @@ def left_behind(facts: Facts) -> Iterator[tuple[str, str]]:
     if facts.default_dtype_after != "torch.float32":
         dtype = facts.default_dtype_after
         yield "default-dtype-changed", f"torch.get_default_dtype() is {dtype} after the call."
+    if facts.draws_again:
+        yield "reseeds", "A pass through the loader drew the same random number as an earlier one."
 
 
 def reseeds(
@@ -150,10 +152,13 @@ def reseeds(
     short batches tell.
     """
     few = Batches(batches.images[:6], batches.labels[:6], batch_size=2)
+    ended: list[Any] = []
     again = exercise.reseeds(
-        lambda seed: in_float64(call, replace(recipe, seed=seed), few, **given)
+        lambda seed: ended.append(in_float64(call, replace(recipe, seed=seed), few, **given))
     )
-    if again:
+    if not again:
+        yield from (left for left in left_behind(ended[0].facts) if left[0] == "reseeds")
+    else:
         names = {"torch": "PyTorch", "numpy": "NumPy", "random": "the module random"}
         of = " and ".join(names[each] for each in again)
         yield "reseeds", f"The next random numbers of {of} are the same after every call."

@@ -306,7 +306,7 @@ def _observed(
 
 
 REPEATED = (
-    *((False, (1, 2), 60), (False, (2, 33), 2)),
+    *((False, (1, 2), 60), (False, (2, 33), 1), (False, (65, 129), 1)),
     *((True, (3, 4), 60), (True, (9, 64), 1), (True, (64, 65), 1), (True, (65, 129), 1)),
 )
 """Train mode or not, digits in a batch from one number up to another, and calls with that batch;
@@ -373,6 +373,48 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
             )
     for training in (False, True):
         _expect_fine_numbers(exercise, model, images, generator, training=training)
+    _expect_own_weights(exercise, model, images, generator)
+    if seeded := model.reseeds(images.float()):
+        raise fail(
+            f"{model.name} seeds the global random numbers.",
+            f"After it was called with different seeds set before, the next random numbers of "
+            f"{' and '.join(seeded)} were the same.",
+            "Leave torch.manual_seed out of forward: a loader that shuffles would give the same "
+            "order in every epoch.",
+        )
+
+
+def _expect_own_weights(
+    exercise: str, model: Model, images: Tensor, generator: torch.Generator
+) -> None:
+    """They are what they were after a change of the dtype, and after another model got others."""
+    stored = _weights(exercise, model, generator)
+    matched = layouts.match(reference.NETWORKS[exercise], model.parameters)
+    model.double().set_weights(stored)
+
+    def are_kept() -> bool:
+        outputs = model(images.float())
+        compared = layouts.compare(
+            reference.NETWORKS[exercise], matched, stored, images.float(), outputs
+        )
+        return layouts.equal(outputs, compared.outputs)
+
+    model.float()
+    if not are_kept():
+        raise fail(
+            f"{model.name} loses its weights when it is moved.",
+            "After model.double() and model.float() its outputs are those of other weights. "
+            "model.to(device) changes a model in the same way.",
+            "Make the layers in __init__ and leave the methods of nn.Module as they are.",
+        )
+    other = model.another()
+    other.set_weights(_weights(exercise, other, generator))
+    if not are_kept():
+        raise fail(
+            f"All models that {model.name}() makes share their weights.",
+            "Other weights were put into a second one, and the outputs of the first changed.",
+            "Make the layers in __init__, where every model gets its own.",
+        )
 
 
 def _expect_fine_numbers(
@@ -476,7 +518,7 @@ def _along(cotangent: Tensor, outputs: Tensor) -> Tensor:
     return (outputs * cotangent).sum()
 
 
-GRADIENTS_OF = ((5, 12), (5, 12), (9, 33))
+GRADIENTS_OF = ((5, 12), (5, 12), (64, 97))
 """How many images, from one number up to another: of digits and noise in float64, and of digits in
 float32, where a unit or two of the thousands may be on the other side of a ReLU.
 """

@@ -121,16 +121,19 @@ def match(network: Network, parameters: Sequence[Parameter]) -> dict[str, Parame
 
 
 def possible(axes: Sequence[int], shape: Sequence[int]) -> list[Layout]:
-    """Every way to store a weight with ``axes`` in a tensor of ``shape``, the usual one first."""
+    """Every way to store a weight with ``axes`` in a tensor of ``shape``, the usual one first: with
+    some axes as one, or some as several.
+    """
     if math.prod(shape) != math.prod(axes):
         return []
     single = tuple(axis for axis, size in enumerate(axes) if size == 1)
     others = [axis for axis, size in enumerate(axes) if size > 1]
-    return [
-        Layout(tuple(axes), single + order, tuple(shape))
-        for order in permutations(others)
-        if _joints(shape) <= _joints([axes[axis] for axis in order])
-    ]
+    stored, found = _joints(shape), []
+    for order in permutations(others):
+        asked = _joints([axes[axis] for axis in order])
+        if stored <= asked or asked <= stored:
+            found.append(Layout(tuple(axes), single + order, tuple(shape)))
+    return found
 
 
 def draw_weights(

@@ -362,9 +362,11 @@ def _expect_of_many(
     if found:
         return
     few = _dataset(generator, 150, first=0), _dataset(generator, 150, first=1000)
-    by_default = exercise.make_loaders(*few, epochs=1, seed=seed)
-    for name, epochs in (("train", by_default.train), ("test", by_default.test)):
-        _expect_batches(name, epochs, 150, 64, found)
+    larger = int(torch.randint(70, 140, (), generator=generator))
+    for size in (None, larger):
+        made = exercise.make_loaders(*few, size, epochs=1, seed=seed, plain=True)
+        for name, epochs in (("train", made.train), ("test", made.test)):
+            _expect_batches(name, epochs, 150, size or 64, found)
     _expect_in_order(loaders.test, test, found)
     _expect_shuffled(loaders.train, TRAIN_SIZE, found)
 

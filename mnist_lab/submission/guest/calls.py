@@ -96,8 +96,11 @@ def items(learner: Learner, question: Message) -> Message:
 
 
 def batches(learner: Learner, question: Message) -> Message:
-    """The batches of some passes through each of several loaders, ``most`` of each pass if set."""
-    loaders, most = learner.objects[question.fields["id"]], question.fields["most"]
+    """The batches of some passes through each of several loaders, ``most`` of each pass if set.
+    Nothing is asked of them afterwards, and with them end their processes.
+    """
+    kept, most = question.fields["id"], question.fields["most"]
+    loaders, learner.objects[kept] = learner.objects[kept], None
     passes = range(question.fields["passes"])
     told = Described([[list(map(_copied, islice(each, most))) for each in loaders] for _ in passes])
     return Message({"passes": told.tree}, told.arrays)
@@ -108,12 +111,14 @@ def apply(learner: Learner, question: Message) -> Message:
     transform, fields = learner.objects[question.fields["id"]], question.fields
     if fields["seed"] is not None:
         seed_all(fields["seed"])
-    pictures = [question.arrays[f"images.{index}"] for index in range(fields["images"])]
-    results = [
-        transform(Image.fromarray(picture.numpy(), mode="L"))
-        for picture in pictures
-        for _ in range(fields["repeats"])
-    ]
+    given = [question.arrays[f"images.{index}"].numpy() for index in range(fields["images"])]
+    pictures = [Image.fromarray(pixels, mode="L").copy() for pixels in given]
+    results = [transform(picture) for picture in pictures for _ in range(fields["repeats"])]
+    for picture, pixels in zip(pictures, given, strict=True):
+        if picture.tobytes() != pixels.tobytes():
+            raise ReturnedError(
+                f"{fields['name']}() changes the picture that it is given.", "picture-changed"
+            )
     kind = next((type_of(each) for each in results if not isinstance(each, Tensor)), "")
     made = [_pixels(each) for each in results]
     shapes, dtypes = {tuple(one.shape) for one in made}, {one.dtype for one in made}

@@ -25,8 +25,9 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
     """``error``, raised while what the learner calls ``name`` was in use.
 
     ``kind`` is ``todo``, ``returned``, ``unsendable``, ``syntax``, ``memory``, ``exited`` or
-    ``raised``; ``where`` is the learner's deepest line, ``column`` that of a syntax error, and
-    ``traceback`` has the lines that are in their folder. ``bound`` is the type of what ``name`` is.
+    ``raised``; ``is_a`` is Python's own class of which the error is; ``where`` is the learner's
+    deepest line, ``column`` that of a syntax error, and ``traceback`` has the lines that are in
+    their folder. ``bound`` is the type of what ``name`` is.
     """
     folder = learner.path.parent
     frames = traceback.extract_tb(error.__traceback__)
@@ -39,6 +40,7 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "raised": type(error).__name__,
+        "is_a": next(c.__name__ for c in type(error).__mro__ if c.__module__ == "builtins"),
         "message": message,
         "where": where,
         "column": column,

@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from mnist_lab.submission.guest.places import Recorded, with_a_gpu
 from mnist_lab.submission.protocol import APART, HERE, RECORDED, Message
@@ -155,18 +155,25 @@ class _Forward(torch.autograd.Function):
 
 class Loader:
     """Batches of images and labels that the grader hands out when they are asked for. Like a list
-    of batches it can be gone through again and has a length, and nothing more.
+    of batches it can be gone through again and has a length, and nothing more. As a DataLoader it
+    draws a random number for each pass.
     """
 
     def __init__(self, size: int, batch_size: int) -> None:
         self._starts, self._indices = range(0, size, batch_size), list(range(size))
-        self._passes = 0
+        self._passes, self._drawn = 0, set[int]()
 
     def __len__(self) -> int:
         return len(self._starts)
 
+    @property
+    def draws_again(self) -> bool:
+        """Whether two passes drew the same number: the random state was set, or set back."""
+        return len(self._drawn) < self._passes
+
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         self._passes = number = self._passes + 1
+        self._drawn.add(int(torch.empty((), dtype=torch.int64).random_()))
         for start in self._starts:
             chosen = self._indices[start : start + self._starts.step]
             arrays = _ask("examples", {"indices": chosen, "pass": number}).arrays
@@ -210,7 +217,8 @@ class Lent:
         if kind == "batches":
             images = self._arrays["images"].expand(-1, *fields["shape"])
             parts = (each.split(fields["sizes"]) for each in (images, self._arrays["labels"]))
-            return list(zip(*parts, strict=True))
+            pairs = list(zip(*parts, strict=True))
+            return DataLoader(pairs, batch_size=None)  # type: ignore[arg-type]
         if kind == "optimizer":
             assert self._model is not None
             return torch.optim.SGD(self._model.parameters(), **fields)
@@ -222,6 +230,8 @@ class Lent:
         images, labels = (self._arrays[f"{fields['name']}.{part}"] for part in ("images", "labels"))
         images = images.expand(-1, -1, 28, 28) if images.shape[-1] == 1 else images
         pairs = list(zip(images, labels.tolist(), strict=True))
+        if fields["plain"]:
+            return pairs
         return Subset(pairs, range(len(pairs)))  # type: ignore[arg-type]
 
     @contextmanager
@@ -282,9 +292,11 @@ class Lent:
 
     def left_behind(self) -> Message:
         """What is as the call left it: the model, and PyTorch's settings."""
+        loaders = [each for each in self.arguments if isinstance(each, Loader)]
         found = {
             "grad_after": torch.is_grad_enabled(),
             "default_dtype_after": str(torch.get_default_dtype()),
+            "draws_again": any(each.draws_again for each in loaders),
         }
         if self._model is None:
             return Message(found)
