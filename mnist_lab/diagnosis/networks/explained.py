@@ -456,7 +456,7 @@ def other_parameters(
     lists = (("It lacks", lacks), ("It also has", extra))
     inventory = " ".join(f"{what} {_listed(those)}." for what, those in lists if those)
     count = (
-        f"{model.name} has {expected:,} parameters, as asked for, but does not keep them as one "
+        f"{model.name} has {expected:,} parameters, as asked for, but not in the shapes of one "
         "weight and one bias for each layer."
         if actual == expected
         else f"{model.name} has {actual:,} parameters; {expected:,} are asked for."

@@ -215,7 +215,7 @@ def expect_warps(
     if off_by(measured) < (SURE if len(light) == WARPS else CERTAIN):
         _expect_drawn_anew(transform.name, measured, found)
         if not filled:
-            _expect_no_more(transform.name, measured, found)
+            _expect_no_more(transform.name, light, measured, found)
         return
     try:
         clouds = warped(warps.clouds(), 256, seed)
@@ -327,7 +327,7 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
             )
 
 
-def _expect_no_more(name: str, measured: warps.Warps, found: Findings) -> None:
+def _expect_no_more(name: str, light: Tensor, measured: warps.Warps, found: Findings) -> None:
     """Pictures with a perspective are turned as others are, and nothing else is done to them; small
     angles are as likely as large ones.
     """
@@ -346,6 +346,10 @@ def _expect_no_more(name: str, measured: warps.Warps, found: Findings) -> None:
     for what, (value, said) in seen.items():
         low, high = AS_OTHERS[what]
         if not low <= value <= high:
+            if what == "upright":
+                _say_flips(warps.trace(light), found)
+            if found:
+                return
             found.observe(
                 f"{name} does more than a perspective to pictures that get one: they are {said}.",
                 f"Measured on five dots in {int(distorted.sum())} warps that are no mere rotation: "

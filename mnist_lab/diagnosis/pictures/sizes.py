@@ -49,9 +49,7 @@ def expect_resized(
     readable = tones is not None and not found.does("moves")
     shapes: dict[Size, tuple[int, ...]] = {}
     lights: dict[Size, Tensor] = {}
-    shown = {
-        size: _pictures(*size, seed)[: 2 if warped else None] for size in _sizes(warped, seed)
-    }
+    shown = {size: _pictures(*size, seed)[: 2 if warped else None] for size in _sizes(warped, seed)}
     for size, pictures in shown.items():
         results, _ = transform.of_any_kind(pictures, repeats, seed)
         shapes[size] = tuple(results.shape[1:])
