@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mnist_lab.kit import Exercise, Kit
@@ -20,73 +22,8 @@ INDENT = "    "
 COLUMNS = re.compile(r"\S {2,}\S")
 SPAN = re.compile(r"(?<!`)``(?!`)(.+?)(?<!`)``(?!`)", re.DOTALL)
 
-OPENING = """\
-# Three classifiers of handwritten digits
-
-Six exercises, from the loading of the digits to the evaluation of three models. Each has a cell of
-prose that says what to build and why, a cell to fill in, and a cell that checks it.
-
-- Run the first cell, then work from top to bottom; every part that is yours says `TODO`.
-- `check("cnn")` tells how an exercise stands, names the mistake if there is one it knows, and gives
-  a hint. `check()` shows all six. It grades the cells as you last ran them.
-- The names of the functions and classes stay as they are. Imports, constants, helpers and cells of
-  your own may stand anywhere; magics and shell lines, too.
-- Hand in this file. From a terminal `mnist-lab grade mnist_lab.ipynb` grades it as it will be.
-"""
-
-SETUP = """\
-# Imports the kit. Only where it is missing, it is installed first, and that needs a network.
-# KIT is what pip installs then: the address of a wheel or of a repository, as your course names it.
-KIT = {requirement}
-try:
-    import mnist_lab
-except ImportError:
-    if not KIT:
-        raise ImportError("Write into KIT what your course names, and run this again.") from None
-    print(f"Installing {{KIT}}: this takes a few minutes, once.")
-    %pip install --quiet "{{KIT}}"
-    import mnist_lab
-
-from mnist_lab.notebook import check, compare
-
-%matplotlib inline
-print(f"mnist-lab {{mnist_lab.__version__}} is ready.")
-"""
-
-COMPARISON = """\
-## The comparison
-
-The cell below trains your three models side by side, each on the same batches of MNIST, and tests
-them on digits that they have never seen. Three epochs take about a minute on a laptop; with ten the
-CNN reads 99 of 100. Where MNIST is neither at hand nor to be fetched, a sample of 5,000 digits
-takes its place. A model that is not written yet is left out.
-"""
-
-COMPARE = "models = compare(LogisticRegression, FNN, CNN, epochs=3)\nmodels"
-
-PICTURES = {
-    "accuracy_curves": """\
-### Accuracy, epoch by epoch
-
-Does it still rise at the end? How far is the accuracy in training from that on the test digits?""",
-    "confusion_matrices": """\
-### What is confused with what
-
-A row for each true digit, a column for what it was read as. Which look alike to all three?""",
-    "misread_gallery": """\
-### The surest misreadings
-
-Beside each digit the probabilities that the model gave to the ten. Would you have read it?""",
-    "sample_images": """\
-### The digits
-
-As they are, and as the augmentation changes one of each from epoch to epoch.""",
-    "label_distribution": """\
-### How many there are of each
-
-A classifier that always says the most frequent digit reads this share of them right.""",
-}
-"""The plots of the comparison, in their order, and what stands above each."""
+TEXTS = tomllib.loads(Path(__file__).with_name("handout.toml").read_text(encoding="utf-8"))
+"""What stands beside the handouts, by name, and ``pictures``: what is said of each."""
 
 
 class HandoutError(Exception):
@@ -108,8 +45,8 @@ def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "") -> str:
         metadata = {"tags": list(tags)} if tags else {}
         return v4.new_code_cell(text.strip(), id=name, metadata=metadata)
 
-    cells = [prose("opening", OPENING)]
-    cells.append(code("setup", SETUP.format(requirement=_quoted(requirement))))
+    setup = TEXTS["setup"].replace("{requirement}", _quoted(requirement))
+    cells = [prose("opening", TEXTS["opening"]), code("setup", setup)]
     for exercise in kit.exercises:
         handout, stub = _parts(exercise.file, stubs[exercise.file])
         name = exercise.id.replace("_", "-")
@@ -121,12 +58,13 @@ def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "") -> str:
     cells += [
         prose("all-handout", "## All six\n\nWhere you stand."),
         code("all-check", "check()"),
-        prose("comparison-handout", COMPARISON),
-        code("comparison", COMPARE),
+        prose("comparison-handout", TEXTS["comparison"]),
+        code("comparison", TEXTS["compare"]),
     ]
-    for name, text in PICTURES.items():
-        cells.append(prose(f"{name}-handout".replace("_", "-"), text))
-        cells.append(code(name.replace("_", "-"), f'models.draw("{name}")'))
+    for picture, about in TEXTS["pictures"].items():
+        name = picture.replace("_", "-")
+        cells.append(prose(f"{name}-handout", f"### {about['title']}\n\n{about['asks']}"))
+        cells.append(code(name, f'models.draw("{picture}")'))
     return written(cells)
 
 

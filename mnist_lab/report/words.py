@@ -11,6 +11,7 @@ import numpy as np
 from mnist_lab.compare import Comparison, Confusion, Result
 from mnist_lab.data import Split
 from mnist_lab.grade import ExerciseGrade
+from mnist_lab.handout import TEXTS
 from mnist_lab.plots import MOST_MISREADINGS, featured, label_counts, misreadings
 
 LEAST_LOSS = math.log(1 + 9 / math.e)
@@ -30,40 +31,16 @@ class Picture:
 
 def pictures(comparison: Comparison) -> tuple[Picture, ...]:
     """The pictures in the order of the report."""
-    return (
-        Picture(
-            "accuracy_curves",
-            "Accuracy, epoch by epoch",
-            "Lines of the accuracy on training and on test digits after each epoch, one panel for "
-            "each model.",
-            _about_curves(comparison),
-        ),
-        Picture(
-            "confusion_matrices",
-            "What is confused with what",
-            "Confusion matrices: a row for each true digit, a column for what it was read as, a "
-            "count in each cell.",
-            _about_matrices(comparison),
-        ),
-        Picture(
-            "misread_gallery",
-            "The surest misreadings",
-            "Images of misread test digits, beside each the probabilities of the ten digits as "
-            "bars.",
-            _about_misreadings(comparison),
-        ),
-        Picture(
-            "sample_images",
-            "The digits",
-            "A grid of handwritten digits, a column for each of 0 to 9.",
-            _about_samples(comparison),
-        ),
-        Picture(
-            "label_distribution",
-            "How many there are of each",
-            "Bars of how often each digit occurs in the training and in the test split.",
-            _about_labels(comparison),
-        ),
+    captions = {
+        "accuracy_curves": _about_curves,
+        "confusion_matrices": _about_matrices,
+        "misread_gallery": _about_misreadings,
+        "sample_images": _about_samples,
+        "label_distribution": _about_labels,
+    }
+    return tuple(
+        Picture(name, said["title"], said["shows"], captions[name](comparison))
+        for name, said in TEXTS["pictures"].items()
     )
 
 
