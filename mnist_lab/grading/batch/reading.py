@@ -10,12 +10,11 @@ import itertools
 import json
 import os
 import queue
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -181,23 +180,19 @@ class Reader:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        line, started = b"", time.monotonic()
-        timer = threading.Timer(SECONDS, process.kill)
-        timer.start()
-        try:
-            request = {"parts": {name: str(path) for name, path in parts.items()}}
-            with contextlib.suppress(OSError):  # It has died.
-                process.stdin.write(json.dumps({**request, "folder": str(folder)}).encode() + b"\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-        finally:
-            timer.cancel()
+        line, answered = b"", [process.stdout]
+        request = {"parts": {name: str(path) for name, path in parts.items()}}
+        with contextlib.suppress(OSError):  # It has died.
+            process.stdin.write(json.dumps({**request, "folder": str(folder)}).encode() + b"\n")
+            process.stdin.flush()
+            answered, _, _ = select.select([process.stdout], [], [], SECONDS)
+            line = process.stdout.readline() if answered else b""
         if line.endswith(b"\n"):
             return dict(json.loads(line))
         self.close()
         shutil.rmtree(folder, ignore_errors=True)
-        late = time.monotonic() - started >= SECONDS
-        said = f"takes more than {SECONDS:g} seconds" if late else "ended the process that did it"
+        late = f"takes more than {SECONDS:g} seconds"
+        said = "ended the process that did it" if answered else late
         return {"reason": f"Reading it {said}."}
 
     def close(self) -> None:
