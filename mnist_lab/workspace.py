@@ -10,21 +10,6 @@ from mnist_lab.writing import fill
 
 COPIED = ("exercises", "tests/grading", "conftest.py")
 
-README = """\
-# Your workspace
-
-`exercises/` has six files to fill in, in this order: preprocessing.py, logistic_regression.py,
-fnn.py, cnn.py, training.py, evaluation.py. Each begins with what is asked.
-
-    pytest              grade all of them
-    pytest -k cnn       grade one
-    mnist-lab hint cnn  a hint for the next check of one
-    mnist-lab watch     grade each file when it is saved
-
-Or work in `exercises/mnist_lab.ipynb`, which has all six: `check("cnn")` grades one in a cell, and
-`pytest --submission exercises/mnist_lab.ipynb` the whole notebook.
-"""
-
 SETTINGS = f"""\
 [pytest]
 testpaths = tests/grading
@@ -78,7 +63,8 @@ def create(folder: Path) -> None:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise WorkspaceError(f"{folder} is not empty: name a new folder.")
         copied = (file for name in COPIED for file in files(root() / name))
-        own = {"pytest.ini": SETTINGS.encode(), "README.md": README.encode()}
+        readme = Path(__file__).with_name("workspace.md").read_bytes()
+        own = {"pytest.ini": SETTINGS.encode(), "README.md": readme}
         fill(folder, own | {f"{file.relative_to(root())}": file.read_bytes() for file in copied})
     except OSError as error:
         raise WorkspaceError(f"{folder} cannot be written ({error.strerror}).") from error

@@ -20,15 +20,6 @@ from mnist_lab.writing import fill, whole
 
 LISTED = ("exercises", "tests/grading", "conftest.py", "LICENSE", "constraints.txt")
 
-IGNORED = """\
-.venv/
-__pycache__/
-.pytest_cache/
-.mnist-lab/
-/data/
-/report/
-"""
-
 UNKNOWN_KIT = "# mnist-lab belongs here, a wheel or a git URL: ask those who run the course."
 
 MOST_SHOWN = 5
@@ -53,13 +44,13 @@ def contents(root: Path, kit: str) -> dict[str, bytes]:
     """
     files = {name: (root / name).read_bytes() for name in checkout.listed(root, LISTED)}
     workflow = (root / "docs" / "examples" / "grade.yml").read_text(encoding="utf-8")
-    quoted = json.dumps(kit)
+    quoted, templates = json.dumps(kit), Path(__file__).parent / "templates"
     own = {
         f"exercises/{handout.FILE}": check_kit.notebook(root, kit),
-        "README.md": (Path(__file__).parent / "templates/learner.md").read_text(encoding="utf-8"),
+        "README.md": (templates / "learner.md").read_text(encoding="utf-8"),
         "requirements.txt": f"--constraint constraints.txt\n{kit or UNKNOWN_KIT}\n",
         "pytest.ini": workspace.SETTINGS,
-        ".gitignore": IGNORED,
+        ".gitignore": (templates / "gitignore").read_text(encoding="utf-8"),
         ".github/workflows/grade.yml": re.sub(
             r"^  KIT: .*$", lambda _: f"  KIT: {quoted}", workflow, count=1, flags=re.M
         ),
