@@ -1,4 +1,4 @@
-"""Templates to text. What ends in ``.html`` is escaped; a name that is not given is an error.
+"""Templates to text. HTML and XML are escaped; a name that is not given is an error.
 
 A page says to the browser what it may load and run: nothing but itself, and of scripts the files
 ``.js`` of this folder, each known by its digest.
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 
@@ -26,7 +26,7 @@ def render(template: str, **given: Any) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=lambda name: name is not None and ".html" in name,
+        autoescape=select_autoescape(["html.jinja", "xml.jinja"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
