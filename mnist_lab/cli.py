@@ -87,7 +87,11 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 80,
+        "show_default": True,
+    },
 )
 @click.version_option(mnist_lab.__version__, prog_name="mnist-lab")
 def main() -> None:
@@ -123,18 +127,16 @@ def finite(context: click.Context, parameter: click.Parameter, value: float) -> 
 @click.option(
     "--models",
     default=",".join(MODEL_NAMES),
-    show_default=True,
     callback=chosen_models,
     help="The models to train, separated by commas.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=BATCH_SIZE, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), default=EPOCHS)
+@click.option("--batch-size", type=click.IntRange(min=1), default=BATCH_SIZE)
 @click.option(
     "--learning-rate",
     "--lr",
     type=click.FloatRange(min=0, min_open=True),
     default=LEARNING_RATE,
-    show_default=True,
     callback=finite,
     help="Adam's step size.",
 )
@@ -143,17 +145,13 @@ def finite(context: click.Context, parameter: click.Parameter, value: float) -> 
     "--seed",
     type=SEED,
     default=0,
-    show_default=True,
     help="Decides the digits drawn, the weights at the start, order and augmentation.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option(
     "--source",
     type=click.Choice(["auto", "mnist", "sample"]),
     default="auto",
-    show_default=True,
     help="auto: MNIST if it is there or can be fetched, else the sample.",
 )
 @data_option
@@ -162,8 +160,7 @@ def finite(context: click.Context, parameter: click.Parameter, value: float) -> 
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("report"),
-    show_default=True,
+    default="report",
     help="Folder for the report; a former report there is replaced.",
 )
 @quiet_option
@@ -384,7 +381,7 @@ def grade_command(
     help="Grade on the workers of the Dask scheduler at this address.",
 )
 @strict_option
-@click.option("--best/--last", help="Which of several attempts counts.  [default: last]")
+@click.option("--best/--last", help="Which of several attempts counts.")
 @click.option(
     "--roster",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -412,7 +409,7 @@ def grade_command(
     "--similar/--no-similar",
     "alike",
     default=True,
-    help="List submissions that are alike, in similar.csv.  [default: list]",
+    help="List submissions that are alike, in similar.csv.",
 )
 @click.option("--anonymous", is_flag=True, help="Name nobody in class.html; the gradebook does.")
 @click.option("--dry-run", is_flag=True, help="Say who has handed in what, and grade nothing.")
@@ -498,11 +495,10 @@ def gradescope_zip(out: Path, full: bool) -> None:
 @click.option(
     "--kit",
     metavar="REQUIREMENT",
-    default="",
     help="What pip installs for the learner: the address of a wheel, or a git URL.",
 )
 @click.option("--allow-dirty", is_flag=True, help="Also release what is not committed: to try it.")
-def release(out: Path, kit: str, allow_dirty: bool) -> None:
+def release(out: Path, kit: str | None, allow_dirty: bool) -> None:
     """Write the learner's repository into OUT: the stubs, their tests and no solutions.
 
     Refuses if something is not committed, or if a file would give away lines of a solution.
@@ -511,7 +507,7 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
     from mnist_lab.grading import release as releases
 
     try:
-        files = releases.write(checkout.root(), out, kit=kit, allow_dirty=allow_dirty)
+        files = releases.write(checkout.root(), out, kit=kit or "", allow_dirty=allow_dirty)
     except (checkout.CheckoutError, releases.ReleaseError) as error:
         fail(f"There is no release: {error}")
     console = terminal.console()
@@ -528,12 +524,7 @@ def release(out: Path, kit: str, allow_dirty: bool) -> None:
 
 
 @main.command(short_help="Grade an exercise whenever its file is saved.")
-@click.option(
-    "--submission",
-    type=click.Path(exists=True, path_type=Path),
-    default=Path("exercises"),
-    show_default=True,
-)
+@click.option("--submission", type=click.Path(exists=True, path_type=Path), default="exercises")
 def watch(submission: Path) -> None:
     """Grade an exercise whenever its file is saved.
 
