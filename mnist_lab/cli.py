@@ -17,6 +17,7 @@ import click
 import mnist_lab
 from mnist_lab import terminal
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
+from mnist_lab.errors import LabError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +76,8 @@ class Commands(click.Group):
         with terminal.patient():
             try:
                 super().main(*arguments, **more)
+            except LabError as error:
+                fail(str(error))
             except OSError as error:
                 if error.errno == errno.ENAMETOOLONG:
                     fail(f"{error.filename} is too long for the name of a file.")
@@ -204,8 +207,6 @@ def compare(models: tuple[str, ...], device: str, out: Path, quiet: bool, **aske
             status = INTERRUPTED if comparison.interrupted else 1
             fail(f"There is nothing to report. {sentences}", status)
         page = report.write(comparison, out)
-    except (data.DataError, report.ReportError, training.DeviceError) as error:
-        fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; no report was written.", INTERRUPTED)
     _say_results(console, comparison)
@@ -222,12 +223,9 @@ def download(directory: Path | None, quiet: bool) -> None:
     from mnist_lab import data
 
     where = data.data_directory(directory)
-    try:
-        if data.missing(where):
-            data.download(where)
-        data.read(where)
-    except data.DataError as error:
-        fail(str(error))
+    if data.missing(where):
+        data.download(where)
+    data.read(where)
     terminal.console(quiet=quiet).print(f"MNIST is in {where} and is what it should be.")
 
 
@@ -280,10 +278,7 @@ def new(folder: Path) -> None:
     """Make a workspace in FOLDER: the exercises and the tests that grade them."""
     from mnist_lab import workspace
 
-    try:
-        workspace.create(folder)
-    except workspace.WorkspaceError as error:
-        fail(str(error))
+    workspace.create(folder)
     terminal.console().print(
         f"Your workspace is {folder}. Next: {_cd(folder)}, then pytest.", soft_wrap=True
     )
@@ -438,7 +433,6 @@ def grade_class_command(
     from mnist_lab.grading.batch.progress import Progress, show
     from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import grade_class, look
-    from mnist_lab.grading.batch.submissions import ClassError
 
     how["tier"] = "full" if how.pop("full") else "quick"
     if how["cluster"] and how["jobs"]:
@@ -456,8 +450,6 @@ def grade_class_command(
             found = grade_class(
                 submissions, out, roster=listed, late=lateness, progress=progress, **how
             )
-    except ClassError as error:
-        fail(str(error))
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
     if missing := found.of_state("nothing handed in"):
@@ -479,8 +471,6 @@ def gradescope_zip(out: Path, full: bool) -> None:
 
     try:
         autograder.write(checkout.root(), out, full=full)
-    except checkout.CheckoutError as error:
-        fail(str(error))
     except OSError as error:
         fail(f"{out} cannot be written ({error.strerror}).")
     points, minutes = (100, 40) if full else (85, 10)
@@ -508,7 +498,7 @@ def release(out: Path, kit: str | None, allow_dirty: bool) -> None:
 
     try:
         files = releases.write(checkout.root(), out, kit=kit or "", allow_dirty=allow_dirty)
-    except (checkout.CheckoutError, releases.ReleaseError) as error:
+    except LabError as error:
         fail(f"There is no release: {error}")
     console = terminal.console()
     if not kit:
@@ -559,10 +549,7 @@ def check_kit_command(full: bool, write: bool) -> None:
     from mnist_lab import check_kit
     from mnist_lab.grading import checkout, run
 
-    try:
-        root = checkout.root()
-    except checkout.CheckoutError as error:
-        fail(str(error))
+    root = checkout.root()
     if write:
         check_kit.write_stubs(root)
     problems = check_kit.problems(root) or check_kit.problems_of_grades(

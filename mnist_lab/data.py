@@ -26,6 +26,7 @@ from torch import Tensor
 
 from mnist_lab.chance import Purpose, permutation
 from mnist_lab.contract import TEST_SIZE, TRAIN_SIZE
+from mnist_lab.errors import LabError
 from mnist_lab.writing import cannot_write
 
 Source = Literal["auto", "mnist", "sample"]
@@ -44,7 +45,7 @@ SHA256 = {
 """Digests of the four unpacked files of MNIST (LeCun, Cortes and Burges, 1998)."""
 
 
-class DataError(Exception):
+class DataError(LabError):
     """The digits could not be had; the message says why and what to do."""
 
 

@@ -21,6 +21,7 @@ from mnist_lab.chance import Purpose, permutation
 from mnist_lab.contract import BATCH_SIZE, EPOCHS, LEARNING_RATE
 from mnist_lab.cuda import GraphSteps, WorkQueue
 from mnist_lab.data import Digits, Split
+from mnist_lab.errors import LabError
 from mnist_lab.fast import FastSteps, fast_forward, suits
 from mnist_lab.models import MODELS
 
@@ -76,7 +77,7 @@ class History:
         return sum(epoch.seconds for epoch in self.epochs)
 
 
-class DeviceError(Exception):
+class DeviceError(LabError):
     """The machine lacks the device that was asked for; the message says what to do."""
 
 

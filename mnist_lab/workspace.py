@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mnist_lab
+from mnist_lab.errors import LabError
 from mnist_lab.writing import fill
 
 COPIED = ("exercises", "tests/grading", "conftest.py")
@@ -16,10 +17,6 @@ testpaths = tests/grading
 mnist_lab = {mnist_lab.__version__}
 """
 """With the version of the kit whose checks the workspace's tests call."""
-
-
-class WorkspaceError(Exception):
-    """A workspace could not be made; the message says why."""
 
 
 def root() -> Path:
@@ -57,14 +54,14 @@ def files(path: Path) -> Iterator[Path]:
 def create(folder: Path) -> None:
     """Make a learner's workspace: stubs and grading tests, no solutions.
 
-    Raises ``WorkspaceError`` if ``folder`` is not empty or cannot be written.
+    Raises ``LabError`` if ``folder`` is not empty or cannot be written.
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise WorkspaceError(f"{folder} is not empty: name a new folder.")
+            raise LabError(f"{folder} is not empty: name a new folder.")
         copied = (file for name in COPIED for file in files(root() / name))
         readme = Path(__file__).with_name("workspace.md").read_bytes()
         own = {"pytest.ini": SETTINGS.encode(), "README.md": readme}
         fill(folder, own | {f"{file.relative_to(root())}": file.read_bytes() for file in copied})
     except OSError as error:
-        raise WorkspaceError(f"{folder} cannot be written ({error.strerror}).") from error
+        raise LabError(f"{folder} cannot be written ({error.strerror}).") from error

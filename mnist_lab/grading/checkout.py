@@ -7,17 +7,14 @@ import tomllib
 from pathlib import Path
 
 from mnist_lab import workspace
-
-
-class CheckoutError(Exception):
-    """There is no checkout, or git cannot say what it should; the message says what to do."""
+from mnist_lab.errors import LabError
 
 
 def root() -> Path:
-    """The checkout that this package runs from; ``CheckoutError`` if it is an installed one."""
+    """The checkout that this package runs from; ``LabError`` if it is an installed one."""
     found = workspace.root()
     if not (found / "pyproject.toml").is_file() or not (found / "solutions").is_dir():
-        raise CheckoutError(
+        raise LabError(
             "this needs the kit's repository: clone it, install it with `pip install -e .` and run "
             "the command there."
         )
@@ -56,8 +53,8 @@ def _git(checkout: Path, *arguments: str) -> str:
     try:
         ended = subprocess.run(["git", "-C", checkout, *arguments], capture_output=True, check=True)
     except FileNotFoundError as error:
-        raise CheckoutError("git is not installed, and this needs it.") from error
+        raise LabError("git is not installed, and this needs it.") from error
     except subprocess.CalledProcessError as error:
         said = error.stderr.decode(errors="replace").strip()
-        raise CheckoutError(f"git cannot look at {checkout}: {said}") from error
+        raise LabError(f"git cannot look at {checkout}: {said}") from error
     return ended.stdout.decode(errors="surrogateescape")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab import check_kit, handout, stubs, workspace
+from mnist_lab.errors import LabError
 from mnist_lab.grading import checkout
 from mnist_lab.writing import fill, whole
 
@@ -30,10 +31,6 @@ the grading tests share with one is ``with torch.no_grad():``, 20 characters wit
 
 MARGIN = re.compile(r"^(?:\s*(?:>>>|\.\.\.|[>*|#-]|\d+\.))*\s*")
 """What stands before code that is quoted: prompts, bullets, the marks of quotes and comments."""
-
-
-class ReleaseError(Exception):
-    """There is no release; the message says why and what to do."""
 
 
 def contents(root: Path, kit: str) -> dict[str, bytes]:
@@ -61,29 +58,27 @@ def contents(root: Path, kit: str) -> dict[str, bytes]:
 def write(root: Path, out: Path, *, kit: str = "", allow_dirty: bool = False) -> list[str]:
     """Write the learner's repository into the new folder ``out``; the paths of its files.
 
-    It is written whole or not at all. Raises ``ReleaseError`` if ``out`` is in the way, something
+    It is written whole or not at all. Raises ``LabError`` if ``out`` is in the way, something
     is not committed or not in order, a solution would leak, or it cannot be written.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ReleaseError(f"{out} is not empty: name a new folder.")
+        raise LabError(f"{out} is not empty: name a new folder.")
     if "\n" in kit:
-        raise ReleaseError("what pip is to install must stand on one line.")
+        raise LabError("what pip is to install must stand on one line.")
     try:
         _refuse_what_is_unfinished(root, allow_dirty)
         files = contents(root, kit)
         solved = sorted((root / "solutions").glob("*.py"))
         if found := list(leaks(files, {each.name: each.read_text("utf-8") for each in solved})):
-            raise ReleaseError(
+            raise LabError(
                 f"it would give away solutions: {_some(found)}. Take that out and release again."
             )
         with whole(out) as scratch:
             fill(scratch, files)
             if out.exists():
                 out.rmdir()
-    except checkout.CheckoutError as error:
-        raise ReleaseError(str(error)) from error
     except OSError as error:
-        raise ReleaseError(f"{error.filename or out}: {error.strerror}.") from error
+        raise LabError(f"{error.filename or out}: {error.strerror}.") from error
     return sorted(files)
 
 
@@ -142,12 +137,12 @@ def _strings(value: Any) -> Iterator[str]:
 
 def _refuse_what_is_unfinished(root: Path, allow_dirty: bool) -> None:
     if not allow_dirty and (changed := checkout.uncommitted(root)):
-        raise ReleaseError(
+        raise LabError(
             f"{len(changed)} files are not committed ({_some(changed)}): commit them or put them "
             "away, so that it can be said later what was released."
         )
     if problems := check_kit.problems(root):
-        raise ReleaseError(f"the kit is not whole: {_some(problems)} See mnist-lab check-kit.")
+        raise LabError(f"the kit is not whole: {_some(problems)} See mnist-lab check-kit.")
 
 
 def _some(names: list[str]) -> str:

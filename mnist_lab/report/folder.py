@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from mnist_lab.errors import LabError
 from mnist_lab.writing import cannot_write, fill
 
 try:
@@ -31,7 +32,7 @@ MOST_SECONDS = 2
 """How long a run waits for another; some network drives have no locks at all."""
 
 
-class ReportError(Exception):
+class ReportError(LabError):
     """The report could not be written; the message says why and what to do."""
 
 

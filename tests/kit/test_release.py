@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from mnist_lab import check_kit, kit, stubs
 from mnist_lab.cli import main
+from mnist_lab.errors import LabError
 from mnist_lab.grading import checkout, release
 
 ROOT = Path(__file__).parents[2]
@@ -134,9 +135,7 @@ def test_what_is_not_committed_is_not_released(committed, tmp_path):
     (committed / "LICENSE").write_text("mine")
     (committed / "new.txt").touch()
 
-    with pytest.raises(
-        release.ReleaseError, match=r"2 files are not committed \(LICENSE, new\.txt\)"
-    ):
+    with pytest.raises(LabError, match=r"2 files are not committed \(LICENSE, new\.txt\)"):
         release.write(committed, tmp_path / "lab")
 
     assert not (tmp_path / "lab").exists()
@@ -148,14 +147,14 @@ def test_a_kit_that_is_not_whole_is_not_released(committed, tmp_path):
     (committed / "exercises" / "cnn.py").write_text("# rewritten by hand\n")
     git(committed, "commit", "-aqm", "by hand")
 
-    with pytest.raises(release.ReleaseError, match=r"exercises/cnn\.py: it is not the stub"):
+    with pytest.raises(LabError, match=r"exercises/cnn\.py: it is not the stub"):
         release.write(committed, tmp_path / "lab")
 
 
 def test_a_folder_without_git_is_said_to_be_none(committed, tmp_path):
     shutil.rmtree(committed / ".git")
 
-    with pytest.raises(release.ReleaseError, match="git cannot look at"):
+    with pytest.raises(LabError, match="git cannot look at"):
         release.write(committed, tmp_path / "lab")
 
 
@@ -163,7 +162,7 @@ def test_a_release_never_overwrites(committed, tmp_path):
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "thesis.tex").write_text("years of work")
 
-    with pytest.raises(release.ReleaseError, match="is not empty"):
+    with pytest.raises(LabError, match="is not empty"):
         release.write(committed, tmp_path / "lab")
 
     assert [path.name for path in (tmp_path / "lab").iterdir()] == ["thesis.tex"]
@@ -173,7 +172,7 @@ def test_a_release_is_written_whole_or_not_at_all(committed, tmp_path, monkeypat
     full_disk = OSError(28, "No space left on device")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(full_disk))
 
-    with pytest.raises(release.ReleaseError, match="No space left"):
+    with pytest.raises(LabError, match="No space left"):
         release.write(committed, tmp_path / "lab")
 
     assert [path.name for path in tmp_path.iterdir()] == ["checkout"]
@@ -303,7 +302,7 @@ def test_a_planted_solution_is_not_released(committed, tmp_path, place):
     git(committed, "add", "-A")
     git(committed, "commit", "-qm", "planted")
 
-    with pytest.raises(release.ReleaseError, match="it would give away solutions") as raised:
+    with pytest.raises(LabError, match="it would give away solutions") as raised:
         release.write(committed, tmp_path / "lab")
 
     assert f"{place} has lines of solutions/cnn.py" in str(raised.value)
@@ -315,7 +314,7 @@ def test_a_solution_in_the_place_of_a_stub_is_not_released(committed, tmp_path, 
     shutil.copy(committed / "solutions" / "fnn.py", committed / "exercises" / "fnn.py")
     git(committed, "commit", "-aqm", "oops")
 
-    with pytest.raises(release.ReleaseError, match=r"exercises/fnn\.py has lines of solutions/fnn"):
+    with pytest.raises(LabError, match=r"exercises/fnn\.py has lines of solutions/fnn"):
         release.write(committed, tmp_path / "lab")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab import kit
+from mnist_lab.errors import LabError
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission.archive import (
     NOTEBOOKS,
@@ -120,7 +121,7 @@ LOOKED_AT = 20_000
 """How many files and folders in a folder that is passed over are looked at."""
 
 
-class ClassError(Exception):
+class ClassError(LabError):
     """A class cannot be graded; the message says why and what to do."""
 
 
