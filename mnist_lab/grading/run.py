@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mnist_lab import grade as grades
 from mnist_lab import workspace
+from mnist_lab.errors import LabError
 from mnist_lab.grade import Grade
 from mnist_lab.grading import warm
 from mnist_lab.grading.warm import KILLED, Job, Run
@@ -24,10 +25,6 @@ from mnist_lab.submission.server import default_isolation, environment
 
 PYTEST = "import pytest; from mnist_lab import terminal; terminal.run(pytest.console_main)"
 """pytest as a process, which ends sooner than one that Python ends."""
-
-
-class GradingError(Exception):
-    """The grader itself failed; the message is what it printed last."""
 
 
 def fresh_seed() -> int:
@@ -64,10 +61,10 @@ def arguments(
 
 
 def grade(path: Path, *, full: bool = False) -> Grade:
-    """The grade of the submission ``path``; ``GradingError`` if there is none."""
+    """The grade of ``path``; ``LabError`` with the last that was printed if there is none."""
     ended = Cold().grade(arguments(path, full=full))
     if "grade" not in ended.result:
-        raise GradingError(ended.output.strip()[-2000:])
+        raise LabError(ended.output.strip()[-2000:])
     return Grade.from_json(ended.result["grade"])
 
 

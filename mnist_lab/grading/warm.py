@@ -314,11 +314,9 @@ def _last(output: IO[bytes]) -> str:
 
 def _read(result: IO[bytes]) -> dict[str, Any]:
     result.seek(0)
-    try:
-        read = json.load(result)
-    except ValueError:  # It was killed before it was done.
-        return {}
-    return read if isinstance(read, dict) else {}
+    with contextlib.suppress(ValueError):  # It was killed before it was done.
+        return dict(json.load(result))
+    return {}
 
 
 def _remember(file: IO[bytes]) -> None:

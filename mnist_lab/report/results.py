@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -57,12 +56,12 @@ def as_json(comparison: Comparison, files: Sequence[str], grade: Grade | None = 
     return json.dumps(_strict(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def load(folder: str | Path = ".", data_directory: str | Path | None = None) -> Comparison:
+def load(folder: str | Path = ".") -> Comparison:
     """The comparison of the report in ``folder``, with its answers and weights; nothing is trained.
 
-    The digits are drawn again as they were, from ``data_directory``, or else ``$MNIST_LAB_DATA``,
-    or a folder ``data`` here or one above; they are downloaded if they are nowhere. Raises
-    ``ReportError`` if the folder is no report, and what ``data.load`` raises.
+    The digits are drawn again as they were, from ``$MNIST_LAB_DATA``, or a folder ``data`` here or
+    one above; they are downloaded if they are nowhere. Raises ``ReportError`` if the folder is no
+    report, and what ``data.load`` raises.
     """
     from safetensors.torch import load_file
 
@@ -82,7 +81,7 @@ def load(folder: str | Path = ".", data_directory: str | Path | None = None) -> 
             for model in said["models"]
         )
         return Comparison(
-            digits=_digits(said["data"], data_directory),
+            digits=_digits(said["data"]),
             settings=Settings(**said["settings"]),
             device=said["device"],
             results=models,
@@ -149,12 +148,11 @@ def _result(said: Mapping[str, Any]) -> Result:
     )
 
 
-def _digits(said: Mapping[str, Any], directory: str | Path | None) -> Digits:
+def _digits(said: Mapping[str, Any]) -> Digits:
     from mnist_lab import data
 
-    if directory is None and "MNIST_LAB_DATA" not in os.environ:
-        near = (Path("data"), Path("..", "data"))
-        directory = next((place for place in near if not data.missing(place)), None)
+    near = (data.data_directory(), Path("..", "data"))
+    directory = next((place for place in near if not data.missing(place)), None)
     found = data.load(
         said["source"],
         directory,
