@@ -32,11 +32,16 @@ if TYPE_CHECKING:
 LIMIT = 600.0
 """Seconds after which a run is stuck: its checks have limits of their own."""
 
-COLOURS = {"passed": "#009E73", "failed": "#D55E00", "error": "#D55E00", "not_run": "#888888"}
-TO_DO = "#c98500"
+COLOURS = {
+    "passed": "#009E73",
+    "failed": "#D55E00",
+    "error": "#D55E00",
+    "todo": "#c98500",
+    "not_run": "#888888",
+}
 """The report's colours, told apart by colour-blind readers; each stands beside its word."""
 
-WORDS = {"todo": "to do", "blocked": "to do", "not_run": "not run", "error": "could not be judged"}
+WORDS = {"todo": "to do", "not_run": "not run", "error": "could not be judged"}
 
 
 @dataclass(frozen=True)
@@ -46,25 +51,38 @@ class Card:
     exercise: ExerciseGrade
 
     @property
+    def check(self) -> CheckGrade | None:
+        return terminal.explained(self.exercise)
+
+    @property
     def state(self) -> str:
         """``passed``, ``failed``, ``todo``, ``error`` or ``not_run``."""
-        shown = terminal.explained(self.exercise)
-        outcome = shown.outcome if shown else terminal.state(self.exercise)
+        outcome = self.check.outcome if self.check else terminal.state(self.exercise)
         return "todo" if outcome == "blocked" else outcome
 
+    @property
+    def points(self) -> str:
+        """The points that the exercise has, and those that do not run here."""
+        exercise = self.exercise
+        later = sum(check.max_points for check in exercise.checks if check.outcome == "not_run")
+        said = f"{exercise.points:g} of {exercise.max_points - later:g} points"
+        return f"{said} ({later:g} more for its accuracy)" if later else said
+
+    @property
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """What there is to say of the check in one line each: a name and a text."""
+        if self.check is None:
+            return
+        yield "Check", f"{self.check.title} ({self.check.id})"
+        if self.check.cause:
+            hint = self.check.cause.hint or kit.load().check(self.check.id).hints[0]
+            yield from replace(self.check.cause, hint=hint).facts
+        waiting = [other.id for other in self.exercise.checks if other.outcome == "blocked"]
+        if waiting and self.check.id not in waiting:
+            yield "Waiting", ", ".join(waiting)
+
     def _repr_html_(self) -> str:
-        check = terminal.explained(self.exercise)
-        cause = check.cause if check else None
-        return render(
-            "card.html.jinja",
-            colour=COLOURS.get(self.state, TO_DO),
-            title=self.exercise.title,
-            state=WORDS.get(self.state, self.state),
-            points=_points(self.exercise),
-            message=cause.message if cause else "",
-            facts=list(_facts(self.exercise)),
-            output=cause.output if cause else "",
-        )
+        return render("card.html.jinja", card=self, colours=COLOURS, words=WORDS)
 
     def __repr__(self) -> str:
         return terminal.plain_exercise(self.exercise)
@@ -77,25 +95,15 @@ class Overview:
     grade: Grade
 
     def _repr_html_(self) -> str:
-        step = self.grade.next_step()
-        rows = [
-            {
-                "title": exercise.title,
-                "state": WORDS.get(card.state, card.state),
-                "colour": COLOURS.get(card.state, TO_DO),
-                "percent": f"{100 * exercise.points / exercise.max_points:.0f}",
-                "points": f"{exercise.points:g} of {exercise.max_points:g}",
-            }
-            for exercise in self.grade.exercises
-            for card in [Card(exercise)]
-        ]
         attainable, full = kit.load().attainable("quick"), self.grade.max_score
         return render(
             "overview.html.jinja",
-            rows=rows,
+            cards=map(Card, self.grade.exercises),
+            colours=COLOURS,
+            words=WORDS,
             score=f"{self.grade.score:g} of {attainable:g} points; {full - attainable:g} more are "
             "for the accuracy of the trained models.",
-            next=f"{step.title} ({step.id})" if step else "",
+            step=self.grade.next_step(),
         )
 
     def __repr__(self) -> str:
@@ -278,23 +286,3 @@ def _to_do(exercise: ExerciseGrade) -> Iterator[CheckGrade]:
     for check in exercise.checks:
         quick = kit.load().check(check.id).tier == "quick"
         yield replace(check, outcome="todo" if quick else "not_run", cause=cause, seconds=0.0)
-
-
-def _points(exercise: ExerciseGrade) -> str:
-    """The points that an exercise has, and those that do not run here."""
-    later = sum(check.max_points for check in exercise.checks if check.outcome == "not_run")
-    said = f"{exercise.points:g} of {exercise.max_points - later:g} points"
-    return f"{said} ({later:g} more for its accuracy)" if later else said
-
-
-def _facts(exercise: ExerciseGrade) -> Iterator[tuple[str, str]]:
-    check = terminal.explained(exercise)
-    if check is None:
-        return
-    yield "Check", f"{check.title} ({check.id})"
-    if check.cause:
-        asked = kit.load().check(check.id)
-        yield from replace(check.cause, hint=check.cause.hint or asked.hints[0]).facts
-    waiting = [other.id for other in exercise.checks if other.outcome == "blocked"]
-    if waiting and check.id not in waiting:
-        yield "Waiting", ", ".join(waiting)
