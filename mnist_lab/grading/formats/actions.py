@@ -22,6 +22,7 @@ from mnist_lab.grading.formats.text import (
     place,
     words,
 )
+from mnist_lab.report.pages import render
 
 MOST_ANNOTATIONS = 10
 """Annotations of a kind that GitHub shows of one step."""
@@ -58,18 +59,19 @@ def commands(grade: Grade) -> str:
 
 def summary(grade: Grade) -> str:
     """GitHub's Markdown: a table of the exercises, then each check that did not pass."""
-    blocks = ["\n".join(_table(grade))]
-    blocks += [
+    table = render("summary.md.jinja", grade=grade, headline=headline, words=words, shown=_markdown)
+    parts = [table.rstrip()]
+    parts += [
         _block(check)
         for check in grade.checks
         if check.outcome in ("failed", "error") or (check.cause and check.outcome == "todo")
     ]
     kept: list[str] = []
     room = LONGEST_SUMMARY - 200
-    for block in blocks:
+    for block in parts:
         room -= len(block.encode()) + 2
         if room < 0:
-            kept.append(f"{len(blocks) - len(kept)} more did not fit in here.")
+            kept.append(f"{len(parts) - len(kept)} more did not fit in here.")
             break
         kept.append(block)
     return "\n\n".join(kept) + "\n"
@@ -112,33 +114,11 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _table(grade: Grade) -> Iterator[str]:
-    yield f"### {_markdown(headline(grade))}"
-    yield ""
-    yield "| Exercise | Points | of | Not passed |"
-    yield "|---|---:|---:|---|"
-    for exercise in grade.exercises:
-        open_checks = [
-            f"{check.id} ({words(check)})" for check in exercise.checks if not check.passed
-        ]
-        yield (
-            f"| {_markdown(exercise.title)} | {exercise.points:g} | {exercise.max_points:g} "
-            f"| {_markdown(', '.join(open_checks))} |"
-        )
-
-
 def _block(check: CheckGrade) -> str:
-    """A check that did not pass. What was printed stands in HTML, where Markdown has no say."""
+    """A check that did not pass."""
     cause = check.cause or Cause(words(check))
-    parts = [f"#### {_markdown(check.id)}: {_markdown(check.title)}"]
-    parts += [_markdown(line) for line in explained(cause, code=False).splitlines() if line]
-    for name, text in blocks(cause):
-        parts += [
-            f"<details><summary>{name}</summary>",
-            f"<pre>{html.escape(text)}</pre>",  # at the start of a line, or blank lines end it
-            "</details>",
-        ]
-    return "\n\n".join(parts)
+    given = {"explained": explained, "blocks": blocks, "escape": html.escape, "shown": _markdown}
+    return render("summary_check.md.jinja", check=check, cause=cause, **given).rstrip()
 
 
 def _markdown(text: str) -> str:
