@@ -55,17 +55,9 @@ def gradebook(found: Analysis, aliases: Mapping[str, str]) -> str:
 
 def feedback(learner: Learner, attainable: float) -> dict[str, str]:
     """What the learner is told, as Markdown and as HTML, by the ending of the file's name."""
-    outcome = learner.outcome
-    titles = {exercise.id: exercise.title for exercise in kit.load().exercises}
     given = {
-        "name": learner.name,
-        "grade": learner.grade,
-        "reason": learner.reason,
-        "accuracy": [
-            (titles[name], value)
-            for name, value in (outcome.accuracy if isinstance(outcome, Graded) else {}).items()
-            if name in titles
-        ],
+        "learner": learner,
+        "titles": {exercise.id: exercise.title for exercise in kit.load().exercises},
         "attainable": attainable,
         "words": WORDS,
         "facts": _facts,
