@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,10 +81,8 @@ def live(comparison: Comparison) -> Live:
         for place in misreadings(shown_best, test)[:MOST_MISREADINGS].tolist()
     )
     confusions = [each for result in comparison.results for each in result.worst_confusions(90)]
-    shown = {each.place for each in gallery} | {
-        *_flat(examples),
-        *_flat(_flat(cells.values() for cells in matrices)),
-    }
+    shown = {each.place for each in gallery}
+    shown.update(*examples, *(places for cells in matrices for places in cells.values()))
     digits = {place: _png(test.images[place].numpy()) for place in sorted(shown)}
     return Live(
         models=tuple(result for result, _ in fitting.values()),
@@ -144,7 +141,3 @@ def _png(image: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png", optimize=True)
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _flat(lists: Iterable[Iterable[Any]]) -> list[Any]:
-    return [value for each in lists for value in each]
