@@ -88,6 +88,7 @@ ANSWER = Message(
         "requires_grad_after": True,
         "grad_after": True,
         "default_dtype_after": "torch.float32",
+        "draws_again": False,
         "reseeded": False,
     },
     {

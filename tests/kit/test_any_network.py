@@ -4,6 +4,7 @@ of the grader's own.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import random
@@ -86,6 +87,12 @@ class Model:
         named = dict(self._module.named_parameters())
         for name, value in weights.items():
             named[name].copy_(value)
+
+    def another(self) -> Model:
+        return Model(copy.deepcopy(self._module).float())
+
+    def reseeds(self, images: Tensor) -> tuple[str, ...]:
+        return ()
 
     def double(self) -> Model:
         self._module.double()
