@@ -7,9 +7,11 @@ the kind of thing that is asked for". What is computed is not asked here.
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -20,7 +22,15 @@ from typing import Any
 from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.faults import Fault, entries, tables
-from mnist_lab.diagnosis.outline import Definition, Outline, called, like, never_ends, outline
+from mnist_lab.diagnosis.outline import (
+    Definition,
+    Outline,
+    called,
+    given_anew,
+    like,
+    never_ends,
+    outline,
+)
 from mnist_lab.grade import Cause
 from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.protocol import Message
@@ -101,10 +111,33 @@ class Seen:
         return dict(zip(roles, self.outline.parameters(self.name), strict=True))
 
     @property
+    def number(self) -> int:
+        """That of the line in the exercise's file; 0 where it is in no such line."""
+        file, _, line = self.event.where.partition(":")
+        return int(line) if file == self.exercise.file and line.isdigit() else 0
+
+    @property
     def loops(self) -> list[ast.For | ast.While]:
         """Those that the line is in."""
-        line = self.event.where.partition(":")[2]
-        return self.outline.loops(int(line)) if line.isdigit() else []
+        return self.outline.loops(self.number)
+
+    @cached_property
+    def ran(self) -> ast.expr | ast.For | None:
+        """The part of the line that raised."""
+        return self.outline.part(self.number, *self.event.part) if self.event.part else None
+
+    @property
+    def used(self) -> tuple[str, str]:
+        """The name that could not be used as it was by what raised, and how that was: an attribute,
+        ``()`` for a call, ``in`` for a loop.
+        """
+        ran = self.ran
+        used, how = (ran.iter if isinstance(ran, ast.For) else ran), "in"
+        if isinstance(ran, ast.Call):
+            used, how = ran.func, "()"
+        elif isinstance(ran, ast.Attribute):
+            used, how = ran.value, ran.attr
+        return (used.id, how) if isinstance(used, ast.Name) else ("", how)
 
     def at(self, node: ast.stmt | ast.expr) -> str:
         """Where it is defined, as far as that can be told."""
@@ -193,14 +226,19 @@ def _worded(entry: Fault, seen: Seen, cause: Cause, facts: Facts) -> Cause:
     code = f"{seen.line}\n{' ' * (seen.event.column - 1)}^" if seen.event.column else ""
     return replace(
         cause,
-        message=entry.says.format_map(facts),
+        message=_filled(entry.says, facts),
         fault=f"{seen.exercise.id}.{slug}" if slug else None,
-        evidence=known.format_map(facts),
+        evidence=_filled(known, facts),
         hint=entry.hint.format_map(facts),
         where=facts.get("at") or seen.event.where or seen.defined or cause.where,
         traceback="" if more.get("quiet") else cause.traceback,
         code=code,
     )
+
+
+def _filled(words: str, facts: Facts) -> str:
+    """Without the colon where Python says nothing but what was raised."""
+    return (words if facts["said"] else words.replace(": {said}", "")).format_map(facts)
 
 
 # What else is asked: each gives more facts, or None if it is not so
@@ -265,14 +303,19 @@ def _is_class(node: object) -> bool:
 
 def _size(seen: Seen, name: str) -> int | None:
     """How many parameters a network of the class ``name`` has; None where it cannot be made."""
+    shapes = _shapes(seen, name)
+    return None if shapes is None else sum(map(math.prod, shapes))
+
+
+def _shapes(seen: Seen, name: str) -> list[tuple[int, ...]] | None:
+    """Those of its parameters."""
     caller = seen.event.caller
     if not caller.is_there:
         return None
     try:
         made = caller.ask("build", Message({"name": name, "seed": 0}), f"{name}()")
-        shapes = [each["shape"] for each in made.fields["parameters"]]
-        return sum(map(math.prod, shapes))
-    except (SubmissionFailure, KeyError, TypeError):
+        return [tuple(map(int, each["shape"])) for each in made.fields["parameters"]]
+    except (SubmissionFailure, KeyError, TypeError, ValueError):
         return None
 
 
@@ -422,6 +465,10 @@ def _in_an_endless_for(seen: Seen, facts: Facts) -> Facts | None:
     return {"over": endless[0]} if endless else None
 
 
+def _in_no_loop(seen: Seen, facts: Facts) -> Facts | None:
+    return {} if seen.number and not seen.loops else None
+
+
 def _in_nested_loops(seen: Seen, facts: Facts) -> Facts | None:
     """More of them than batches and examples need."""
     usual = 1 if seen.exercise.id == "preprocessing" else 2
@@ -462,6 +509,95 @@ def _tuple_of_one(seen: Seen, facts: Facts) -> Facts | None:
         if node.lineno < int(number) and re.search(rf"(?<![\w.]){re.escape(target)}\b", seen.line)
     ]
     return {"at": seen.at(max(made, key=attrgetter("lineno")))} if made else None
+
+
+def _of_a_call(seen: Seen, facts: Facts) -> Facts | None:
+    """What is called raised it, and not an operator of the line."""
+    return {"called": ast.unparse(seen.ran.func)} if isinstance(seen.ran, ast.Call) else None
+
+
+def _of_a_loop(seen: Seen, facts: Facts) -> Facts | None:
+    """What a ``for`` goes through raised it."""
+    loops = [loop for loop in seen.loops if isinstance(loop, ast.For)]
+    return {} if seen.ran in [*loops, *(loop.iter for loop in loops)] else None
+
+
+def _overwritten(seen: Seen, facts: Facts) -> Facts | None:
+    """The function has given another value, in one place, to the name of what it uses: of an
+    argument, or of what it could use from outside.
+    """
+    function, (name, how) = seen.outline.function(seen.number), seen.used
+    places = given_anew(function, name) if function else []
+    if function is None or len(places) != 1:
+        return None
+    if name in [each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg)]:
+        is_another = _can_be_used(seen, function.name, name, how)
+    else:
+        whole = seen.outline
+        is_another = name in {*dir(builtins), *whole.top, *whole.imported, *whole.assigned}
+    return {"overwritten": name, "at": seen.at(places[0])} if is_another else None
+
+
+def _given_otherwise(seen: Seen, facts: Facts) -> Facts | None:
+    """Another function of the file calls the one that the line is in, and gives it what can't be
+    used as what it is given there always can.
+    """
+    file, (name, how) = re.escape(seen.exercise.file), seen.used
+    frames = re.findall(r'File "(.*)", line (\d+), in (\S+)', seen.event.stack)[-2:]
+    if len(frames) < 2 or any(not re.fullmatch(file, each) for each, _, _ in frames):
+        return None
+    (_, line, giver), (_, _, taker) = frames
+    function = seen.outline.top.get(taker)
+    if not isinstance(function, ast.FunctionDef) or given_anew(function, name):
+        return None
+    if not _can_be_used(seen, taker, name, how):
+        return None
+    at, has = f"{seen.exercise.file}:{line}", seen.outline.written(taker)
+    return {"giver": giver, "taker": taker, "argument": name, "at": at, "has": has}
+
+
+def _can_be_used(seen: Seen, function: str, name: str, how: str) -> bool:
+    """Whether the argument ``name`` stands for something that can always be used so."""
+    names = seen.outline.parameters(function)
+    roles = seen.outline.roles(function, SIGNATURES.get(function, [*TABLES["uses"]]))
+    role = dict(zip(names, roles, strict=True)).get(name, "")
+    return how in TABLES["uses"].get(role, ())
+
+
+def _declared_as_asked(seen: Seen, facts: Facts) -> Facts | None:
+    """All weights have the shapes of the handout's layers."""
+    network = reference.NETWORKS.get(seen.exercise.id)
+    shapes = _shapes(seen, seen.name) if network else None
+    asked = sorted(map(_rows, network.axes.values())) if network else None
+    return {} if shapes and sorted(map(_rows, shapes)) == asked else None
+
+
+def _rows(shape: Sequence[int]) -> tuple[int, int]:
+    return shape[0] if shape else 0, math.prod(shape[1:])
+
+
+def _made_twice(seen: Seen, facts: Facts) -> Facts | None:
+    """The line uses an attribute that ``__init__`` sets a second time, without a look at the first
+    value.
+    """
+    init = seen.outline.methods(seen.name).get("__init__")
+    made: dict[str, ast.stmt] = {}
+    for node in init.body if init else ():
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+            continue
+        target = ast.unparse(node.targets[0])
+        if target in made and target not in ast.unparse(node.value):
+            is_used = re.search(rf"{re.escape(target)}\b", seen.line)
+            return {"again": target, "at": seen.at(node)} if is_used else None
+        made[target] = node
+    return None
+
+
+def _near_of_module(seen: Seen, facts: Facts) -> Facts | None:
+    """The module has a name that is written nearly so."""
+    module = sys.modules.get(facts["package"])
+    near = like(facts["missing"], [each for each in dir(module) if each[0] != "_"])
+    return {"near": near[0]} if module and near else None
 
 
 def _returned_at(seen: Seen, facts: Facts) -> Facts:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from mnist_lab.diagnosis.faults import tables
 
@@ -103,6 +103,21 @@ class Outline:
             and node.lineno <= line <= (node.end_lineno or 0)
         ]
 
+    def part(self, line: int, first: int, last: int) -> ast.expr | ast.For | None:
+        """The expression or loop that is on ``line`` from the ``first`` column to the ``last``."""
+        nodes = (node for node in ast.walk(self.tree) if isinstance(node, ast.expr | ast.For))
+        place = (line, first, last)
+        return next((n for n in nodes if (n.lineno, n.col_offset, n.end_col_offset) == place), None)
+
+    def function(self, line: int) -> Function | None:
+        """The innermost function that ``line`` is in."""
+        around = [
+            node
+            for node in ast.walk(self.tree)
+            if isinstance(node, Function) and node.lineno <= line <= (node.end_lineno or 0)
+        ]
+        return max(around, key=attrgetter("lineno"), default=None)
+
     def methods(self, name: str) -> dict[str, Function]:
         """Those of the class ``name``."""
         found = self.top.get(name)
@@ -165,6 +180,15 @@ def outline(text: str) -> Outline:
         return Outline(ast.parse(text))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return Outline(ast.Module([], []))
+
+
+def given_anew(function: Function, name: str) -> list[ast.Name]:
+    """Where ``function`` gives ``name`` a value."""
+    return [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+    ]
 
 
 def never_ends(loop: ast.For | ast.While) -> bool:

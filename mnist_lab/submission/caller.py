@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -44,9 +44,10 @@ class Event:
     ``kind`` is the guest's word for it (see ``guest.errors``), or ``lacking``, ``left-above``,
     ``timeout``, ``status``, ``garbage`` or ``not-finite``. ``name`` of the learner's was in use for
     ``operation`` and is ``bound`` to something of that type; ``doing`` says so in their terms.
-    ``where`` is their ``file:line``. ``mistake`` is a word for what was returned, with ``facts``.
-    ``stack`` is what ran when the time was over, in the words of ``faulthandler``. What was
-    ``raised`` ``is_a`` class of Python's own.
+    ``where`` is their ``file:line``, ``part`` the first and last column of what ran in that line.
+    ``mistake`` is a word for what was returned, with ``facts``. ``stack`` is what ran when it
+    raised, in the words of ``traceback``, or when the time was over, in those of ``faulthandler``.
+    What was ``raised`` ``is_a`` class of Python's own.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Event:
     facts: Mapping[str, str] = field(default_factory=dict)
     stack: str = ""
     is_a: str = ""
+    part: tuple[int, ...] = ()
 
 
 class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's code
@@ -322,6 +324,7 @@ class Caller:
         )
         column = answers.entry(error, "column", int)
         facts = answers.entry(error, "facts", dict)
+        part = tuple(each for each in answers.entry(error, "part", list) if isinstance(each, int))
         told = {answers.text(key): answers.text(value) for key, value in facts.items()}
         first = message.strip().splitlines()[0] if message.strip() else ""
         if kind == "todo":
@@ -349,6 +352,7 @@ class Caller:
             *(raised, first, where, column, mistake, told),
             is_a=is_a,
         )
+        event = replace(event, stack=traceback, part=part)
         return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", event)
 
     def _is_to_do(self, where: str) -> str:

@@ -26,7 +26,8 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
 
     ``kind`` is ``todo``, ``returned``, ``unsendable``, ``syntax``, ``memory``, ``exited`` or
     ``raised``; ``is_a`` is Python's own class of which the error is; ``where`` is the learner's
-    deepest line, ``column`` that of a syntax error, and ``traceback`` has the lines that are in
+    deepest line, ``column`` that of a syntax error, ``part`` the first and last column of what ran
+    in that line, and ``traceback`` has the lines that are in
     their folder. ``bound`` is the type of what ``name`` is.
     """
     folder = learner.path.parent
@@ -44,6 +45,7 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
         "message": message,
         "where": where,
         "column": column,
+        "part": [own[-1].colno or 0, own[-1].end_colno or 0] if own else [],
         "bound": learner.bound(name),
         "mistake": error.mistake if isinstance(error, ReturnedError) else "",
         "facts": error.facts if isinstance(error, ReturnedError) else {},
