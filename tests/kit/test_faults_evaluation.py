@@ -13,7 +13,7 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import edited
 from mnist_lab.diagnosis.measures import bank, checks
 from mnist_lab.diagnosis.measures.bank import BANK
-from mnist_lab.diagnosis.measures.numbers import Column, matrices
+from mnist_lab.diagnosis.measures.numbers import Column, explain_numbers, matrices
 from mnist_lab.diagnosis.reference import ACCURACY, LOSS, MATRIX
 
 SEEDS = range(5)
@@ -100,6 +100,25 @@ def test_every_mistake_in_the_matrix_shows_and_looks_like_no_other(seed):
         assert tables_far(one, right), name
     for (name, one), (other_name, other) in combinations(told, 2):
         assert name == other_name or tables_far(one, other), (name, other_name)
+
+
+def test_accuracies_that_are_nearly_all_0_prove_no_mistake_and_few_of_them_no_pair():
+    columns = Column(LOSS, [calls(0)]), Column(ACCURACY, [calls(0)])
+    losses = list(columns[0].of(LOSS))
+
+    def told(accuracies):
+        found = explain_numbers(
+            "evaluate", columns[:1], columns[1:], [list(zip(losses, accuracies, strict=True))]
+        )
+        return found.accuracy
+
+    faults = {fault.id.removeprefix("evaluation.accuracy-"): fault for fault in BANK}
+    two = [faults["first-batch"].ways[0], faults["no-axis"].ways[0]]
+    by_two = list(columns[1].of(edited(ACCURACY, *two)))
+
+    assert told([0.0, 0.0, 0.0, 1 / 75]) is None
+    assert len({*by_two} - {0.0}) < 4
+    assert told(by_two) is None or len(told(by_two).alternatives[0]) == 1
 
 
 def test_the_same_mistake_in_loss_and_accuracy_is_one():

@@ -21,6 +21,10 @@ from mnist_lab.diagnosis.faults import Fault, defined
 from mnist_lab.diagnosis.measures import bank
 from mnist_lab.diagnosis.reference import Batch, Loss
 
+FEWEST, FEWEST_OF_PAIRS = 2, 4
+"""Different accuracies above 0 from which a mistake is recognised, and two at once: of fewer some
+pair gives nearly any by chance."""
+
 IN_FLOAT32 = 2e-6
 """Part of a number by which float32 sums of a few hundred losses differ."""
 
@@ -158,13 +162,18 @@ def _explained(
     within: float,
     pairs: bool,
 ) -> Explanation[str] | None:
-    """None also for a number that is always the same, which proves nothing."""
+    """None also for numbers that are always the same, or nearly all 0, which prove nothing."""
     for column in columns:
         if (far := column.differs(column.asked, returned, within)) < within:
             return Explanation(((),), far, column.asked)
     numbers = [one for each in returned for one in each]
     if len(numbers) > 1 and len(set(numbers)) == 1:
         return None
+    if number == "accuracy":
+        different = len({*numbers} - {0.0})
+        pairs = pairs and different >= FEWEST_OF_PAIRS
+        if len(numbers) > 1 and different < FEWEST:
+            return None
     explanations = [
         explain.explain(
             column.asked,
