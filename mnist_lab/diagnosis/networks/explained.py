@@ -465,7 +465,7 @@ def other_parameters(
     hidden = _not_found(exercise, model, unmatched)
     if hidden is not None:
         slug, what, name = hidden
-        line = places.made(model, name)
+        line = places.made(model, name) or places.of_class(model, name)
         return known(exercise, slug, f"{count} {what} {inventory}", where=line, **numbers)
     model.double()
     run = _runner(model, torch.float64, training=False)
@@ -518,6 +518,9 @@ def _not_found(
         ]
         if not fitting and (model.parameters or held.type == "Tensor"):
             continue
+        if held.type == "class":
+            said = f"{held.name} belongs to the class and has {len(held.shapes)} weights or biases."
+            return "in-the-class", said, held.name.partition(".")[2]
         if held.type == "Tensor":
             said = f"self.{held.name} is a tensor and no parameter."
             return "plain-tensors", said, held.name
@@ -653,8 +656,8 @@ def other_shapes(
         return known(
             exercise,
             "one-batch-size",
-            f"It gives ten outputs for each of {right[0]} images, and fails for "
-            f"{len(SIZES) - 1} other numbers. {evidence}",
+            f"It gives ten outputs for each image of a batch of {right[0]}, and fails for "
+            f"{len(SIZES) - 1} other sizes. {evidence}",
             **details,
         )
     if not right and shapes[1] == (10,) and not any(list(shapes.values())[1:]):
@@ -718,11 +721,12 @@ def _sizes(
     layers = [each for each in model.parameters if tuple(each.shape[1:]) == (takes,)]
     asked = {math.prod(axes[1:]) for axes in reference.NETWORKS[exercise].axes.values()}
     refuses_rightly = takes in asked and "where" in details
+    as_asked = ", as asked for" if refuses_rightly else ""
     line = places.made(model, layers[0].name) if layers and not refuses_rightly else ""
     return known(
         exercise,
         "sizes-do-not-fit",
-        f"It gets {got:,} numbers at a time and takes {takes:,}. {evidence}",
+        f"It gets {got:,} numbers at a time and takes {takes:,}{as_asked}. {evidence}",
         expected=takes,
         actual=got,
         **(details | ({"where": line} if line else {})),

@@ -23,6 +23,15 @@ def made(model: Model, parameter: str) -> str:
     return "" if found is None else f"{model.file}:{found.lineno}"
 
 
+def of_class(model: Model, attribute: str) -> str:
+    """``file:line`` at which the body of a class sets it; empty where it is not found."""
+    bodies = (node.body for node in outline(model.text).top.values())
+    for node in (each for body in bodies for each in body if isinstance(each, ast.Assign)):
+        if attribute in [getattr(target, "id", "") for target in node.targets]:
+            return f"{model.file}:{node.lineno}"
+    return ""
+
+
 def used(model: Model, parameter: str) -> str:
     """``file:line`` in ``forward``; of a layer inside of a container the one that makes it."""
     forward = outline(model.text).methods(model.name).get("forward")

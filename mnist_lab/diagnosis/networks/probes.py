@@ -484,9 +484,21 @@ def _verified(
         for state, compared in best
         if compared.tried == usual
     }
+    chosen = {
+        key: (state, compared)
+        for key, (state, compared) in chosen.items()
+        if not any(_is_without(other.network, state.network) for other, _ in chosen.values())
+    }
     alternatives = [sorted(state.faults, key=place) for state, _ in chosen.values()]
     return Explanation(
         tuple(map(tuple, alternatives)),
         max(compared.difference for _, compared in chosen.values()),
         next(iter(chosen.values()))[0].network,
     )
+
+
+def _is_without(network: Network, other: Network) -> bool:
+    """Whether it is the ``other`` without some of its stages, which then do nothing there."""
+    stages = iter(other.stages.values())
+    left = all(text in stages for text in network.stages.values())
+    return left and len(network.stages) < len(other.stages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, takewhile
 from types import FrameType
 from typing import Any
 
@@ -250,10 +250,16 @@ def _of_fake_tensors(model: nn.Module, images: Tensor) -> Any:
 
 
 def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
-    """Attributes of a model that hold layers or weights where PyTorch does not look for them."""
-    for prefix, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name.startswith("_") or isinstance(value, nn.Module):
+    """Attributes of a model that hold layers or weights where PyTorch does not look for them, its
+    class's own among them.
+    """
+    own = {f"{prefix}.".lstrip("."): vars(module) for prefix, module in model.named_modules()}
+    learners = takewhile(lambda kind: kind is not nn.Module, type(model).__mro__)
+    of_classes = {f"{kind.__name__}.": vars(kind) for kind in learners}
+    for prefix, attributes in (*own.items(), *of_classes.items()):
+        of_a_class = attributes is of_classes.get(prefix)
+        for name, value in attributes.items():
+            if name.startswith("_") or (isinstance(value, nn.Module) and not of_a_class):
                 continue
             is_several = isinstance(value, dict | list | tuple)
             held = tree_leaves(value)
@@ -263,9 +269,10 @@ def _unregistered(model: nn.Module) -> Iterator[dict[str, Any]]:
             ]
             tensors += [weight for part in modules for weight in part.parameters()]
             if tensors:
+                kind = type_of(value) if is_several or modules else "Tensor"
                 yield {
-                    "name": f"{prefix}.{name}".lstrip("."),
-                    "type": type_of(value) if is_several or modules else "Tensor",
+                    "name": f"{prefix}{name}",
+                    "type": "class" if of_a_class else kind,
                     "parts": len(value) if is_several else 1,
                     "shapes": [list(tensor.shape) for tensor in tensors[:100]],
                 }
