@@ -200,6 +200,10 @@ def rescaled_images(run: Run, images: Tensor) -> Tensor:
         scale = neat(fitted(seen - seen.mean(), images - images.mean()))
         run.found["scale"] = scale
         run.found["shift"] = round((seen.mean() - scale * images.mean()).item(), 12) + 0.0
+        if not run.found["shift"]:
+            part = round(1 / scale) if scale else 0
+            is_part = part > 1 and math.isclose(scale * part, 1, rel_tol=1e-6)
+            run.found["times"] = f"1/{part}" if is_part else f"{scale:.4g}"
     scale, shift = run.found["scale"], run.found["shift"]
     if math.isclose(scale, 1, rel_tol=1e-6) and abs(shift) < 1e-6:
         raise Impossible

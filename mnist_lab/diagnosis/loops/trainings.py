@@ -116,10 +116,11 @@ def explain_steps(
     that explain them, singles before pairs, those whose passes and steps were seen in the same
     order before others.
 
-    One candidate without mistakes where there is none; None if there is no explanation.
+    One candidate without mistakes where there is none; None if there is no explanation, as where
+    nothing was done with the model.
     """
     asked = text_of(calls[0].function, ways)
-    if asked is None:
+    if asked is None or not any(call.moved or "f" in call.seen.events for call in calls):
         return None
     calls = [_trusted(asked, call) for call in calls]
     first = attempt(asked, calls)
@@ -463,7 +464,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     if kind == "end" and _steps(call) > len(call.batches) * call.epochs:
         told = "more"
     if not call.moved:
-        told = "once" if calls[0].moved else "still"
+        told = "once" if calls[0].moved else "still" if "f" in call.seen.events else "unused"
     if told == "images" and any(
         torch.equal(seen[kind][number].double(), given) for given, _ in call.batches
     ):
@@ -478,9 +479,14 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         told = "missing"
     says, hint = tables("training")["departure"][told].values()
     says = says.format(
-        name=call.function, step=step, right=right, optimizer=optimizer, groups=groups
+        name=call.function,
+        step=step,
+        right=right,
+        optimizer=optimizer,
+        groups=groups,
+        loss="loss_fn(scores, labels)" if call.function == "train_epoch" else "the cross-entropy",
     )
-    if told in ("still", "once", "fewer", "more"):
+    if told in ("still", "unused", "once", "fewer", "more"):
         return says, counted(call.seen.events), hint
     if told == "order":
         return says, f"Forward pass {step} gets another batch of the loader.", hint
