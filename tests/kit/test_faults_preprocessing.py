@@ -2,6 +2,7 @@
 another; warps are measured as they were made."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,15 @@ from torchvision.transforms import InterpolationMode, v2
 from mnist_lab.diagnosis import CheckFailure, explain, reference
 from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import edited
-from mnist_lab.diagnosis.pictures import augmentation, checks, forms, sizes, values, warps
+from mnist_lab.diagnosis.pictures import (
+    augmentation,
+    checks,
+    forms,
+    samples,
+    sizes,
+    values,
+    warps,
+)
 from mnist_lab.diagnosis.pictures.bank import BANK, NAMES, REFERENCE, computed, of_step
 from mnist_lab.diagnosis.pictures.findings import Findings
 
@@ -202,6 +211,22 @@ def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
         seen = {name for name in NAMES if found.has(name)}
         assert named <= seen <= (named | {"aspect-kept"} if named else named)
         assert bool(found) == bool(named)
+
+
+def test_draws_of_another_size_are_not_compared_as_if_they_had_the_right_one():
+    def the_rest(dataset, size, seed, reads, *, again):
+        generator = torch.Generator().manual_seed(seed or 0)
+        drawn = torch.randperm(len(dataset[1]), generator=generator)[size:].tolist()
+        return SimpleNamespace(length=len(drawn), indices=tuple(drawn), labels_kept=True)
+
+    found = Findings()
+    generator = torch.Generator().manual_seed(0)
+    items = samples._items(generator, 531)
+    draws = samples.Draws(SimpleNamespace(downsample=the_rest), items, found)
+    samples._expect_seeded(draws, 177, 848, draws.draw(177, 848))
+
+    assert found.has("wrong-number-of-items")
+    assert "much the same" not in found.failure().cause.evidence
 
 
 def test_all_that_is_found_is_raised_as_one_failure():
