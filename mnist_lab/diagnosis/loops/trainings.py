@@ -120,7 +120,7 @@ def explain_steps(
     nothing was done with the model.
     """
     asked = text_of(calls[0].function, ways)
-    if asked is None or not any(call.moved or "f" in call.seen.events for call in calls):
+    if asked is None or not any(call.moved or call.seen.events for call in calls):
         return None
     calls = [_trusted(asked, call) for call in calls]
     first = attempt(asked, calls)
@@ -464,7 +464,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     if kind == "end" and _steps(call) > len(call.batches) * call.epochs:
         told = "more"
     if not call.moved:
-        told = "once" if calls[0].moved else "still" if "f" in call.seen.events else "unused"
+        told = "once" if calls[0].moved else "still" if call.seen.events else "unused"
     if told == "images" and any(
         torch.equal(seen[kind][number].double(), given) for given, _ in call.batches
     ):
