@@ -27,8 +27,8 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
     ``kind`` is ``todo``, ``returned``, ``unsendable``, ``syntax``, ``memory``, ``exited`` or
     ``raised``; ``is_a`` is Python's own class of which the error is; ``where`` is the learner's
     deepest line, ``column`` that of a syntax error, ``part`` the first and last column of what ran
-    in that line, and ``traceback`` has the lines that are in
-    their folder. ``bound`` is the type of what ``name`` is.
+    in that line, and ``traceback`` has the lines that are in their folder. ``bound`` is the type
+    of what ``name`` is.
     """
     folder = learner.path.parent
     frames = traceback.extract_tb(error.__traceback__)
