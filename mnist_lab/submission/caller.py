@@ -324,7 +324,11 @@ class Caller:
         )
         column = answers.entry(error, "column", int)
         facts = answers.entry(error, "facts", dict)
-        part = tuple(each for each in answers.entry(error, "part", list) if isinstance(each, int))
+        part = tuple(
+            answers.of(each, int, "a column") for each in answers.entry(error, "part", list)
+        )
+        if len(part) not in (0, 2):
+            raise WireError("a part of a line that does not begin or end")
         told = {answers.text(key): answers.text(value) for key, value in facts.items()}
         first = message.strip().splitlines()[0] if message.strip() else ""
         if kind == "todo":
