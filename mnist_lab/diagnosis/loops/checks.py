@@ -87,10 +87,12 @@ def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
     _, others, *few = _many_asked(grader)
 
     def right(many: Tried) -> bool:
-        return many.has_right_weights and many.has_right_results
+        return many.makes_right_steps and many.has_right_results
 
-    if not right(_try(exercise.train, _in_float32(others))):
-        raise _of_many(exercise.train, others, right)
+    short = _a_short_training(grader)
+    for asked, is_right in ((short, _is_nearly_right), (others, right)):
+        if not is_right(_try(exercise.train, _in_float32(asked))):
+            raise _of_many(exercise.train, asked, is_right)
     for asked in few:
         if not right(_try(exercise.train, asked)):
             raise _of_many(exercise.train, asked, right)
@@ -111,8 +113,10 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": lr}}
     for name, given in loops.items():
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
-        trained = call(recipe, batches, **given)
-        passes = epochs if name == "train" else 1
+        single = name == "train_epoch"  # What Adam makes of rounding errors is chance.
+        own, fed = comparing.in_float32(recipe, batches) if single else (recipe, batches)
+        trained = call(own, fed, **given)
+        passes = 1 if single else epochs
         left = [
             *comparing.left_behind(trained.facts),
             *comparing.reseeds(exercise, getattr(exercise, name), twice, batches, **short[name]),
@@ -271,6 +275,15 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
 
 
 @functools.lru_cache(maxsize=2)
+def _a_short_training(grader: Grader) -> Asked:
+    """For ``train`` of a model in float32, as learners' own are."""
+    generator = grader.generator("training.float32")
+    recipe, lr = _recipe(generator, training=False), draws.near(generator, LR)
+    batches = _half_known(recipe, _dimmed(_batches(generator, 1, 8, rest=5)))
+    return _a_training(recipe, batches, epochs=3, lr=lr)
+
+
+@functools.lru_cache(maxsize=2)
 def _many_asked(grader: Grader) -> tuple[Asked, ...]:
     """``train_epoch`` and ``train`` on many batches, and ``train`` for many epochs where nothing is
     left to learn.
@@ -301,12 +314,17 @@ def _a_training(recipe: Recipe, batches: Batches, **given: float) -> Asked:
 def _expect_epochs(
     exercise: ExerciseHandle, grader: Grader, right: Callable[[Tried], bool]
 ) -> None:
-    """``train_epoch`` is ``right`` in a few batches, and in many."""
+    """``train_epoch`` is ``right`` in a few batches, also with a model in float32, and in many."""
     tried = _epochs(exercise, grader)
     if not all(map(right, tried)):
         raise _failure(exercise, grader, tried)
-    if not right(_epoch_of_many(exercise, grader)):
-        raise _of_many(exercise.train_epoch, _many_asked(grader)[0], right)
+    for each, asked in zip(
+        _epochs_in_float32(exercise, grader),
+        (_epochs_asked(grader)[0], _many_asked(grader)[0]),
+        strict=True,
+    ):
+        if not right(each):
+            raise _of_many(exercise.train_epoch, asked, right)
 
 
 @functools.lru_cache(maxsize=1)
@@ -316,8 +334,19 @@ def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def _epoch_of_many(exercise: ExerciseHandle, grader: Grader) -> Tried:
-    return _try(exercise.train_epoch, _in_float32(_many_asked(grader)[0]))
+def _epochs_in_float32(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
+    asked = _epochs_asked(grader)[0], _many_asked(grader)[0]
+    return tuple(_try(exercise.train_epoch, _in_float32(each)) for each in asked)
+
+
+def _is_nearly_right(tried: Tried) -> bool:
+    """To a thousandth of the way that the weights go: in float32 Adam makes whole steps of rounding
+    errors. Of 200 right trainings none was further off than 6e-5.
+    """
+    asked = torch.cat([value.flatten() for value in tried.asked.weights.values()])
+    off, way = tried.call.seen.weights - asked, asked - tried.call.start
+    near = bool(off.norm() < 1e-3 * way.norm())
+    return near and tried.has_right_results and not tried.odd_images
 
 
 def _in_float32(asked: Asked) -> Asked:

@@ -506,7 +506,8 @@ def _proven(exercise: str, model: Model, generator: torch.Generator) -> Placed:
     assert proven is not None
     images = draws.digits(generator, sizes[2])[0]
     cotangent = torch.randn(len(images), 10, generator=generator)
-    cotangent -= cotangent.mean(1, keepdim=True)  # As the slope of cross-entropy is.
+    # As the slope of the mean cross-entropy is.
+    cotangent = (cotangent - cotangent.mean(1, keepdim=True)) / len(images)
     model.float().set_weights(weights)
     seen = model.gradients(images, cotangent, training=True)
     _, asked = _gradients(proven, weights, images.double(), partial(_along, cotangent.double()))

@@ -12,6 +12,7 @@ import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -301,9 +302,12 @@ class Lent:
         if self._model is None:
             return Message(found)
         found["training_after"] = self._model.training
-        found["requires_grad_after"] = all(p.requires_grad for p in self._model.parameters())
-        state = self._model.state_dict()
-        return Message(found, {f"weights.{name}": value.clone() for name, value in state.items()})
+        parameters = nn.Module.parameters(self._model)
+        found["requires_grad_after"] = all(each.requires_grad for each in parameters)
+        # By PyTorch's own methods, whatever the model's have become.
+        named = (nn.Module.named_parameters(self._model), nn.Module.named_buffers(self._model))
+        weights = {f"weights.{name}": value.detach().clone() for name, value in chain(*named)}
+        return Message(found, weights)
 
 
 def _has_closure(given: Any, named: Mapping[str, Any]) -> bool:

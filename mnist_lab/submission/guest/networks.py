@@ -58,6 +58,8 @@ def build(learner: Learner, question: Message) -> Message:
         with torch.no_grad():
             model.eval()(torch.zeros(2, 1, 28, 28))
         model.train(mode)
+    if {id(p) for p in model.parameters()} != {id(p) for _, p in model.named_parameters()}:
+        raise ReturnedError(f"The parameters() of {name} are not those of its layers.")
     told = {
         "id": learner.keep(model),
         "parameters": [_described(*named) for named in model.named_parameters()],
@@ -96,7 +98,7 @@ def forward(learner: Learner, question: Message) -> Message:
     model, fields = _model(learner, question), question.fields
     with _moved(model, fields["device"]):
         images = question.arrays["images"].to(fields["device"])
-        model.train(fields["training"])
+        _in_mode(model, fields["training"])
         with torch.no_grad(), _counting() as made:
             logits = a_tensor(model(images), type(model).__name__)
     after = {"images": images} if fields["images_after"] else {}
@@ -108,7 +110,7 @@ def repeated(learner: Learner, question: Message) -> Message:
     model, fields = _model(learner, question), question.fields
     name = type(model).__name__
     seed_all(fields["seed"])
-    model.train(fields["training"])
+    _in_mode(model, fields["training"])
     with torch.set_grad_enabled(fields["training"]):
         logits = [
             a_tensor(model(question.arrays["images"].clone()), name).detach().clone()
@@ -137,7 +139,7 @@ def gradients(learner: Learner, question: Message) -> Message:
     """Gradients of the cotangent's product with the logits."""
     model, fields = _model(learner, question), question.fields
     images = question.arrays["images"]
-    model.train(fields["training"]).zero_grad()
+    _in_mode(model, fields["training"]).zero_grad()
     logits = a_tensor(model(images), type(model).__name__)
     cotangent = question.arrays["cotangent"].to(logits.dtype)
     if logits.shape != cotangent.shape:
@@ -303,6 +305,12 @@ def _counting() -> Iterator[list[str]]:
 
 def _model(learner: Learner, question: Message) -> nn.Module:
     return learner.objects[question.fields["id"]]
+
+
+def _in_mode(model: nn.Module, training: bool) -> nn.Module:
+    """As whoever uses it puts it into a mode."""
+    (model.train if training else model.eval)()
+    return model
 
 
 def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
