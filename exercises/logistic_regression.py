@@ -44,8 +44,8 @@ What the checks ask
       from 1 up.
     - The outputs are those of flatten, linear, sigmoid, and nothing else, whatever the weights are.
     - The same image always gets the same outputs, whichever images are beside it and in train mode
-      too: the same digits are given 60 times in each mode. The images are not changed; the model
-      works on the device that it was moved to.
+      too: the same digits are given 60 times in each mode. The images are not changed, and
+      nothing is seeded. The model keeps weights of its own, on whatever device it was moved to.
     - Any first weights will do, zeros too: guessing costs ln(10) = 2.30, and the untrained model's
       loss lies between 1.5 and 10. The loss reaches every parameter, and 100 steps of Adam
       (learning rate 0.001) on one batch of 64 digits bring it below 1.6.

@@ -57,8 +57,8 @@ What the checks ask
     - The scores are those of the layers above, in that order, and nothing else (no dropout, no
       batch normalisation, no softmax), whatever the weights are.
     - The same image always gets the same scores, whichever images are beside it and in train mode
-      too: the same digits are given 60 times in each mode. The images are not changed; the model
-      works on the device that it was moved to.
+      too: the same digits are given 60 times in each mode. The images are not changed, and
+      nothing is seeded. The model keeps weights of its own, on whatever device it was moved to.
     - Any first weights will do that differ from filter to filter; filters that start equal stay
       equal. Guessing costs ln(10) = 2.30, and the untrained network's loss lies between 1.5 and 10.
       The loss reaches every parameter, and 40 steps of Adam (learning rate 0.001) on one batch of

@@ -66,8 +66,8 @@ What the checks ask
     What is said above, of pictures of several sizes and shapes: float32 (1, 28, 28); the values of
     ``test_transform`` on given pictures and the same each time; ``train_transform``'s angles, its
     distortions and how often they come, and its black background; that neither transform seeds
-    anything; ``downsample``'s size, distinct items, seeds and ``ValueError``; the loaders' batches
-    over several epochs. Any interpolation will do.
+    anything or changes the picture that it is given; ``downsample``'s size, distinct items, seeds
+    and ``ValueError``; the loaders' batches over several epochs. Any interpolation will do.
 
     What is random is judged from 800 warps of one picture, and from 3,200 where those leave a
     doubt. That tells a probability of 0.4 or 0.6 from 0.5, a largest angle of 9 or 11 degrees from
