@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations, product
+from itertools import permutations, product
 
 import torch
 from torch import Tensor
@@ -128,11 +128,12 @@ def possible(axes: Sequence[int], shape: Sequence[int]) -> list[Layout]:
         return []
     single = tuple(axis for axis, size in enumerate(axes) if size == 1)
     others = [axis for axis, size in enumerate(axes) if size > 1]
-    return [
-        Layout(tuple(axes), single + order, tuple(shape))
-        for order in permutations(others)
-        if _fit(_joints(shape) | _joints([axes[axis] for axis in order]))
-    ]
+    stored, found = _joints(shape), []
+    for order in permutations(others):
+        asked = _joints([axes[axis] for axis in order])
+        if stored <= asked or asked <= stored:
+            found.append(Layout(tuple(axes), single + order, tuple(shape)))
+    return found
 
 
 def draw_weights(
@@ -230,11 +231,6 @@ def placed(network: Network, matched: Mapping[str, Parameter]) -> Iterator[Place
     options = [possible(network.axes[weight], each.shape) for weight, each in matched.items()]
     for chosen in product(*options):
         yield Placed(network, matched, dict(zip(matched, chosen, strict=True)))
-
-
-def _fit(joints: set[int]) -> bool:
-    """Whether each part between two joints is a whole number of those before."""
-    return all(after % before == 0 for before, after in pairwise(sorted(joints)))
 
 
 def _joints(shape: Sequence[int]) -> set[int]:
