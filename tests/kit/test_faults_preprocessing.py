@@ -214,7 +214,7 @@ def test_a_part_of_a_picture_is_told_from_the_whole_behind_warps(resize, named):
 
 
 def test_draws_of_another_size_are_not_compared_as_if_they_had_the_right_one():
-    def the_rest(dataset, size, seed, reads, *, again):
+    def the_rest(dataset, size, seed, reads, **how):
         generator = torch.Generator().manual_seed(seed or 0)
         drawn = torch.randperm(len(dataset[1]), generator=generator)[size:].tolist()
         return SimpleNamespace(length=len(drawn), indices=tuple(drawn), labels_kept=True)
