@@ -29,6 +29,20 @@ def test_a_right_way_gets_full_marks_whatever_the_seed(seed, variant, tmp_path, 
     assert not {name: result for name, result in results.items() if result.outcome != "passed"}
 
 
+UNLUCKY = (
+    ("preprocessing", 428098256),  # No rotation of 400 is by more than 9 degrees to the left.
+    ("training", 1352452261),  # In float32 a unit is on the other side of its ReLU.
+    ("training", 490779101),  # In float32 Adam's steps end a little elsewhere.
+)
+
+
+@pytest.mark.parametrize(("exercise", "seed"), UNLUCKY)
+def test_the_solutions_get_full_marks_where_the_draws_are_unlucky(exercise, seed, server):
+    results = grade(SOLUTIONS, [exercise], seed, server)
+
+    assert {result.outcome for result in results.values()} == {"passed"}
+
+
 OTHERWISE_STORED = (
     *("logistic-own-parameters", "logistic-column-major", "fnn-matmul", "fnn-convolution"),
     *("cnn-channels-last-flatten", "cnn-own-kernels", "cnn-fully-convolutional"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, product
 from typing import Any
@@ -45,6 +45,12 @@ are told instead."""
 BY_SGD, BY_ADAM = 1e-5, 5e-4
 """Weights agree to this in float32: of the right ones none was further off than 9e-7 and 3e-4, in
 240 and 180 calls.
+"""
+
+NEARLY, WITH_ANOTHER_RELU = 1e-3, 1e-2
+"""Shares of the way that weights go by which they may be off in float32. After 80 right trainings
+none were further off than 6e-5; and where there are many units, one may be on the other side of its
+ReLU.
 """
 
 ADAMS_SCALARS = 1e-5
@@ -340,13 +346,24 @@ def _epochs_in_float32(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried,
 
 
 def _is_nearly_right(tried: Tried) -> bool:
-    """To a thousandth of the way that the weights go: in float32 Adam makes whole steps of rounding
-    errors. Of 80 right trainings none was further off than 6e-5.
+    """To a share of the way that the weights go: in float32 Adam makes whole steps of rounding
+    errors.
     """
     asked = torch.cat([value.flatten() for value in tried.asked.weights.values()])
-    off, way = tried.call.seen.weights - asked, asked - tried.call.start
-    near = bool(off.norm() < 1e-3 * way.norm())
-    return near and tried.has_right_results and not tried.odd_images
+    near = _astray(tried.call.seen.weights, asked, tried.call.start) < NEARLY
+    told, expected = tried.call.seen.history, tried.asked.history
+    one = 1 / len(tried.asked.batches.labels)  # Of two scores that are equal to that, either wins.
+    results = all(
+        abs(loss - own_loss) < NEARLY * max(1.0, own_loss) and abs(accuracy - own) < 1.5 * one
+        for (loss, accuracy), (own_loss, own) in zip(told, expected, strict=False)
+    )
+    as_asked = len(told) == len(expected) and results and not _tensors([tried])
+    return near and as_asked and not tried.odd_images
+
+
+def _astray(weights: Tensor, asked: Tensor, began: Tensor) -> float:
+    """How far the weights are from those asked for, as a share of the way that they should go."""
+    return ((weights - asked).norm() / (asked - began).norm()).item()
 
 
 def _in_float32(asked: Asked) -> Asked:
@@ -799,7 +816,7 @@ def _trained_as_asked(
 ) -> bool:
     """On what the loader gave each time; who counts or evaluates goes through it more often."""
     passes = combinations(trained.facts.whole[:MOST_PASSES], epochs)
-    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in passes)
+    return _agree(what, recipe, batches, trained, passes)
 
 
 def _keeps_batches(
@@ -807,7 +824,7 @@ def _keeps_batches(
 ) -> bool:
     """Whether all epochs are trained on what the loader gave once."""
     again = ((each,) * epochs for each in trained.facts.whole if epochs > 1)
-    return any(_agree(trained, _by_the_reference(what, recipe, batches, each)) for each in again)
+    return _agree(what, recipe, batches, trained, again)
 
 
 def _other_mode(
@@ -858,8 +875,28 @@ def _by_the_reference(
     return call.split(trainings.free(call)[0].weights)
 
 
-def _agree(trained: Trained, asked: Mapping[str, Tensor]) -> bool:
-    """A bias before batch normalisation has no effect, and gradients that are rounding."""
-    told = {n: v for n, v in asked.items() if n != "hidden.bias" and "running" not in n}
-    actual = {name: trained.weights[name] for name in told}
-    return comparing.same(actual, told, in_float64=ADAMS_SCALARS)
+def _agree(
+    what: str,
+    recipe: Recipe,
+    batches: Batches,
+    trained: Trained,
+    candidates: Iterable[Sequence[int]],
+) -> bool:
+    """Whether the weights are those after training on one of the ``candidates`` for the passes.
+
+    A bias before batch normalisation has no effect, and gradients that are rounding.
+    """
+    for passes in candidates:
+        asked = _by_the_reference(what, recipe, batches, passes)
+        told = {n: v for n, v in asked.items() if n != "hidden.bias" and "running" not in n}
+        actual = {name: trained.weights[name] for name in told}
+        if any(value.dtype == torch.float32 for value in actual.values()):
+            ways = [
+                torch.cat([each[name].double().flatten() for name in told])
+                for each in (actual, told, recipe.weights)
+            ]
+            if _astray(*ways) < WITH_ANOTHER_RELU:
+                return True
+        elif comparing.same(actual, told, in_float64=ADAMS_SCALARS):
+            return True
+    return False
