@@ -281,6 +281,8 @@ def text(value: object) -> str:
     """``value`` as text that a terminal or a file can take: no control characters, not endless."""
     if not isinstance(value, str):
         raise WireError(f"{type(value).__name__} where text belongs")
+    if value.isprintable() and len(value) <= MAX_TEXT:  # As nearly all are.
+        return value
     known = value[:MAX_TEXT].encode("utf-8", "replace").decode()
     return "".join(c for c in known if c.isprintable() or c in "\n\t")
 

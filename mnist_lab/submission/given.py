@@ -250,17 +250,17 @@ class Given:
         return Message({}, {name: value for name, value in pairs if value is not None})
 
     def _examples(self, asked: Message) -> Message:
-        indices = answers.many(asked, "indices", int)
-        if len(indices) > len(self._batches.labels):
+        indices, count = answers.many(asked, "indices", int), len(self._batches.labels)
+        if len(indices) > count:
             raise WireError("it asks for more examples than there are")
-        if not all(0 <= index < len(self._batches.labels) for index in indices):
+        if indices and not 0 <= min(indices) <= max(indices) < count:
             raise IndexError("There is no such example.")
         number = answers.entry(asked, "pass", int) % MAX_PASSES
         self._seen.passes += 0 in indices
         if number in self._handed_out or len(self._handed_out) < MAX_RECORDED:
             handed_out = self._handed_out.setdefault(number, set())
             handed_out.update(indices)
-            if len(handed_out) == len(self._batches.labels) and number not in self._seen.whole:
+            if len(handed_out) == count and number not in self._seen.whole:
                 self._seen.whole.append(number)
         chosen = self._batches.order(number)[torch.tensor(indices, dtype=torch.int64)]
         return Message(

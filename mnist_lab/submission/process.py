@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     Worker: TypeAlias = "_Remote | Local"
     """A process that holds one learner's file, or what stands in for one."""
 
+AT_ONCE = 1 << 16
+"""Bytes that are taken from a channel at a time, or as many as are still awaited."""
+
 START_LIMIT = 120.0
 """Seconds in which a process must be ready: a spawned one imports torch first."""
 
@@ -101,7 +104,7 @@ class _Remote(ABC):
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         reading, output = os.pipe()
-        self._printed = Printed(reading)
+        self._printed, self._received = Printed(reading), bytearray()
         try:
             self._begin(theirs.fileno(), output)
         except BaseException:
@@ -186,7 +189,7 @@ class _Remote(ABC):
 
     def _send(self, request: bytes, deadline: float) -> None:
         with contextlib.suppress(BlockingIOError):
-            if not self._channel.recv(1, socket.MSG_PEEK):
+            if not (self._received or self._channel.recv(1, socket.MSG_PEEK)):
                 raise EOFError
             raise WireError("it came before the question")
         rest = memoryview(request)
@@ -197,31 +200,34 @@ class _Remote(ABC):
                 self._wait(select.POLLOUT, deadline)
 
     def _receive(self, size: int, deadline: float) -> bytearray:
-        received, filled = bytearray(size), 0
-        while filled < size:
+        while len(self._received) < size:
             try:
-                count = self._channel.recv_into(memoryview(received)[filled:])
+                part = self._channel.recv(max(size - len(self._received), AT_ONCE))
             except BlockingIOError:
                 self._wait(select.POLLIN, deadline)
                 continue
-            if not count:
+            if not part:
                 raise EOFError
             if time.monotonic() >= deadline:
                 raise TimeoutError
-            filled += count
+            self._received += part
+        received = self._received[:size]
+        del self._received[:size]
         return received
 
     def _wait(self, event: int, deadline: float) -> None:
         """Return when the channel is ready, and meanwhile take what is printed."""
+        channel, printed = self._channel.fileno(), self._printed.descriptor
         ready: set[int] = set()
-        while self._channel.fileno() not in ready:
+        while channel not in ready:
             poll = select.poll()
-            poll.register(self._channel, event)
+            poll.register(channel, event)
             if self._printed.is_open:
-                poll.register(self._printed.descriptor, select.POLLIN)
+                poll.register(printed, select.POLLIN)
             left = max(deadline - time.monotonic(), 0.0)
             ready = {descriptor for descriptor, _ in poll.poll(math.ceil(left * 1000))}
-            self._printed.drain()
+            if printed in ready:
+                self._printed.drain()
             if time.monotonic() >= deadline:
                 raise TimeoutError
 

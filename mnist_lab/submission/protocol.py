@@ -40,6 +40,8 @@ DTYPES = {
     )
 }
 
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
 RECORDED = "cuda:0"
 """The device that need not be there: what is moved to it stays where it is, and is noted."""
 
@@ -64,21 +66,20 @@ class Message:
 
 def encode(message: Message) -> bytes:
     """``message`` as bytes. Raises ``WireError`` for what the other side would refuse."""
-    lengths(
-        PREFIX.pack(
-            0, sum(value.numel() * value.element_size() for value in message.arrays.values())
-        )
-    )
-    described, buffers = [], []
+    described, buffers, size = [], [], 0
     for name, value in message.arrays.items():
-        dtype = str(value.dtype).removeprefix("torch.")
-        if dtype not in DTYPES or value.layout != torch.strided:
+        dtype = NAMES.get(value.dtype)
+        if dtype is None or value.layout != torch.strided:
             raise WireError(f"a tensor of {value.dtype} and layout {value.layout}")
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        buffers.append(flat.view(torch.uint8).numpy().tobytes())
+        size += value.nbytes
+        lengths(PREFIX.pack(0, size))  # Before it is copied.
+        of_numpy = value.detach()
+        if value.dtype == torch.bfloat16:
+            of_numpy = of_numpy.view(torch.int16)
+        buffers.append(of_numpy.numpy(force=True).tobytes())
         described.append({"name": name, "dtype": dtype, "shape": list(value.shape)})
     header = json.dumps({"fields": dict(message.fields), "arrays": described}).encode()
-    prefix = PREFIX.pack(len(header), sum(map(len, buffers)))
+    prefix = PREFIX.pack(len(header), size)
     lengths(prefix)
     return b"".join((prefix, header, *buffers))
 
@@ -94,7 +95,7 @@ def lengths(prefix: bytes) -> tuple[int, int]:
 def decode(header: bytes | bytearray, body: bytes | bytearray) -> Message:
     """The message of a header and its buffers. Raises ``WireError`` for anything else."""
     try:
-        tree = json.loads(header)
+        tree = json.loads(header.decode())
     except (ValueError, RecursionError) as error:
         raise WireError("its header is not JSON") from error
     if not (
@@ -128,13 +129,14 @@ def read(receive: Callable[[int], bytes | bytearray]) -> Message:
 def _described(entry: object) -> tuple[str, torch.dtype, list[int]]:
     if not isinstance(entry, dict):
         raise WireError("an array without a description")
-    name, dtype, shape = (entry.get(key) for key in ("name", "dtype", "shape"))
+    name, dtype, shape = entry.get("name"), entry.get("dtype"), entry.get("shape")
     if not isinstance(name, str) or not isinstance(dtype, str) or dtype not in DTYPES:
         raise WireError("an array of no known dtype")
     if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
         raise WireError("an array of no known shape")
-    if not all(type(size) is int and 0 <= size < MAX_SIZE for size in shape):
-        raise WireError("an array of no known shape")
+    for size in shape:
+        if type(size) is not int or not 0 <= size < MAX_SIZE:
+            raise WireError("an array of no known shape")
     return name, DTYPES[dtype], shape
 
 
