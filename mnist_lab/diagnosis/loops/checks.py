@@ -339,11 +339,7 @@ def _expect_epochs(
     tried = _epochs(exercise, grader)
     if not all(map(right, tried)):
         raise _failure(exercise, grader, tried)
-    for each, asked in zip(
-        _epochs_in_float32(exercise, grader),
-        (_epochs_asked(grader)[0], _many_asked(grader)[0]),
-        strict=True,
-    ):
+    for asked, each in _epochs_in_float32(exercise, grader):
         if not right(each):
             raise _of_many(exercise.train_epoch, asked, right)
 
@@ -355,9 +351,10 @@ def _epochs(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def _epochs_in_float32(exercise: ExerciseHandle, grader: Grader) -> tuple[Tried, ...]:
-    asked = _epochs_asked(grader)[0], _many_asked(grader)[0]
-    return tuple(_try(exercise.train_epoch, _in_float32(each)) for each in asked)
+def _epochs_in_float32(exercise: ExerciseHandle, grader: Grader) -> tuple[tuple[Asked, Tried], ...]:
+    """What is asked, and what came of the same in float32."""
+    both = _epochs_asked(grader)[0], _many_asked(grader)[0]
+    return tuple((each, _try(exercise.train_epoch, _in_float32(each))) for each in both)
 
 
 def _is_nearly_right(tried: Tried) -> bool:
