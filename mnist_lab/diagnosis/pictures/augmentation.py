@@ -499,7 +499,7 @@ def _say_warps(
         bends = _bends(traces, _interpolated(light))
         moved = _say_moves(traces, measured, bends, found)
         if not _say_either(measured, found):
-            _say_perspective(traces, measured, moved, bends, found)
+            _say_perspective(traces, clouds, measured, moved, bends, found)
             _say_angles(traces, degrees, clouds, measured, moved, found)
         if not bends:
             _say_blur(measured, found)
@@ -635,15 +635,19 @@ def _interpolated(light: Tensor) -> bool:
 
 def _say_perspective(
     traces: warps.Traces,
+    clouds: Tensor,
     measured: warps.Warps,
     moved: Tensor | None,
     bends: bool,
     found: Findings,
 ) -> None:
-    even = measured.rotations if moved is None else moved[traces.whole]
+    even, of = measured.rotations if moved is None else moved[traces.whole], "five dots"
+    usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45
+    if moved is None and not usual:  # Dots are far from where they were.
+        even, of = warps.angles(clouds)[1] > ALIKE, "clouds"
     share = 1 - even.double().mean().item()
     evidence = (
-        f"Of {len(even)} warps of five dots {share:.1%} were more than a rotation; a perspective "
+        f"Of {len(even)} warps of {of} {share:.1%} were more than a rotation; a perspective "
         "is asked for with probability 0.5."
     )
     if share < 0.02:
@@ -655,7 +659,6 @@ def _say_perspective(
         found.add("perspective-always", evidence)
     elif _share_off(even) > CERTAIN:
         found.add("perspective-probability", evidence)
-    usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45  # strong ones hide a dot at times
     exact = measured.degrees.abs().max() < 15  # two turns, one after the other, are not
     if usual and _scale_off(measured) > (CERTAIN if exact else 3 * CERTAIN):
         scale = _distorted(measured)
