@@ -291,14 +291,13 @@ def _serve(caller: socket.socket, server: Server, digits: Digits | None = None) 
                 if isinstance(server, Branch):
                     break
             request = json.loads(line)
-            with TemporaryFile() as output, TemporaryFile() as result, TemporaryFile() as trained:
+            with TemporaryFile() as output, TemporaryFile() as found:
                 pid = os.fork()
                 if not pid:
-                    kept = (output, result) if request["kept"] else None
-                    _run(request["arguments"], server, digits, kept, trained)
+                    kept = output if request["kept"] else None
+                    _run(request["arguments"], server, digits, kept, found)
                 status = _wait(pid, request["limit"], caller)
-                answer = Run(status, _last(output), _read(result))
-                _remember(trained)
+                answer = Run(status, _last(output), _read(found))
             if status not in ANSWERED:
                 server.close()  # With it ends what the run has left behind.
                 server = server.another()
@@ -312,20 +311,16 @@ def _last(output: IO[bytes]) -> str:
     return output.read().decode("utf-8", "replace")
 
 
-def _read(result: IO[bytes]) -> dict[str, Any]:
-    result.seek(0)
-    with contextlib.suppress(ValueError):  # It was killed before it was done.
-        return dict(json.load(result))
-    return {}
-
-
-def _remember(file: IO[bytes]) -> None:
-    """Know what a run has trained, so that those that follow need not do it."""
+def _read(found: IO[bytes]) -> dict[str, Any]:
+    """The result of a run. What it has trained is known now: those that follow need not do it."""
     from mnist_lab.diagnosis.networks import trained
 
-    file.seek(0)
-    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # It trained nothing or was killed.
-        trained.remember(pickle.load(file))
+    found.seek(0)
+    with contextlib.suppress(EOFError, pickle.UnpicklingError):  # It was killed before it was done.
+        result, new = pickle.load(found)
+        trained.remember(new)
+        return dict(result)
+    return {}
 
 
 def _wait(pid: int, limit: float | None, caller: socket.socket | None = None) -> int:
@@ -348,18 +343,18 @@ def _run(
     arguments: Sequence[str],
     server: Server,
     digits: Digits | None,
-    kept: tuple[IO[bytes], IO[bytes]] | None,
-    new: IO[bytes],
+    output: IO[bytes] | None,
+    found: IO[bytes],
 ) -> None:
-    """Run pytest in this process, which a fork has made for it, write what it has trained into
-    ``new``, and end.
+    """Run pytest in this process, which a fork has made for it, write its result and what it has
+    trained into ``found``, and end.
     """
     status = INTERNAL_ERROR
     try:
         _die_with_parent()
-        if kept:
-            os.dup2(kept[0].fileno(), 1)
-            os.dup2(kept[0].fileno(), 2)
+        if output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # What else is installed takes a while.
         import pytest
 
@@ -370,12 +365,9 @@ def _run(
         given, before = _Given(server, digits), trained.known().keys()
         # The plugin as it is: by its name pytest looks through all that is installed first.
         status = int(pytest.main(["--assert=plain", *arguments], plugins=[plugin, given]))
-        if kept:
-            kept[1].write(json.dumps(given.result()).encode())
-            kept[1].flush()
-        if made := {key: each for key, each in trained.known().items() if key not in before}:
-            pickle.dump(made, new)
-            new.flush()
+        new = {key: each for key, each in trained.known().items() if key not in before}
+        pickle.dump((given.result(), new), found)
+        found.flush()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
