@@ -11,6 +11,7 @@ import ctypes
 import functools
 import os
 import stat
+import struct
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,20 +30,6 @@ NETWORK = {1: 0, 4: 0b11}
 SCOPES = {1: 0, 6: 0b11}
 """By the version they came with: the rights to files; TCP's bind and connect; abstract sockets and
 signals."""
-
-
-class _Ruleset(ctypes.Structure):
-    _fields_ = (
-        ("files", ctypes.c_uint64),
-        ("network", ctypes.c_uint64),
-        ("scopes", ctypes.c_uint64),
-    )
-
-
-class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
-    _layout_ = "ms"
-    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
 @functools.cache
@@ -64,10 +51,8 @@ def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[
         return False
     files, network, scopes = (_newest(rights, known) for rights in (FILES, NETWORK, SCOPES))
     size = 8 if known < 4 else 16 if known < 6 else 24
-    ruleset = _Ruleset(files, network, scopes)
-    descriptor = linux.checked(
-        _syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0)
-    )
+    ruleset = struct.pack("=3Q", files, network, scopes)
+    descriptor = linux.checked(_syscall(CREATE_RULESET, ruleset, ctypes.c_size_t(size), 0))
     try:
         for rights, paths in ((READ, readable), (files, writable), (READ_DIR, listed)):
             for path in paths:
@@ -85,8 +70,8 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
             rights &= OF_A_FILE
         if rights:
-            rule = _PathBeneath(rights, parent)
-            linux.checked(_syscall(ADD_RULE, ruleset, PATH_BENEATH, ctypes.byref(rule), 0))
+            rule = struct.pack("=Qi", rights, parent)
+            linux.checked(_syscall(ADD_RULE, ruleset, PATH_BENEATH, rule, 0))
     finally:
         os.close(parent)
 
