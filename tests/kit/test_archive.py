@@ -236,3 +236,12 @@ def test_a_damaged_zip_is_refused(tmp_path, into):
     path.write_bytes(bytes(data))
     with pytest.raises(SourceError, match=r"a\.zip can't be unpacked"):
         unpack(path, into)
+
+
+def test_a_zip_whose_file_is_larger_than_it_says_is_refused(tmp_path, into):
+    path = zipped(tmp_path / "a.zip", [("fnn.py", bytes(archive.FILE + 1))])
+    said, true = (size.to_bytes(4, "little") for size in (10, archive.FILE + 1))
+    path.write_bytes(path.read_bytes().replace(true, said))
+    with pytest.raises(SourceError, match=r"a\.zip can't be unpacked"):
+        unpack(path, into)
+    assert sum(file.stat().st_size for file in into.rglob("*.py")) <= 10
