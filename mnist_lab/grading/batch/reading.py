@@ -71,11 +71,11 @@ class Read:
     folder: Path
     digest: str = ""
     told_by: str = ""
-    exercises: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    exercises: Sequence[str] = ()
+    notes: Sequence[str] = ()
     reason: str = ""
     time: float = 0.0
-    left: tuple[str, ...] = ()
+    left: Sequence[str] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -140,22 +140,10 @@ class ReaderPool:
             self._free.put(reader)
         before = submission.before(attempt)
         if "reason" in told:
-            told["reason"] = " ".join([told["reason"], *before])
+            told["reason"] = one_line(" ".join([told["reason"], *before]))
         else:
-            told |= {kind: [*before, *told[kind]] for kind in ("notes", "left")}
-        return Read(
-            submission,
-            attempt,
-            folder,
-            told.get("digest", ""),
-            told.get("told_by", ""),
-            tuple(told.get("exercises", ())),
-            tuple(map(one_line, told.get("notes", ()))),
-            one_line(told.get("reason", "")),
-            told.get("time", 0.0),
-            tuple(map(one_line, told.get("left", ()))),
-            told.get("places", {}),
-        )
+            told |= {kind: [*map(one_line, [*before, *told[kind]])] for kind in ("notes", "left")}
+        return Read(submission, attempt, folder, **told)
 
     def close(self) -> None:
         """End the processes, and those that are reading."""
@@ -173,8 +161,8 @@ class Reader:
         self._process: subprocess.Popen[bytes] | None = None
 
     def read(self, parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-        """Read the files of a submission into ``folder``, which is made; what was found, or the
-        ``reason`` why nothing was.
+        """Read the files of a submission into ``folder``, which is made; what was found, by the
+        names that ``Read`` has for it, or the ``reason`` why nothing was.
         """
         folder.mkdir()
         process = self._process = self._process or self._start()
