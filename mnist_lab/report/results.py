@@ -53,7 +53,8 @@ def as_json(comparison: Comparison, files: Sequence[str], grade: Grade | None = 
         "grade": grade.to_json() if grade else None,
         "files": files,
     }
-    return json.dumps(_strict(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    strict = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    return json.dumps(strict, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def load(folder: str | Path = ".") -> Comparison:
@@ -161,14 +162,3 @@ def _digits(said: Mapping[str, Any]) -> Digits:
         test_size=said["test_size"],
     )
     return replace(found, note=said["note"])
-
-
-def _strict(value: Any) -> Any:
-    """``value`` with ``None`` for each number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: _strict(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_strict(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
