@@ -17,8 +17,7 @@ from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.results import Graded, Options
 from mnist_lab.grading.batch.similar import Pair, grouped
 from mnist_lab.grading.batch.submissions import Names
-from mnist_lab.grading.formats import table, ungraded
-from mnist_lab.grading.formats.text import blocks, clean, cut, one_line
+from mnist_lab.grading.formats import table, text, ungraded
 from mnist_lab.report.pages import render
 
 MOST_GROUPS, MOST_PAIRS = 50, 10
@@ -61,10 +60,8 @@ def feedback(learner: Learner, attainable: float) -> dict[str, str]:
         "attainable": attainable,
         "words": WORDS,
         "facts": _facts,
-        "printed": blocks,
-        "one_line": one_line,
-        "clean": clean,
         "fenced": _fenced,
+        "plain": text,
     }
     return {kind: render(f"feedback.{kind}.jinja", **given) for kind in ("md", "html")}
 
@@ -95,11 +92,10 @@ def class_page(
         titles={exercise.id: exercise.title for exercise in kit.load().exercises},
         slugs={learner.name: learner.slug for learner in analysis.learners},
         aliases=aliases or {},
-        clean=clean,
         settings=settings,
         ignored=ignored,
         notes=notes,
-        one_line=one_line,
+        plain=text,
     )
 
 
@@ -156,11 +152,11 @@ def _facts(cause: Cause) -> Iterator[tuple[str, str]]:
     yield from cause.facts
     for name, value in (("Expected", cause.expected), ("Found", cause.actual)):
         if value not in (None, ""):
-            yield name, cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
+            yield name, text.cut(f"{value:.6g}" if isinstance(value, float) else str(value), 300)
 
 
-def _fenced(text: str) -> str:
-    """``text`` as a block of code in Markdown, which it cannot end itself."""
-    kept = clean(text).rstrip()
+def _fenced(code: str) -> str:
+    """``code`` as a block of code in Markdown, which it cannot end itself."""
+    kept = text.clean(code).rstrip()
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", kept)), default=0))
     return f"{fence}text\n{kept}\n{fence}"

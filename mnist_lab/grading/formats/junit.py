@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mnist_lab.grade import CheckGrade, Grade
-from mnist_lab.grading.formats.text import clean, explained, one_line, words
+from mnist_lab.grading.formats import text
 from mnist_lab.report.pages import render
 
 ELEMENTS = {
@@ -24,16 +24,7 @@ ELEMENTS = {
 
 def testsuites(grade: Grade) -> str:
     """A suite an exercise, a case a check. What is still to do counts as a failure."""
-    return render(
-        "junit.xml.jinja",
-        grade=grade,
-        elements=ELEMENTS,
-        counted=_counted,
-        clean=clean,
-        explained=explained,
-        one_line=one_line,
-        words=words,
-    )
+    return render("junit.xml.jinja", grade=grade, elements=ELEMENTS, counted=_counted, plain=text)
 
 
 def _counted(checks: Sequence[CheckGrade]) -> Counter[str]:
