@@ -34,7 +34,6 @@ VARIABLES = (
     "LD_LIBRARY_PATH",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
-    "SYSTEMROOT",
     "TMPDIR",
 )
 """What is passed on of the grader's environment."""
@@ -92,7 +91,7 @@ def variables(kit: str) -> dict[str, str]:
     passed_on = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     elsewhere = [folder for folder in libraries() if not _is_in(folder, _installation())]
     return passed_on | {
-        "PATH": os.defpath if os.name == "posix" else os.environ.get("PATH", ""),
+        "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join([kit, *elsewhere]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "passive",  # Of threads that a learner asks for, where cores are busy.
