@@ -44,10 +44,7 @@ ACCURACY_TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.9
 
 def featured(comparison: Comparison) -> Result:
     """The model whose misreadings are shown: the CNN, or the most accurate where there is none."""
-    for result in comparison.results:
-        if result.name == "cnn":
-            return result
-    return max(comparison.results, key=lambda result: result.accuracy)
+    return max(comparison.results, key=lambda result: (result.name == "cnn", result.accuracy))
 
 
 def misreadings(result: Result, test: Split) -> np.ndarray:
