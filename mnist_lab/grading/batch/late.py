@@ -176,7 +176,7 @@ def _file(submission: Submission) -> Path:
 def _told(read: Read) -> datetime | None:
     """When an attempt was handed in, as the names of its files say."""
     paths = read.submission.attempts[read.attempt].values()
-    return max(filter(None, (time_in(path.name) for path in paths)), default=None)
+    return max(filter(None, map(time_in, paths)), default=None)
 
 
 def _time(cell: str, unit: str) -> timedelta | None:

@@ -458,10 +458,9 @@ def _owners(entries: Sequence[Path]) -> list[_Owner]:
     return list(owners.values())
 
 
-def time_in(name: str) -> datetime | None:
+def time_in(path: Path) -> datetime | None:
     """When that was handed in which a course's system gave this name, if it says so."""
-    found = next((known for layout in LAYOUTS if (known := layout.fullmatch(name))), None)
-    return _time(found.groupdict().get("when") or "") if found else None
+    return _time(_told_by(path, LAYOUTS).get("when") or "")
 
 
 def _time(stamp: str) -> datetime | None:
