@@ -38,17 +38,15 @@ def version() -> int:
     return max(0, _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ASK_VERSION))
 
 
-def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[str] = ()) -> bool:
+def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[str]) -> None:
     """From here on open only what lies at or below these paths, connect to nothing by TCP, and
     signal only what this process has started.
 
     Of ``listed`` only the names may be read, also of what is below. Paths that can't be opened
-    stay closed. ``False``, and nothing done, where the kernel has no Landlock; needs
-    ``PR_SET_NO_NEW_PRIVS``. Raises ``OSError``.
+    stay closed. Needs a kernel of some ``version``, and ``PR_SET_NO_NEW_PRIVS``. Raises
+    ``OSError``.
     """
     known = version()
-    if not known:
-        return False
     files, network, scopes = (_newest(rights, known) for rights in (FILES, NETWORK, SCOPES))
     size = 8 if known < 4 else 16 if known < 6 else 24
     ruleset = struct.pack("=3Q", files, network, scopes)
@@ -61,7 +59,6 @@ def restrict(readable: Iterable[str], writable: Iterable[str], listed: Iterable[
         linux.checked(_syscall(RESTRICT_SELF, descriptor, 0))
     finally:
         os.close(descriptor)
-    return True
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
