@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnist_lab.diagnosis import CheckFailure, Waiting
     from mnist_lab.diagnosis.draws import Grader
     from mnist_lab.diagnosis.networks.trained import Trained
+    from mnist_lab.grading.warm import Given
     from mnist_lab.submission.caller import SubmissionFailure
     from mnist_lab.submission.client import ExerciseHandle, Submission
     from mnist_lab.submission.remote import Model
@@ -186,8 +187,7 @@ def mnist(request: pytest.FixtureRequest) -> Digits:
     """MNIST, or the sample where it cannot be had."""
     from mnist_lab import data
 
-    loaded: Digits | None = request.config.pluginmanager.get_plugin("mnist-lab-digits")
-    return loaded or request.config.stash[GRADING].digits or data.load()
+    return request.config.stash[GRADING].digits or data.load()
 
 
 @pytest.fixture(scope="session")
@@ -236,7 +236,9 @@ class Grading:
         self.tier: Literal["quick", "full"] = "full" if config.getoption("--full") else "quick"
         self.results: dict[str, Result] = {}
         self._waits: dict[kit.Check, Waiting] = {}
-        self.digits: Digits | None = None
+        # Of a process that is ready for many runs, and has read what they grade.
+        self._given: Given | None = config.pluginmanager.get_plugin("mnist-lab-given")
+        self.digits = self._given.digits if self._given else None
         self.learned: dict[str, Trained] = {}
         self.grade: Grade | None = None
         self.kept: Grade | None = None
@@ -264,16 +266,10 @@ class Grading:
         shown = self.alone and not elsewhere and sys.stdout.isatty()
         return terminal.Waiting(sys.stdout) if shown else None
 
-    @property
-    def _warm(self) -> Server | None:
-        """The server of a process that is ready for many runs, and has read what they grade."""
-        warm: Server | None = self.config.pluginmanager.get_plugin("mnist-lab-server")
-        return warm
-
     def _begin_server(self) -> Server | None:
         """The server that is there, or a new one, while pytest imports torch: both take seconds."""
-        if (warm := self._warm) is not None:
-            return warm
+        if self._given:
+            return self._given.server
         option = self.config.option
         forks = (self.config.getoption("--isolation") or default_isolation()) == "fork"
         elsewhere = option.collectonly or getattr(option, "numprocesses", None)
@@ -288,7 +284,7 @@ class Grading:
             path = _submission_path(self.config)
             isolation = self.config.getoption("--isolation")
             try:
-                if self.config.getoption("--submission") and not self._warm:
+                if self.config.getoption("--submission") and not self._given:
                     from mnist_lab.grading.batch.reading import try_out
 
                     try_out(path)  # It may be anybody's.
@@ -331,7 +327,7 @@ class Grading:
         """Read them while the server imports what it needs; it is told later why they can't be."""
         from mnist_lab import data
 
-        if not self._warm:
+        if not self._given:
             with suppress(data.DataError):
                 self.digits = data.load()
 

@@ -362,7 +362,7 @@ def _run(
         from mnist_lab.grading import plugin
 
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        given, before = _Given(server, digits), trained.known().keys()
+        given, before = Given(server, digits), trained.known().keys()
         # The plugin as it is: by its name pytest looks through all that is installed first.
         status = int(pytest.main(["--assert=plain", *arguments], plugins=[plugin, given]))
         new = {key: each for key, each in trained.known().items() if key not in before}
@@ -378,18 +378,14 @@ def _die_with_parent() -> None:
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class _Given:
-    """Gives the plugin a server that has started already and digits that are loaded, and keeps
-    what the run found.
+class Given:
+    """What the plugin finds under its name: a server that has started already and, in the full
+    tier, digits that are loaded. It keeps what the run found.
     """
 
     def __init__(self, server: Server, digits: Digits | None) -> None:
         self.server, self.digits = server, digits
-
-    def pytest_addhooks(self, pluginmanager: pytest.PytestPluginManager) -> None:
-        pluginmanager.register(self.server, "mnist-lab-server")
-        if self.digits is not None:
-            pluginmanager.register(self.digits, "mnist-lab-digits")
+        self.__name__ = "mnist-lab-given"
 
     def pytest_configure(self, config: pytest.Config) -> None:
         self.config = config
