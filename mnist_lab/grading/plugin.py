@@ -233,6 +233,7 @@ class Grading:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.path: Path = config.getoption("--submission") or config.rootpath / "exercises"
         self.tier: Literal["quick", "full"] = "full" if config.getoption("--full") else "quick"
         self.results: dict[str, Result] = {}
         self._waits: dict[kit.Check, Waiting] = {}
@@ -281,14 +282,13 @@ class Grading:
             from mnist_lab.submission.client import Submission
             from mnist_lab.submission.refused import SourceError
 
-            path = _submission_path(self.config)
             isolation = self.config.getoption("--isolation")
             try:
                 if self.config.getoption("--submission") and not self._given:
                     from mnist_lab.grading.batch.reading import try_out
 
-                    try_out(path)  # It may be anybody's.
-                self._opened = Submission(path, isolation=isolation, server=self._server)
+                    try_out(self.path)  # It may be anybody's.
+                self._opened = Submission(self.path, isolation=isolation, server=self._server)
             except SourceError as error:
                 raise pytest.UsageError(str(error)) from error
         return self._opened
@@ -306,9 +306,8 @@ class Grading:
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
         # What trains comes last: the networks then train together.
-        ordered = sorted(kit.load().checks, key=lambda check: check.tier == "full")
-        order = [check.id for check in ordered]
-        items.sort(key=lambda item: order.index(c.id) if (c := check_of(item)) else len(order))
+        order = sorted(kit.load().checks, key=lambda check: check.tier == "full")
+        items.sort(key=lambda item: order.index(c) if (c := check_of(item)) else len(order))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         gc.enable()
@@ -479,17 +478,13 @@ class Grading:
         part = len(self.results) < len(kit.load().checks)
         done = part or self.grade.score >= kit.load().attainable(self.tier)
         ended = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if not (self._written(self.grade) and done) and session.exitstatus in ended:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _written(self, graded: Grade) -> bool:
-        """Write the file that was asked for; whether none is missing."""
-        if path := self.config.getoption("--grade-json"):
+        if file := self.config.getoption("--grade-json"):
             try:
-                grade.write(graded, path)
+                grade.write(self.grade, file)
             except OSError as error:
-                self.unwritten = f"The grade was not written to {path}: {error.strerror}."
-        return not self.unwritten
+                self.unwritten = f"The grade was not written to {file}: {error.strerror}."
+        if (self.unwritten or not done) and session.exitstatus in ended:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_unconfigure(self) -> None:
@@ -546,8 +541,8 @@ class Grading:
         from mnist_lab.grading import memory
 
         here = self.config.invocation_params.dir
-        lab, path = workspace.above(here) or here, _submission_path(self.config).resolve()
-        if path == (lab / "exercises").resolve():
+        lab = workspace.above(here) or here
+        if self.path.resolve() == (lab / "exercises").resolve():
             self.former = memory.last(lab)
             self.kept = memory.remember(lab, graded, self._handed_in().originals)
 
@@ -557,14 +552,14 @@ class Grading:
 
         if self._opened is not None:
             return self._opened.handed_in
-        return source.read(_submission_path(self.config))
+        return source.read(self.path)
 
     def _grade(self) -> Grade:
         handed_in = self._handed_in()
         return grade.build(
             kit.load(),
             self.results,
-            submission=_submission_path(self.config).resolve().name,
+            submission=self.path.resolve().name,
             sha256=handed_in.sha256,
             tier=self.tier,
             seed=self.config.getoption("--grade-seed"),
@@ -582,11 +577,6 @@ def _asks_for_grading_alone(config: pytest.Config) -> bool:
     """Whether every path asked for is, or is in, a folder ``grading``."""
     paths = [argument.split("::")[0] for argument in config.args]
     return bool(paths) and all("grading" in Path(path).absolute().parts for path in paths)
-
-
-def _submission_path(config: pytest.Config) -> Path:
-    given: Path | None = config.getoption("--submission")
-    return given or config.rootpath / "exercises"
 
 
 def _asked_name(check: kit.Check, cause: Cause) -> str:

@@ -622,8 +622,9 @@ def test_what_a_command_is_given_is_tried_out_before_it_is_opened(submission, mo
     monkeypatch.setattr(reading, "try_out", refuse)
     grading = Grading.__new__(Grading)
     grading._opened = grading._server = grading._given = None
+    grading.path = submission or Path("nowhere")
     options = {"--submission": submission, "--isolation": "none"}
-    grading.config = SimpleNamespace(getoption=options.get, rootpath=Path("nowhere"))
+    grading.config = SimpleNamespace(getoption=options.get)
     said = "It is too much" if submission else "no file or folder"
     with pytest.raises(pytest.UsageError, match=said):
         grading.submission()
