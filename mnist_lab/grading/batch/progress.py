@@ -45,7 +45,7 @@ class Progress(AbstractContextManager["Progress"]):
     """
 
     def __init__(self, console: Console) -> None:
-        self.console, self.total, self.done, self.has_doubts = console, 0, 0, False
+        self.console, self.has_doubts = console, False
         silent = console.quiet or not console.is_terminal
         self.bar = progress.Progress(*COLUMNS, console=console, transient=True, disable=silent)
 
@@ -56,7 +56,6 @@ class Progress(AbstractContextManager["Progress"]):
     def begins(self, listing: Listing, reads: Sequence[Read], known: int, options: Options) -> None:
         """Of the attempts in ``listing`` ``known`` need no grading, the others are graded."""
         total = len(reads)
-        self.total, self.done = total, known
         said = f"{total} submission{'s' * (total != 1)} ({listing.forms}), seed {options.seed}"
         _say(self.console, f"{said}; {known} of them need no grading." if known else f"{said}.")
         _say_ignored(self.console, listing)
@@ -69,10 +68,10 @@ class Progress(AbstractContextManager["Progress"]):
 
     def finished(self, name: str, outcome: Outcome) -> None:
         """The submission with this name is done."""
-        self.done += 1
-        self.bar.update(self.bar.task_ids[0], completed=self.done)
+        (task,) = self.bar.tasks
+        self.bar.advance(task.id)
         if self.bar.disable or not outcome.settled:
-            number = f"{self.done:>{len(str(self.total))}}/{self.total}"
+            number = f"{task.completed:>{len(str(task.total))}}/{task.total}"
             _say(self.console, f"{number}  {_said(name, outcome)}")
 
     def keeps(self, names: Collection[str]) -> None:
