@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mnist_lab.submission.sandbox import enclosure, landlock, linux, seccomp
 from mnist_lab.submission.sandbox.enclosure import VARIABLES
@@ -191,22 +192,13 @@ def limit(*, count_processes: bool, gpu: bool) -> None:
     _lower(resource.RLIMIT_FSIZE, FILE_SIZE)
     _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
     if sys.platform == "linux":
-        held = _held()
-        _lower(resource.RLIMIT_DATA, held["VmData"] + MEMORY)
+        pages = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split())
+        size, *_, data, _ = (each * resource.getpagesize() for each in pages)
+        _lower(resource.RLIMIT_DATA, data + MEMORY)
         if not gpu:  # CUDA maps far more than it uses.
-            _lower(resource.RLIMIT_AS, held["VmSize"] + MEMORY)
+            _lower(resource.RLIMIT_AS, size + MEMORY)
     if count_processes:
         _lower(resource.RLIMIT_NPROC, PROCESSES)
-
-
-def _held() -> dict[str, int]:
-    """The bytes of this process by the names of /proc/self/status."""
-    found = {}
-    with open("/proc/self/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith(("VmData", "VmSize")):
-                found[line.partition(":")[0]] = int(line.split()[1]) << 10
-    return found
 
 
 def _lower(which: int, wanted: int) -> None:
