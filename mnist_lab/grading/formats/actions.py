@@ -123,8 +123,5 @@ def _block(check: CheckGrade) -> str:
 
 def _markdown(text: str) -> str:
     """``text`` on one line, shown as it is: Markdown lets any punctuation be escaped."""
-    return re.sub(r"[!-/:-@\[-`{-~]", lambda found: _shown(found[0]), one_line(text))
-
-
-def _shown(mark: str) -> str:
-    return ENTITIES.get(mark, f"\\{mark}")
+    marks = re.compile(r"[!-/:-@\[-`{-~]")
+    return marks.sub(lambda mark: ENTITIES.get(mark[0], f"\\{mark[0]}"), one_line(text))
