@@ -7,6 +7,7 @@ at the end the learner's models are compared. The same stubs give the same bytes
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ def notebook(kit: Kit, stubs: Mapping[str, str], requirement: str = "") -> str:
         metadata = {"tags": list(tags)} if tags else {}
         return v4.new_code_cell(text.strip(), id=name, metadata=metadata)
 
-    setup = TEXTS["setup"].replace("{requirement}", _quoted(requirement))
+    setup = TEXTS["setup"].replace("{requirement}", json.dumps(requirement))
     cells = [prose("opening", TEXTS["opening"]), code("setup", setup)]
     for exercise in kit.exercises:
         handout, stub = _parts(exercise.file, stubs[exercise.file])
@@ -127,8 +128,3 @@ def _paragraph(block: str) -> str:
 
 def _moved(block: str) -> str:
     return "\n".join(line.removeprefix(INDENT) for line in block.splitlines())
-
-
-def _quoted(requirement: str) -> str:
-    """``requirement`` as a Python string in double quotes where it can be."""
-    return f'"{requirement}"' if not set(requirement) & set('"\\') else repr(requirement)

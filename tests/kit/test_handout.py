@@ -81,7 +81,7 @@ def test_the_kit_is_installed_only_where_it_is_missing(made):
 
     assert setup.index("import mnist_lab") < setup.index("except ImportError")
     assert setup.index("except ImportError") < setup.index("%pip install")
-    assert handout.notebook(kit.load(), STUBS, 'x @ "y"').count(r"""KIT = 'x @ \"y\"'""") == 1
+    assert handout.notebook(kit.load(), STUBS, 'x @ "y"').count(r"KIT = \"x @ \\\"y\\\"\"") == 1
 
 
 def test_a_stub_without_a_handout_is_named():
