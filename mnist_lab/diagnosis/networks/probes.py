@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain, islice, permutations, product
+from itertools import chain, islice, permutations, product, takewhile
 
+import numpy as np
 import torch
+from scipy.optimize import least_squares
 from torch import Tensor
 
 from mnist_lab.diagnosis.draws import images as drawn
@@ -52,10 +54,13 @@ COSTS = {"output": 1, "hidden": 1, "linear": 1, "conv2": 6}
 MOST_VERIFIED = 40
 """The most explanations that are compared in all layouts."""
 
-CONSTANTS, START, STEP, ROUNDS, NO_STEP = 2, 0.25, 1e-4, 16, 1e-12
-"""Constants of a mistake that are found; the first guess; by how much each is changed to see what
-it does; rounds of Newton's method; and a change after which there are no more.
+CONSTANTS, ANY, MOST_TRIED, HUGE = 2, 0.25, 100, 1e6
+"""Constants of a mistake that are found; one that changes something; how many follow from a first
+guess; and what stands for outputs that are not finite.
 """
+
+STARTS = ((1.0, 1.0), (3.0, 3.0), (0.1, 0.1), (-0.5, 0.1), (0.0, 1.0), (-1.0, 1.0), (2.0, -1.0))
+"""First guesses: from each, constants are found in half of the cases or more."""
 
 FEW = 3
 """The most mistakes that explain a part beside each of which another is looked for."""
@@ -152,6 +157,10 @@ class _Unit:
     is_settled: bool = False
 
 
+def _closed(unit: _Unit, constants: Sequence[float]) -> _Unit:
+    return replace(unit, change=unit.change.closed(constants))
+
+
 @dataclass(frozen=True, eq=False)
 class _State:
     """Some mistakes, the network with them, in how many ``steps`` it is changed, and of how many
@@ -240,20 +249,28 @@ class _Search:
         """Mistakes with the constants with which they explain ``departing``, up to the first that
         explains everything. Behind a convolution they must, for a constant can always be found with
         which the one number is right that shows there; so they are found where everything shows.
+        Other ones may do where images of one brightness leave units silent.
         """
-        is_part = departing.probe.start and not departing.is_dense
-        shows_them = self.tried[-1] if is_part else departing
-        for unit in self.unsettled:
-            begins = _Unit(unit.fault, unit.change.closed([START] * CONSTANTS))
-            if self.effort.spent or not self._shows(state, begins, departing):
-                continue
-            network = unit.change(state.network)
-            constants = shows_them.constants(network) if network else None
-            settled = _Unit(unit.fault, unit.change.closed(constants or []), is_settled=True)
+        show_them = [departing, self.tried[-1]]
+        if departing.is_dense:
+            del show_them[1]
+        elif departing.probe.start:
+            del show_them[0]
+        shown = [
+            (unit, network)
+            for unit in self.unsettled
+            if (network := unit.change(state.network))
+            and self._shows(state, _closed(unit, [ANY] * CONSTANTS), departing)
+        ]
+        for start, (unit, network), each in product(STARTS, shown, show_them):
+            if self.effort.spent:
+                return
+            constants = each.constants(network, start)
+            settled = replace(_closed(unit, constants or []), is_settled=True)
             one = state.with_(settled) if constants else None
             if one and departing.matches(one.network):
                 all_match = all(each.matches(one.network) for each in self.tried)
-                if all_match or departing.is_dense:
+                if all_match or (departing.is_dense and start == STARTS[0]):
                     yield settled
                 if all_match:
                     return
@@ -348,32 +365,25 @@ class _Tried:
             return first is second
         return layouts.equal(first.to(self.seen.dtype), second)
 
-    def constants(self, network: Network) -> list[float] | None:
-        """What ``w['any']`` has to be for the network to give what was seen, by Newton's method;
-        None where the network does not have it or it does not show.
+    def constants(self, network: Network, start: Sequence[float]) -> list[float] | None:
+        """What ``w['any']`` has to be for the network to give what was seen, as near as one comes
+        from the ``start``; None where shapes do not fit.
         """
-        stages, weights = network.stages.values(), self.probe.weights
+        stages, weights = list(network.stages.values()), self.probe.weights
+        fixed = len(list(takewhile(lambda stage: "'any'" not in stage, stages)))
 
-        def off(values: Tensor) -> Tensor:
-            given = through(stages, {**weights, "any": values}, self.probe.images)
-            return (given - self.seen.double()).flatten()
+        def off(values: np.ndarray) -> np.ndarray:
+            self.effort.take(max(1, self._cost // 3))  # A part of the network, without a search.
+            given = through(stages[fixed:], {**weights, "any": torch.tensor(values)}, ahead)
+            return (given - self.seen.double()).flatten().nan_to_num(HUGE, HUGE, -HUGE).numpy()
 
-        values = torch.full((CONSTANTS,), START, dtype=torch.float64)
-        steps = STEP * torch.eye(CONSTANTS, dtype=torch.float64)
-        for _ in range(ROUNDS):
-            self.effort.take(self._cost * (1 + CONSTANTS))
-            try:
-                here = off(values)
-                slopes = torch.stack([off(values + step) - here for step in steps], 1) / STEP
-            except MISFIT:
-                return None
-            if not slopes.any() or not slopes.isfinite().all():
-                break
-            step = torch.linalg.lstsq(slopes, here.unsqueeze(1)).solution.squeeze(1)
-            values = values - step
-            if step.abs().max() < NO_STEP:
-                break
-        return values.tolist() if values.isfinite().all() else None
+        exactly = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
+        try:
+            ahead = through(stages[:fixed], weights, self.probe.images)
+            found = least_squares(off, start, method="lm", max_nfev=MOST_TRIED, **exactly)
+        except MISFIT:
+            return None
+        return list(map(float, found.x))
 
     def outputs(self, network: Network) -> Tensor | None:
         """None if shapes do not fit."""
