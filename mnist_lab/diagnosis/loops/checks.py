@@ -47,10 +47,11 @@ BY_SGD, BY_ADAM = 1e-5, 5e-4
 240 and 180 calls.
 """
 
-NEARLY, WITH_ANOTHER_RELU = 1e-3, 1e-2
-"""Shares of the way that weights go by which they may be off in float32. After 80 right trainings
-none were further off than 6e-5; and where there are many units, one may be on the other side of its
-ReLU.
+NEARLY = 0.01
+"""The share of the way that weights go, and of a loss of size 1, by which they may be off in
+float32: of 300 right trainings two were by more than 1e-5. Now and then a unit is on the other side
+of its ReLU, or Adam makes a whole step the other way where a gradient all but cancels out: 0.005
+was seen. In bfloat16 it is 0.013 and more.
 """
 
 ADAMS_SCALARS = 1e-5
@@ -95,10 +96,13 @@ def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
     def right(many: Tried) -> bool:
         return many.makes_right_steps and many.has_right_results
 
-    short = _a_short_training(grader)
-    for asked, is_right in ((short, _is_nearly_right), (others, right)):
-        if not is_right(_try(exercise.train, _in_float32(asked))):
-            raise _of_many(exercise.train, asked, is_right)
+    for short in _short_trainings(grader):
+        if _is_nearly_right(_try(exercise.train, _in_float32(short))):
+            break
+    else:
+        raise _of_many(exercise.train, short, _is_nearly_right)
+    if not right(_try(exercise.train, _in_float32(others))):
+        raise _of_many(exercise.train, others, right)
     for asked in few:
         if not right(_try(exercise.train, asked)):
             raise _of_many(exercise.train, asked, right)
@@ -285,8 +289,10 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
 
 
 @functools.lru_cache(maxsize=2)
-def _a_short_training(grader: Grader) -> Asked:
-    """For ``train`` of a model in float32, as learners' own are."""
+def _short_trainings(grader: Grader) -> tuple[Asked, Asked]:
+    """For ``train`` of a model in float32, as learners' own are: the second for those that had bad
+    luck with the first.
+    """
     generator = grader.generator("training.float32")
 
     def drawn() -> Asked:
@@ -294,7 +300,7 @@ def _a_short_training(grader: Grader) -> Asked:
         batches = _half_known(recipe, _dimmed(_batches(generator, 1, 8, rest=5)))
         return _a_training(recipe, batches, epochs=3, lr=lr)
 
-    return _with_gaps(drawn, 1e-3)
+    return _with_gaps(drawn, 1e-2), _with_gaps(drawn, 1e-2)
 
 
 def _with_gaps(draw: Callable[[], Asked], gap: float) -> Asked:
@@ -905,7 +911,7 @@ def _agree(
                 torch.cat([each[name].double().flatten() for name in told])
                 for each in (actual, told, recipe.weights)
             ]
-            if _astray(*ways) < WITH_ANOTHER_RELU:
+            if _astray(*ways) < NEARLY:
                 return True
         elif comparing.same(actual, told, in_float64=ADAMS_SCALARS):
             return True

@@ -499,7 +499,9 @@ def _say_warps(
         bends = _bends(traces, _interpolated(light))
         moved = _say_moves(traces, measured, bends, found)
         if not _say_either(measured, found):
-            _say_perspective(traces, clouds, measured, moved, bends, found)
+            wide = degrees[traces.whole].abs().quantile(0.9) > 45
+            mere = warps.angles(clouds)[1] > ALIKE if wide else None
+            _say_perspective(traces, mere, measured, moved, bends, found)
             _say_angles(traces, degrees, clouds, measured, moved, found)
         if not bends:
             _say_blur(measured, found)
@@ -635,16 +637,18 @@ def _interpolated(light: Tensor) -> bool:
 
 def _say_perspective(
     traces: warps.Traces,
-    clouds: Tensor,
+    mere: Tensor | None,
     measured: warps.Warps,
     moved: Tensor | None,
     bends: bool,
     found: Findings,
 ) -> None:
+    """By the dots, or where they are far from where they were by which of some clouds are a
+    ``mere`` rotation.
+    """
     even, of = measured.rotations if moved is None else moved[traces.whole], "five dots"
-    usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45
-    if moved is None and not usual:  # Dots are far from where they were.
-        even, of = warps.angles(clouds)[1] > ALIKE, "clouds"
+    if moved is None and mere is not None:
+        even, of = mere, "clouds"
     share = 1 - even.double().mean().item()
     evidence = (
         f"Of {len(even)} warps of {of} {share:.1%} were more than a rotation; a perspective "
@@ -659,6 +663,7 @@ def _say_perspective(
         found.add("perspective-always", evidence)
     elif _share_off(even) > CERTAIN:
         found.add("perspective-probability", evidence)
+    usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45  # strong ones hide a dot at times
     exact = measured.degrees.abs().max() < 15  # two turns, one after the other, are not
     if usual and _scale_off(measured) > (CERTAIN if exact else 3 * CERTAIN):
         scale = _distorted(measured)
