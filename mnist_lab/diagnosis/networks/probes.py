@@ -60,7 +60,7 @@ guess; and what stands for outputs that are not finite.
 """
 
 STARTS = ((1.0, 1.0), (3.0, 3.0), (0.1, 0.1), (-0.5, 0.1), (0.0, 1.0), (-1.0, 1.0), (2.0, -1.0))
-"""First guesses: from each, constants are found in half of the cases or more."""
+"""First guesses: from some of them constants are found that are not found from others."""
 
 FEW = 3
 """The most mistakes that explain a part beside each of which another is looked for."""
@@ -251,18 +251,18 @@ class _Search:
         which the one number is right that shows there; so they are found where everything shows.
         Other ones may do where images of one brightness leave units silent.
         """
-        show_them = [departing, self.tried[-1]]
-        if departing.is_dense:
-            del show_them[1]
-        elif departing.probe.start:
-            del show_them[0]
+        everything = self.tried[-1]
+        if departing.is_dense or departing is everything:
+            showing = [departing]
+        else:
+            showing = [everything] if departing.probe.start else [departing, everything]
         shown = [
             (unit, network)
             for unit in self.unsettled
             if (network := unit.change(state.network))
             and self._shows(state, _closed(unit, [ANY] * CONSTANTS), departing)
         ]
-        for start, (unit, network), each in product(STARTS, shown, show_them):
+        for start, (unit, network), each in product(STARTS, shown, showing):
             if self.effort.spent:
                 return
             constants = each.constants(network, start)
