@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from operator import attrgetter
 from typing import Any
 
+from torch import Tensor
+
 from mnist_lab import kit
 from mnist_lab.diagnosis import CheckFailure, reference
 from mnist_lab.diagnosis.faults import Fault, entries, tables
@@ -598,6 +600,13 @@ def _near_of_module(seen: Seen, facts: Facts) -> Facts | None:
     module = sys.modules.get(facts["package"])
     near = like(facts["missing"], [each for each in dir(module) if each[0] != "_"])
     return {"near": near[0]} if module and near else None
+
+
+def _near_of_type(seen: Seen, facts: Facts) -> Facts | None:
+    """A tensor, or an object of one of Python's own types, has a name that is written nearly so."""
+    kind = Tensor if facts["kind_"] == "Tensor" else getattr(builtins, facts["kind_"], object)
+    near = like(facts["missing"], [each for each in dir(kind) if each[0] != "_"])
+    return {"near": near[0]} if near else None
 
 
 def _returned_at(seen: Seen, facts: Facts) -> Facts:
