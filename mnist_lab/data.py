@@ -104,7 +104,10 @@ def load(
             download(where, AUTO_WAIT if source == "auto" else DOWNLOAD_WAIT)
     except DataError as reason:
         if source == "mnist":
-            raise
+            raise DataError(
+                f"{reason} Copy its four files into {where / RAW} from a machine with a network, "
+                "or take the digits that need none, with the source `sample`."
+            ) from reason
         note = (
             f"These are the sample's digits, not MNIST's. {reason} To get the full set, run "
             f"`mnist-lab download --data {where}` where there is a network."
