@@ -28,8 +28,15 @@ LINE_END = re.compile("\r\n?")
 
 IMPORT = re.compile(r"(?:from|import)\s+([\w.]+)")
 
-CHANGING = frozenset(["add", "append", "extend", "insert", "pop", "remove", "sort", "update"])
+CHANGING = frozenset(
+    [
+        *("add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove"),
+        *("reverse", "setdefault", "sort", "update"),
+    ]
+)
 """Methods that change a list, a set or a dict."""
+
+DEFINITION = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 MOST = 20_000
 """Statements of a notebook. A cell that seems to have twice as many is taken as a whole."""
@@ -41,7 +48,8 @@ class Statement:
 
     ``first`` is its line in the cell, from 1. It ``binds`` names, ``needs`` those that it looks up
     outside of itself, and ``changes`` what another statement has bound, as ``CNN.size = 3``,
-    ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a decorator that is given ``CNN`` do.
+    ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a decorator that is given ``CNN`` do, also
+    inside of a loop or the like.
     ``rank`` says how good a definition of its names it is: 3 for a class or function, 2 for an
     assignment, 1 for one that still raises ``NotImplementedError``, 0 for what binds them by the
     way, as an import or a loop does.
@@ -198,7 +206,7 @@ def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _looked_up(inside)
 
 
-def _changed(node: ast.stmt) -> Iterator[str]:
+def _changed(node: ast.AST) -> Iterator[str]:
     changed: list[ast.expr] = []
     for call in getattr(node, "decorator_list", ()):
         changed += getattr(call, "args", ())
@@ -212,6 +220,10 @@ def _changed(node: ast.stmt) -> Iterator[str]:
         changed = [target for target in node.targets if not isinstance(target, ast.Name)]
     elif isinstance(node, ast.AugAssign | ast.AnnAssign) and not isinstance(node.target, ast.Name):
         changed = [node.target]
+    elif not isinstance(node, DEFINITION):  # What is in those runs later, if at all.
+        for inside in ast.iter_child_nodes(node):
+            if isinstance(inside, ast.stmt | ast.ExceptHandler | ast.match_case):
+                yield from _changed(inside)
     for part in changed:
         while isinstance(part, ast.Attribute | ast.Subscript):
             part = part.value
@@ -220,7 +232,7 @@ def _changed(node: ast.stmt) -> Iterator[str]:
 
 
 def _rank(node: ast.stmt) -> int:
-    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+    if isinstance(node, DEFINITION):
         return 1 if any(map(_is_todo, ast.walk(node))) else 3
     if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
         return 2

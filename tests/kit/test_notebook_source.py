@@ -121,6 +121,23 @@ def test_what_methods_change_in_a_list_or_dict_comes_along(lab):
     assert "index" not in module.text
 
 
+def test_what_a_loop_or_the_like_changes_comes_along(lab):
+    found = lab(
+        "sizes, names = {}, []",
+        "others = []",
+        "for name, size in [('in', 784), ('out', 10)]:\n    sizes[name] = size",
+        "if sizes:\n    with open('log') as log:\n        others.append(log)",
+        "try:\n    names.append('a')\nexcept ValueError:\n    names.clear()",
+        "def later():\n    names.append('b')",
+        "class FNN: all = sizes, names",
+    )
+
+    module = found.modules["fnn.py"]
+    assert defined(module)["FNN"].all == ({"in": 784, "out": 10}, ["a"])
+    assert "open" not in module.text
+    assert "later" not in module.text
+
+
 def test_what_a_function_puts_into_a_class_comes_along(lab):
     found = lab(
         "def put_into(cls):\n    return lambda made: setattr(cls, made.__name__, made)",
