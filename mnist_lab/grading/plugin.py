@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,6 +114,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(sentence)
     if sentence := unsupported(config.getoption("--isolation") or default_isolation()):
         raise pytest.UsageError(sentence)
+    _grade_what_is_named(config)
     if config.getoption("--report") and not config.getoption("--full"):
         raise pytest.UsageError("--report needs --full: only then are the models trained.")
     if config.getoption("--report") and getattr(config.option, "numprocesses", None):
@@ -130,6 +132,33 @@ def _other_kit(made_for: str) -> str:
         f"This workspace was made for mnist-lab {made_for}, and {installed} is installed. Install "
         "that version, or make a new workspace with `mnist-lab new` and copy your exercises there."
     )
+
+
+def _grade_what_is_named(config: pytest.Config) -> None:
+    """Where every path is an exercise's file or name, or the folder of all, run the tests that
+    grade these: what learners write holds no tests.
+    """
+    here = config.invocation_params.dir
+    lab = workspace.above(here)
+    if lab is None:
+        return
+    named = [_exercises(here / argument.partition("::")[0], lab) for argument in config.args]
+    if not all(named):
+        return
+    option = config.option
+    one_of = " or ".join(dict.fromkeys(chain(*named)))
+    option.keyword = f"({option.keyword}) and ({one_of})" if option.keyword else one_of
+    config.args[:] = [str(lab / "tests/grading")]
+
+
+def _exercises(path: Path, lab: Path) -> list[str]:
+    """Those whose file or name ``path`` is, or all for the folder with the files."""
+    folder, every = lab / "exercises", [exercise.id for exercise in kit.load().exercises]
+    if path.resolve() == folder.resolve():
+        return every
+    if path.resolve().parent == folder.resolve() and path.name in kit.load().files:
+        return [kit.load().files[path.name].id]
+    return [path.name] if path.name in every and not path.exists() else []
 
 
 @pytest.fixture
@@ -302,6 +331,9 @@ class Grading:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            if check := check_of(item):
+                item.extra_keyword_matches.add(check.id)  # So `-k cnn.network` finds it.
         checks = [check.id for item in items if (check := check_of(item))]
         if twice := {name for name in checks if checks.count(name) > 1}:
             raise pytest.UsageError(f"Several tests are marked as {', '.join(sorted(twice))}.")
@@ -497,7 +529,7 @@ class Grading:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.grade is None:
-            if self.alone and self.config.option.keyword:
+            if self.alone and self.config.option.keyword and not self.config.option.collectonly:
                 names = ", ".join(exercise.id for exercise in kit.load().exercises)
                 said = (
                     f"No check has {self.config.option.keyword!r} in its name. Those of an "

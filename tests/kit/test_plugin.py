@@ -251,6 +251,31 @@ def test_a_name_that_no_check_has_is_answered_with_those_that_there_are(lab):
     assert max(map(len, run.output.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("arguments", "graded"),
+    [
+        (["exercises/fnn.py"], {"fnn"}),
+        (["fnn", "exercises/cnn.py"], {"fnn", "cnn"}),
+        (["exercises"], {exercise.id for exercise in kit.load().exercises}),
+        (["exercises/fnn.py", "-k", "parameters or steps"], {"fnn.parameters"}),
+        (["-k", "fnn.parameters"], {"fnn.parameters"}),
+    ],
+)
+def test_an_exercise_is_graded_by_its_file_or_name_and_a_check_by_its_id(lab, arguments, graded):
+    _, result = lab.pytest(*arguments)
+
+    ran = {check for check, outcome in outcomes(result).items() if outcome != "not_run"}
+    assert ran
+    assert graded in (ran, {check.partition(".")[0] for check in ran})
+
+
+def test_what_is_listed_is_not_called_missing(lab):
+    run, _ = lab.pytest("-k", "fnn", "--collect-only", "-q")
+
+    assert "test_networks.py" in run.output
+    assert "No check" not in run.output
+
+
 def test_what_was_not_asked_for_is_shown_as_it_was_and_what_is_done_is_said(lab):
     for name in ("fnn", "logistic_regression"):
         shutil.copy(ROOT / "solutions" / f"{name}.py", lab.exercises)
