@@ -233,7 +233,7 @@ def download(directory: Path | None, quiet: bool) -> None:
 @click.argument("name", required=False)
 @click.option("--more", is_flag=True, help="The second hint, which is nearly the answer.")
 def hint(name: str | None, more: bool) -> None:
-    """Show a hint for the check or exercise NAME: cnn.network, cnn, 4 or log.
+    """Show a hint for the check or exercise NAME: cnn.network, cnn, cnn.py, 4 or log.
 
     For an exercise it is the hint of its first check that the last run of pytest did not pass;
     without NAME, that of the first exercise with such a check.
@@ -242,6 +242,7 @@ def hint(name: str | None, more: bool) -> None:
     from mnist_lab.grading import memory
 
     try:
+        name = name and name.removesuffix(".py")
         if name and "." in name:
             check = kit.load().check(name)
         else:
@@ -357,7 +358,7 @@ def grade_command(
 
 
 @main.command("grade-class", short_help="Grade every submission in a folder.")
-@click.argument("submissions", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("submissions", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -434,6 +435,11 @@ def grade_class_command(
     from mnist_lab.grading.batch.roster import Roster
     from mnist_lab.grading.batch.run import grade_class, look
 
+    if submissions.is_file():
+        fail(
+            f"{submissions} is a file. Unpack an archive of a class first and name the folder; one "
+            "submission by itself is for `mnist-lab grade`."
+        )
     how["tier"] = "full" if how.pop("full") else "quick"
     if how["cluster"] and how["jobs"]:
         raise click.UsageError("--jobs is for this machine; a cluster's workers have threads.")

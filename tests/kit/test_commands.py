@@ -62,6 +62,10 @@ def test_a_hint_is_that_of_the_check(here):
     assert max(map(len, output.splitlines())) <= 80
 
 
+def test_an_exercise_has_a_hint_by_the_name_of_its_file(here):
+    assert run("hint", "cnn.py").output == run("hint", "cnn").output
+
+
 def test_more_is_the_second_hint(here):
     output = run("hint", "cnn.network", "--more").output
 
@@ -144,6 +148,15 @@ def test_without_a_place_for_temporary_files_the_folder_is_not_said_to_be_gone(h
 
     assert result.exit_code == 1
     assert "No usable temporary directory" in " ".join(result.stderr.split())
+
+
+def test_an_archive_of_a_class_is_to_be_unpacked_first(here):
+    (here / "class.zip").write_bytes(b"PK")
+
+    result = run("grade-class", "class.zip", "--out", "results")
+
+    assert result.exit_code == 1
+    assert "Unpack an archive of a class first" in " ".join(result.stderr.split())
 
 
 def test_without_a_grade_status_says_what_to_do(here):
