@@ -170,11 +170,13 @@ def check(name: str | None = None) -> Card | Overview:
 def compare(
     *models: type[nn.Module], epochs: int = 3, seed: int = 0, digits: str = "auto"
 ) -> Models:
-    """Train ``models``, those of the exercises, side by side on MNIST and test them.
+    """Train ``models``, those of the exercises, side by side on MNIST and test them; without any,
+    those that the notebook defines.
 
     A model that is not written yet is left out, and that is said. ``digits`` is ``"mnist"``,
     ``"sample"`` or ``"auto"``, as ``mnist_lab.data.load`` has them. Raises ``ValueError`` for
-    another class and what ``data.load`` raises.
+    another class, ``RuntimeError`` without models outside of IPython, and what ``data.load``
+    raises.
     """
     import torch
     from rich.console import Console
@@ -183,23 +185,25 @@ def compare(
     from mnist_lab.compare import TITLES, compare
     from mnist_lab.progress import watching
 
-    names = {exercise.names[0]: exercise.id for exercise in kit.load().exercises}
+    names = {kit.load().exercise(name).names[0]: name for name in TITLES}
+    known = ", ".join(names)
+    asked = {model.__name__: model for model in models}
+    if not models:
+        asked = {name: made for name, made in _history()[1].items() if name in names}
     classes, missing = {}, []
-    for model in models:
-        name = names.get(model.__name__, "")
-        if name not in TITLES:
-            known = ", ".join(asked for asked, own in names.items() if own in TITLES)
-            raise ValueError(f"{model.__name__} is none of the models: {known}.")
+    for name, model in asked.items():
+        if name not in names:
+            raise ValueError(f"{name} is none of the models: {known}.")
         try:
             with torch.no_grad(), torch.random.fork_rng():
                 model()(torch.zeros(2, 1, 28, 28))
-            classes[name] = model
+            classes[names[name]] = model
         except NotImplementedError:
-            missing.append(f"{model.__name__} is not written yet.")
+            missing.append(f"{name} is not written yet.")
         except Exception as error:  # It is the learner's, and the others can be compared.
-            missing.append(f"{model.__name__} raises {type(error).__name__}: {error}.")
+            missing.append(f"{name} raises {type(error).__name__}: {error}.")
     if not classes:
-        return Models(None, missing or ["No model was named."])
+        return Models(None, missing or [f"The notebook defines none of {known} yet."])
     console = Console(file=sys.stdout, force_terminal=False, force_jupyter=False, width=100)
     loaded = data.load(digits, say=print)  # type: ignore[arg-type]
     if loaded.note:
@@ -231,7 +235,8 @@ def _history() -> tuple[list[tuple[int, str]], Mapping[str, Any]]:
     shell = ipython.get_ipython() if ipython else None
     if shell is None:
         raise RuntimeError(
-            "check() grades the cells of a notebook, or of IPython: elsewhere run `pytest`."
+            "check() and compare() are for the cells of a notebook, or of IPython: elsewhere run "
+            "`pytest` and `mnist-lab compare`."
         )
     sources = list(enumerate(shell.history_manager.input_hist_raw))
     return [(number, text) for number, text in sources if text.strip()], shell.user_ns

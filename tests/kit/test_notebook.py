@@ -302,6 +302,17 @@ def test_models_that_are_not_written_or_broken_are_left_out_and_said(capsys):
     assert "epoch  1/1" in capsys.readouterr().out
 
 
+def test_without_models_those_of_the_notebook_are_compared(monkeypatch):
+    from mnist_lab.models import FNN
+
+    cells = {"FNN": FNN, "Other": int}
+    monkeypatch.setattr("mnist_lab.notebook._history", lambda: ([], cells))
+
+    assert [each.name for each in compare(epochs=1, digits="sample").comparison.results] == ["fnn"]
+    del cells["FNN"]
+    assert "defines none of LogisticRegression, FNN, CNN yet" in repr(compare())
+
+
 def test_a_class_that_is_none_of_the_models_is_refused():
     with pytest.raises(ValueError, match="int is none of the models: LogisticRegression, FNN, CNN"):
         compare(int)
