@@ -76,7 +76,7 @@ class Server:
     def wait(self) -> None:
         """Wait until it can fork; one that has died is replaced. Raises ``ServerError``."""
         if self._hung_up():
-            self._forget()
+            self.close()
             self._start()
         if not self._ready:
             self.walls = self._read(START_LIMIT)["walls"]
@@ -114,7 +114,8 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._clear()
+        self._baits.close()
+        scratch.remove(str(self._folder))
 
     def another(self) -> Server:
         """A new one of its kind."""
@@ -178,19 +179,6 @@ class Server:
         self._baits.close()
         scratch.remove(str(self._folder / "kit"))
 
-    def _forget(self) -> None:
-        """Let go of a server that has died."""
-        self._socket.close()
-        if self._owner == os.getpid():
-            self._process.wait()
-        self._clear()
-
-    def _clear(self) -> None:
-        """Remove all that a server and its workers leave."""
-        if self._owner == os.getpid():
-            self._baits.close()
-            scratch.remove(str(self._folder))
-
     def _ask(
         self,
         request: dict[str, Any],
@@ -253,9 +241,6 @@ class Branch(Server):
 
     def _tidy(self) -> None:
         pass
-
-    def _forget(self) -> None:
-        self._socket.close()
 
     def _how(self) -> str:
         return ""
