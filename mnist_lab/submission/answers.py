@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -217,6 +218,30 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Raised:
+    """What a learner's code raised, or returned in place of what was asked for.
+
+    ``kind`` is the guest's word for it (see ``guest.errors``). What was ``raised`` ``is_a`` class
+    of Python's own and ``said`` so. ``where`` is their ``file:line``, ``column`` that of a syntax
+    error, ``part`` the first and last column of what ran in that line. ``mistake`` is a word for
+    what was returned, with ``facts``. ``stack`` is what ran, in the words of ``traceback``. What
+    was asked for is ``bound`` to something of that type.
+    """
+
+    kind: str
+    raised: str = ""
+    is_a: str = ""
+    said: str = ""
+    where: str = ""
+    column: int = 0
+    part: tuple[int, ...] = ()
+    mistake: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    stack: str = ""
+    bound: str = ""
+
+
+@dataclass(frozen=True)
 class Score:
     """A returned ``(loss, accuracy)``, and the types of its two values.
 
@@ -287,28 +312,43 @@ def text(value: object) -> str:
     return "".join(c for c in known if c.isprintable() or c in "\n\t")
 
 
-def entry(told: Message | Mapping[str, Any], name: str, kind: type) -> Any:
-    """The field ``name`` of what was told, which must be a ``kind``; an int will do for a float."""
+def entry(told: Message | Mapping[str, Any], name: str, kind: Any) -> Any:
+    """The field ``name`` of what was told, which must be a ``kind`` as ``of`` has it."""
     fields = told.fields if isinstance(told, Message) else told
     return of(fields.get(name), kind, name)
 
 
-def of(value: object, kind: type, name: str) -> Any:
-    """``value`` if it is a ``kind``; ``WireError`` otherwise."""
+def of(value: object, kind: Any, name: str) -> Any:
+    """``value`` if it is a ``kind``; ``WireError`` otherwise. An int will do for a float.
+
+    A ``kind`` is also a dataclass, of which the value is a dict with its fields, ``torch.dtype``,
+    ``tuple[kind, ...]``, a list in JSON, and ``Mapping[str, kind]``.
+    """
     if kind is str:
         return text(value)
     if type(value) is int and abs(value) > MAX_INT:
         raise WireError(f"{name} is a number beyond all bounds")
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
-        raise WireError(f"{name} is {type(value).__name__}, not {kind.__name__}")
-    return value
+    if type(value) is kind:
+        return value
+    if get_origin(kind) is tuple:
+        return tuple(of(part, get_args(kind)[0], name) for part in of(value, list, name))
+    if get_origin(kind) is Mapping:
+        parts = of(value, dict, name).items()
+        return {text(key): of(part, get_args(kind)[1], name) for key, part in parts}
+    if is_dataclass(kind):
+        return _made(kind, of(value, dict, name))
+    if kind is torch.dtype and isinstance(known := getattr(torch, text(value), None), kind):
+        return known
+    raise WireError(f"{name} is {type(value).__name__}, not {kind.__name__}")
 
 
-def many(told: Message | Mapping[str, Any], name: str, kind: type) -> tuple[Any, ...]:
-    """The field ``name`` of what was told, a list of ``kind``."""
-    return tuple(of(value, kind, name) for value in entry(told, name, list))
+def _made(kind: Any, told: Mapping[str, Any]) -> Any:
+    return kind(**{name: entry(told, name, own) for name, own in _kinds(kind).items()})
+
+
+_kinds = cache(get_type_hints)
 
 
 def array(reply: Message, name: str) -> Tensor:
@@ -327,46 +367,22 @@ def under(reply: Message, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def parameters(reply: Message, name: str) -> list[Parameter]:
-    """Descriptions of parameters or buffers."""
-    found = []
-    for each in many(reply, name, dict):
-        dtype = getattr(torch, entry(each, "dtype", str), None)
-        if not isinstance(dtype, torch.dtype):
-            raise WireError("no such dtype")
-        own, shape = entry(each, "name", str), many(each, "shape", int)
-        if any(size < 0 for size in shape):
-            raise WireError("a size below 0")
-        found.append(Parameter(own, shape, dtype, entry(each, "requires_grad", bool)))
+def parameters(reply: Message) -> tuple[Parameter, ...]:
+    """Descriptions of parameters."""
+    found: tuple[Parameter, ...] = entry(reply, "parameters", tuple[Parameter, ...])
+    if any(size < 0 for known in found for size in known.shape):
+        raise WireError("a size below 0")
     if len(found) > MAX_PARAMETERS or len({known.name for known in found}) < len(found):
-        raise WireError(f"{len(found)} {name}, more than can be or some twice")
+        raise WireError(f"{len(found)} parameters, more than can be or some twice")
     return found
-
-
-def unregistered(reply: Message) -> list[Unregistered]:
-    """What a model holds where PyTorch does not find it."""
-    return [
-        Unregistered(
-            entry(each, "name", str),
-            entry(each, "type", str),
-            entry(each, "parts", int),
-            tuple(tuple(of(size, int, "shape") for size in s) for s in many(each, "shapes", list)),
-        )
-        for each in many(reply, "unregistered", dict)
-    ]
 
 
 def steps(reply: Message) -> list[Step]:
     """The steps of a forward pass, in order, whose values are floating-point numbers."""
-    found = [
-        Step(
-            array(reply, f"steps.{number}"),
-            entry(place, "line", int),
-            entry(place, "module", str),
-            entry(place, "inside", bool),
-        )
-        for number, place in enumerate(many(reply, "places", dict))
-    ]
+    found = list[Step]()
+    for number, place in enumerate(entry(reply, "places", list)):
+        told = {**of(place, dict, "a place"), "value": array(reply, f"steps.{number}")}
+        found.append(of(told, Step, "a step"))
     if not all(step.value.is_floating_point() for step in found):
         raise WireError("a step without numbers")
     return found

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from torch import Tensor
 from mnist_lab import kit
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers, definitions
+from mnist_lab.submission.answers import Raised
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError
@@ -37,34 +38,19 @@ LOAD_LIMIT = 20.0
 first check that needs the file would otherwise pay for all."""
 
 
-@dataclass(frozen=True)
-class Event:
+@dataclass(frozen=True, kw_only=True)
+class Event(Raised):
     """What went wrong, as plain facts for those who put it into words.
 
-    ``kind`` is the guest's word for it (see ``guest.errors``), or ``lacking``, ``left-above``,
-    ``timeout``, ``status``, ``garbage`` or ``not-finite``. ``name`` of the learner's was in use for
-    ``operation`` and is ``bound`` to something of that type; ``doing`` says so in their terms.
-    ``where`` is their ``file:line``, ``part`` the first and last column of what ran in that line.
-    ``mistake`` is a word for what was returned, with ``facts``. ``stack`` is what ran when it
-    raised, in the words of ``traceback``, or when the time was over, in those of ``faulthandler``.
-    What was ``raised`` ``is_a`` class of Python's own.
+    Its ``kind`` may also be ``lacking``, ``left-above``, ``timeout``, ``status``, ``garbage`` or
+    ``not-finite``. ``name`` of the learner's was in use for ``operation``; ``doing`` says so in
+    their terms. When the time was over, ``stack`` is what ran, in the words of ``faulthandler``.
     """
 
-    kind: str
     caller: Caller
     doing: str = ""
     operation: str = ""
     name: str = ""
-    bound: str = ""
-    raised: str = ""
-    said: str = ""
-    where: str = ""
-    column: int = 0
-    mistake: str = ""
-    facts: Mapping[str, str] = field(default_factory=dict)
-    stack: str = ""
-    is_a: str = ""
-    part: tuple[int, ...] = ()
 
 
 class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's code
@@ -155,17 +141,18 @@ class Caller:
         Raises ``SubmissionFailure``, and nothing else.
         """
         name = str(request.fields.get("name", ""))
+        event = Event("", caller=self, doing=doing, operation=operation, name=name)
         worker = self._ready(operation, name)
         asked = time.monotonic()
         try:
             left = self._budget if self._left is None else self._left
             reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
-            raise self._lost(ended, doing, self._budget, operation, name) from None
+            raise self._lost(ended, event, self._budget) from None
         finally:
             if self._left is not None:
                 self._left = max(self._left - (time.monotonic() - asked), 0.0)
-        return self._checked(reply, doing, operation, name)
+        return self._checked(reply, event)
 
     def reseeds(self, do: Callable[[int], Any]) -> tuple[str, ...]:
         """Which of ``torch``, ``numpy`` and ``random`` are in the same state after the call ``do``
@@ -238,7 +225,7 @@ class Caller:
 
     def _told(self, message: str, kind: str, **more: Any) -> SubmissionFailure:
         cause = Cause(message, where=self.file, output=self.take_output())
-        return SubmissionFailure(cause, event=Event(kind, self, **more))
+        return SubmissionFailure(cause, event=Event(kind, caller=self, **more))
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
@@ -269,14 +256,14 @@ class Caller:
             raise SubmissionFailure(Cause(message), "error") from error
         self.generation += 1
         self._worker = worker
-        doing = f"Importing {self.file}"
+        event = Event("", caller=self, doing=f"Importing {self.file}", operation="load")
         folder = str(self._folder.resolve()) if self._folder else ""
         arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
         request = Message({"file": self.file, "folder": folder}, arrays)
         try:
-            self._checked(worker.ask("load", request, LOAD_LIMIT), doing, "load", "")
+            self._checked(worker.ask("load", request, LOAD_LIMIT), event)
         except EndedError as ended:
-            self._unusable = self._lost(ended, doing, LOAD_LIMIT, "load", "")
+            self._unusable = self._lost(ended, event, LOAD_LIMIT)
         except SubmissionFailure as failure:
             self._unusable = failure
         if self._unusable is not None:
@@ -284,16 +271,13 @@ class Caller:
             raise self._unusable
         return worker
 
-    def _checked(self, reply: Message, doing: str, operation: str, name: str) -> Message:
+    def _checked(self, reply: Message, event: Event) -> Message:
         if "error" in reply.fields:
-            with self.reading(doing):
-                error = answers.entry(reply, "error", dict)
-                raise self._failure(error, doing, operation, name)
+            with self.reading(event.doing):
+                raise self._failure(answers.entry(reply, "error", Raised), event)
         return reply
 
-    def _lost(
-        self, ended: EndedError, doing: str, limit: float, operation: str, name: str
-    ) -> SubmissionFailure:
+    def _lost(self, ended: EndedError, event: Event, limit: float) -> SubmissionFailure:
         """The learner's code ended the process, or had to be stopped."""
         said = {
             "timeout": f"did not finish within {limit:g} seconds",
@@ -303,60 +287,40 @@ class Caller:
         lines = re.findall(r'File "(.*?)", line (\d+)', ended.stack)
         own = [f"{name}:{at}" for name, at in lines if name in self._files]
         # The first is the line that runs, the last the line of the file that led there.
-        where = answers.text(own[-1 if operation == "load" else 0]) if own else ""
-        stack = answers.text(ended.stack)
-        told = ended.detail or said
-        event = Event(ended.kind, self, doing, operation, name, said=told, where=where, stack=stack)
+        where = answers.text(own[-1 if event.operation == "load" else 0]) if own else ""
+        stack, told = answers.text(ended.stack), ended.detail or said
+        event = replace(event, kind=ended.kind, said=told, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
-        cause = Cause(f"{doing} {said}.", where=where or self.file, output=output)
+        cause = Cause(f"{event.doing} {said}.", where=where or self.file, output=output)
         return SubmissionFailure(cause, event=event)
 
-    def _failure(
-        self, error: Mapping[str, object], doing: str, operation: str, name: str
-    ) -> SubmissionFailure:
+    def _failure(self, error: Raised, event: Event) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
-        kind, raised, is_a, message, where, traceback, mistake, bound = (
-            answers.entry(error, key, str)
-            for key in (
-                *("kind", "raised", "is_a", "message"),
-                *("where", "traceback", "mistake", "bound"),
-            )
-        )
-        column = answers.entry(error, "column", int)
-        facts = answers.entry(error, "facts", dict)
-        part = tuple(
-            answers.of(each, int, "a column") for each in answers.entry(error, "part", list)
-        )
-        if len(part) not in (0, 2):
+        if len(error.part) not in (0, 2):
             raise WireError("a part of a line that does not begin or end")
-        told = {answers.text(key): answers.text(value) for key, value in facts.items()}
-        first = message.strip().splitlines()[0] if message.strip() else ""
+        kind, doing, where = error.kind, event.doing, error.where
+        first = error.said.strip().splitlines()[0] if error.said.strip() else ""
         if kind == "todo":
             kind = self._is_to_do(where)
         sentences = {
             "todo": f"{doing} still raises NotImplementedError: it is not written yet.",
             "left-above": f"{doing} raised NotImplementedError above code that is written.",
-            "raised": f"{doing} raised {raised}{f': {first}' if first else ''}",
+            "raised": f"{doing} raised {error.raised}{f': {first}' if first else ''}",
             "exited": f"{doing} ended the program (SystemExit).",
             "memory": f"{doing} asked for more memory than there is.",
             "syntax": f"{where.partition(':')[0]} is not valid Python: {first}.",
-            "returned": message,
-            "unsendable": f"{doing} gave something that is not an answer: {message}.",
+            "returned": error.said,
+            "unsendable": f"{doing} gave something that is not an answer: {error.said}.",
         }
         if kind not in sentences:
             raise WireError(f"an error of the kind {kind!r}")
         cause = Cause(
             sentences[kind],
             where=where or self.file,
-            traceback="" if kind == "todo" else traceback,
+            traceback="" if kind == "todo" else error.stack,
             output=self.take_output(),
         )
-        event = Event(
-            *(kind, self, doing, operation, name, bound),
-            *(raised, first, where, column, mistake, told),
-            is_a=is_a,
-        )
-        event = replace(event, stack=traceback, part=part)
+        event = replace(event, **{**vars(error), "kind": kind, "said": first})
         return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", event)
 
     def _is_to_do(self, where: str) -> str:

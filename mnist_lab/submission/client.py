@@ -109,7 +109,7 @@ class Submission(AbstractContextManager["Submission"]):
         finally:
             worker.stop()
         raised = reply.fields.get("error")
-        return answers.text(raised.get("message")) if isinstance(raised, dict) else ""
+        return answers.text(raised.get("said")) if isinstance(raised, dict) else ""
 
     def placed(self, cause: Cause) -> Cause:
         """``cause`` in the terms of what was handed in: of a notebook these are its cells."""

@@ -250,7 +250,7 @@ class Given:
         return Message({}, {name: value for name, value in pairs if value is not None})
 
     def _examples(self, asked: Message) -> Message:
-        indices, count = answers.many(asked, "indices", int), len(self._batches.labels)
+        indices, count = answers.entry(asked, "indices", tuple[int, ...]), len(self._batches.labels)
         if len(indices) > count:
             raise WireError("it asks for more examples than there are")
         if indices and not 0 <= min(indices) <= max(indices) < count:
@@ -272,8 +272,8 @@ class Given:
         self._seen.steps += 1
         self._note("s")
         if len(self._seen.rates) < MAX_STEPS:
-            self._seen.rates.append(answers.many(asked, "rates", float)[:MAX_RATES])
-            self._seen.betas.append(answers.many(asked, "betas", float)[:MAX_RATES])
+            self._seen.rates.append(answers.entry(asked, "rates", tuple[float, ...])[:MAX_RATES])
+            self._seen.betas.append(answers.entry(asked, "betas", tuple[float, ...])[:MAX_RATES])
         if "name" in asked.fields and len(self._seen.optimizers) < MAX_RECORDED:
             self._seen.optimizers[number] = answers.optimizer(asked)
         if len(self._gradients) < MAX_RECORDED:

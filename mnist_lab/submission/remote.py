@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
-from mnist_lab.submission.answers import Gradients, Output, Step, Value
+from mnist_lab.submission.answers import Gradients, Output, Step, Unregistered, Value
 from mnist_lab.submission.caller import Caller, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import MAX_BODY, MAX_DIMENSIONS, Message, WireError
@@ -162,10 +162,9 @@ class Model(_Remote):
         made = caller.ask("build", Message({"name": name, "seed": seed}), doing)
         with caller.reading(doing):
             super().__init__(caller, name, answers.entry(made, "id", int))
-            self.parameters = answers.parameters(made, "parameters")
-            shown = answers.entry(made, "modules", dict)
-            self.modules = {name: answers.text(text) for name, text in shown.items()}
-            self.unregistered = answers.unregistered(made)
+            self.parameters = answers.parameters(made)
+            self.modules = answers.entry(made, "modules", Mapping[str, str])
+            self.unregistered = answers.entry(made, "unregistered", tuple[Unregistered, ...])
         if (most := max((len(each.shape) for each in self.parameters), default=0)) > MAX_DIMENSIONS:
             sentence = (
                 f"{name}() has a weight of {most} dimensions, which is far more than any needs."
@@ -277,7 +276,10 @@ class Model(_Remote):
         doing = f"{self.name} on another device than the CPU"
         reply = self._ask("on_fake_device", doing, {"size": size})
         with self._caller.reading(doing):
-            return answers.many(reply, "shape", int), answers.entry(reply, "device", str)
+            return (
+                answers.entry(reply, "shape", tuple[int, ...]),
+                answers.entry(reply, "device", str),
+            )
 
     def _cast(self, dtype: str) -> Model:
         self._ask("cast", f"{self.name}().{dtype}", {"dtype": dtype})

@@ -237,7 +237,7 @@ def test_lists_in_lists_without_end_are_a_failure_at_the_most(name):
 
 @pytest.mark.parametrize("part", [[1], [1, 2, 3], ["a", "b"], [True, 2]])
 def test_a_part_of_a_line_that_has_no_two_ends_is_no_answer(part):
-    words = ("raised", "is_a", "message", "where", "traceback", "mistake", "bound")
+    words = ("raised", "is_a", "said", "where", "stack", "mistake", "bound")
     error = {**dict.fromkeys(words, ""), "column": 0, "facts": {}, "kind": "raised", "part": part}
 
     with pytest.raises(SubmissionFailure, match="is not an answer"):

@@ -144,7 +144,7 @@ class Model:
 
 
 def raised_by(kind: type[BaseException]) -> Event:
-    return Event("raised", Caller("fnn.py", {}, None), raised=kind.__name__)
+    return Event("raised", caller=Caller("fnn.py", {}, None), raised=kind.__name__)
 
 
 class raising(suppress):  # noqa: N801

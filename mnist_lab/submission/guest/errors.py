@@ -27,7 +27,7 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
     ``kind`` is ``todo``, ``returned``, ``unsendable``, ``syntax``, ``memory``, ``exited`` or
     ``raised``; ``is_a`` is Python's own class of which the error is; ``where`` is the learner's
     deepest line, ``column`` that of a syntax error, ``part`` the first and last column of what ran
-    in that line, and ``traceback`` has the lines that are in their folder. ``bound`` is the type
+    in that line, and ``stack`` has the lines that are in their folder. ``bound`` is the type
     of what ``name`` is.
     """
     folder = learner.path.parent
@@ -42,14 +42,14 @@ def report(error: BaseException, learner: Learner, name: str) -> dict[str, Any]:
         "kind": kind,
         "raised": type(error).__name__,
         "is_a": next(c.__name__ for c in type(error).__mro__ if c.__module__ == "builtins"),
-        "message": message,
+        "said": message,
         "where": where,
         "column": column,
         "part": [own[-1].colno or 0, own[-1].end_colno or 0] if own else [],
         "bound": learner.bound(name),
         "mistake": error.mistake if isinstance(error, ReturnedError) else "",
         "facts": error.facts if isinstance(error, ReturnedError) else {},
-        "traceback": _traceback(error, own, folder) if kind in ("raised", "exited", "todo") else "",
+        "stack": _traceback(error, own, folder) if kind in ("raised", "exited", "todo") else "",
     }
 
 
