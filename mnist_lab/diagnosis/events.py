@@ -59,8 +59,6 @@ def told(failure: SubmissionFailure | CheckFailure, caller: Caller) -> Cause:
     if isinstance(failure, CheckFailure):
         kind, name = "degenerate" if failure.mistake else "check", failure.facts.get("of", "")
         event = Event(kind, caller=caller, name=name, mistake=failure.mistake, facts=failure.facts)
-    elif failure.event is None:
-        return failure.cause
     else:
         event = failure.event
     seen = Seen(event)

@@ -58,32 +58,17 @@ class SubmissionFailure(Exception):  # noqa: N818 - a verdict on the learner's c
 
     ``outcome`` is ``failed``, ``todo`` where a stub is still one, or ``error`` where the learner's
     code could not be run at all. ``cause`` says so in one sentence; ``mnist_lab.diagnosis.events``
-    finds better ones for the ``event``, if there was any.
+    finds better ones for most kinds of ``event``.
     """
 
     def __init__(
         self,
         cause: Cause,
+        event: Event,
         outcome: Literal["failed", "todo", "error"] = "failed",
-        event: Event | None = None,
     ) -> None:
         super().__init__(cause.message)
-        self.cause, self.outcome, self.event = cause, outcome, event
-
-    @property
-    def raised(self) -> str:
-        """The name of the exception class that the learner's code raised, or empty."""
-        return self.event.raised if self.event else ""
-
-    @property
-    def is_a(self) -> str:
-        """The name of Python's own class that it is, or is derived from."""
-        return self.event.is_a if self.event else ""
-
-    @property
-    def mistake(self) -> str:
-        """A word for what was returned in place of what was asked for, or empty."""
-        return self.event.mistake if self.event else ""
+        self.cause, self.event, self.outcome = cause, event, outcome
 
 
 class Caller:
@@ -225,7 +210,7 @@ class Caller:
 
     def _told(self, message: str, kind: str, **more: Any) -> SubmissionFailure:
         cause = Cause(message, where=self.file, output=self.take_output())
-        return SubmissionFailure(cause, event=Event(kind, caller=self, **more))
+        return SubmissionFailure(cause, Event(kind, caller=self, **more))
 
     def take_output(self) -> str:
         """What the learner's code printed since this was last asked; the middle of much is cut."""
@@ -249,14 +234,14 @@ class Caller:
         return self._worker
 
     def _load(self) -> Worker:
+        event = Event("", caller=self, doing=f"Importing {self.file}", operation="load")
         try:
             worker = self._start()
         except StartError as error:
-            message = f"{self.file} could not be run: {error}."
-            raise SubmissionFailure(Cause(message), "error") from error
+            cause = Cause(f"{self.file} could not be run: {error}.")
+            raise SubmissionFailure(cause, event, "error") from error
         self.generation += 1
         self._worker = worker
-        event = Event("", caller=self, doing=f"Importing {self.file}", operation="load")
         folder = str(self._folder.resolve()) if self._folder else ""
         arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
         request = Message({"file": self.file, "folder": folder}, arrays)
@@ -292,7 +277,7 @@ class Caller:
         event = replace(event, kind=ended.kind, said=told, where=where, stack=stack)
         output = _of_the_learner(ended.printed)
         cause = Cause(f"{event.doing} {said}.", where=where or self.file, output=output)
-        return SubmissionFailure(cause, event=event)
+        return SubmissionFailure(cause, event)
 
     def _failure(self, error: Raised, event: Event) -> SubmissionFailure:
         """What the learner's code raised, or returned in place of what was asked for."""
@@ -321,7 +306,7 @@ class Caller:
             output=self.take_output(),
         )
         event = replace(event, **{**vars(error), "kind": kind, "said": first})
-        return SubmissionFailure(cause, "todo" if kind == "todo" else "failed", event)
+        return SubmissionFailure(cause, event, "todo" if kind == "todo" else "failed")
 
     def _is_to_do(self, where: str) -> str:
         """Which kind a NotImplementedError is that was raised at ``where``."""

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -55,6 +56,7 @@ dots in place of what is deeper than a hundred.
 """
 
 
+@dataclass
 class EndedError(Exception):
     """The process gave no answer and is no more.
 
@@ -63,18 +65,11 @@ class EndedError(Exception):
     ``printed`` what it printed.
     """
 
-    def __init__(
-        self,
-        kind: Literal["timeout", "status", "garbage"],
-        *,
-        detail: str = "",
-        status: int = 0,
-        stack: str = "",
-        printed: str = "",
-    ) -> None:
-        super().__init__(kind)
-        self.kind, self.detail, self.status = kind, detail, status
-        self.stack, self.printed = stack, printed
+    kind: Literal["timeout", "status", "garbage"]
+    detail: str = ""
+    status: int = 0
+    stack: str = ""
+    printed: str = ""
 
 
 class StartError(Exception):

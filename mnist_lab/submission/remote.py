@@ -13,7 +13,7 @@ from torch import Tensor
 from mnist_lab.grade import Cause
 from mnist_lab.submission import answers
 from mnist_lab.submission.answers import Gradients, Output, Step, Unregistered, Value
-from mnist_lab.submission.caller import Caller, SubmissionFailure
+from mnist_lab.submission.caller import Caller, Event, SubmissionFailure
 from mnist_lab.submission.given import Given
 from mnist_lab.submission.protocol import MAX_BODY, MAX_DIMENSIONS, Message, WireError
 
@@ -90,9 +90,8 @@ class _Remote:
         arrays: Mapping[str, Tensor] = {},
     ) -> Message:
         if self._generation != self._caller.generation:
-            raise SubmissionFailure(
-                Cause(f"{self.name} is gone: the program that held it had to be stopped.")
-            )
+            sentence = f"{self.name} is gone: the program that held it had to be stopped."
+            raise SubmissionFailure(Cause(sentence), Event("gone", caller=self._caller))
         request = Message({"id": self._id, "name": self.name, **fields}, arrays)
         return self._caller.ask(operation, request, doing)
 

@@ -139,12 +139,12 @@ class Model:
         with raising():
             outputs = self._module.train(training)(images)
         if not torch.isfinite(outputs).all():
-            raise SubmissionFailure(Cause("Not all of its outputs are numbers."))
+            raise SubmissionFailure(Cause("Not all of its outputs are numbers."), event("garbage"))
         return outputs
 
 
-def raised_by(kind: type[BaseException]) -> Event:
-    return Event("raised", caller=Caller("fnn.py", {}, None), raised=kind.__name__)
+def event(kind: str, raised: str = "") -> Event:
+    return Event(kind, caller=Caller("fnn.py", {}, None), raised=raised)
 
 
 class raising(suppress):  # noqa: N801
@@ -155,7 +155,7 @@ class raising(suppress):  # noqa: N801
 
     def __exit__(self, kind, error, trace) -> bool:
         if kind is not None:
-            raise SubmissionFailure(Cause(str(error)), event=raised_by(kind))
+            raise SubmissionFailure(Cause(str(error)), event("raised", kind.__name__))
         return False
 
 

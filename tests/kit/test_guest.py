@@ -316,10 +316,10 @@ def test_an_exercise_that_was_not_handed_in_is_said(hand_in, tmp_path):
 def test_pytorchs_own_not_implemented_is_not_a_todo(hand_in):
     source = model_whose_forward("return torch.softmax(images.int(), 1)")
     failed = failure(lambda: hand_in(source).build("FNN")(IMAGES))
-    assert (failed.outcome, failed.raised) == ("failed", "NotImplementedError")
+    assert (failed.outcome, failed.event.raised) == ("failed", "NotImplementedError")
     misspelt = WORKING.replace("def forward", "def foward")
     failed = failure(lambda: hand_in(misspelt).build("FNN")(IMAGES))
-    assert (failed.outcome, failed.raised) == ("failed", "NotImplementedError")
+    assert (failed.outcome, failed.event.raised) == ("failed", "NotImplementedError")
 
 
 def test_a_traceback_has_the_learners_frames_only(hand_in):

@@ -658,7 +658,7 @@ def _broken_by_the_first_epoch(
     exercise: ExerciseHandle, grader: Grader, failure: SubmissionFailure
 ) -> CheckFailure | None:
     """What ``train_epoch`` leaves behind with which no second epoch can be trained."""
-    if not failure.raised:
+    if not failure.event.raised:
         return None
     generator = grader.generator("training.steps")
     recipe = Recipe("mlp", _weights(generator), lr=LR)

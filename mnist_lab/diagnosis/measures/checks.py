@@ -138,9 +138,8 @@ def _answer_if_it_can(
     try:
         return _answer(exercise, name, recipe, batches)
     except SubmissionFailure as failure:
-        if failure.outcome != "failed" or failure.event is None or failure.event.kind != "raised":
-            raise
-        if failure.event.operation == "load":
+        event = failure.event
+        if failure.outcome != "failed" or event.kind != "raised" or event.operation == "load":
             raise
         raise Waiting(f"evaluation.{name}", failure) from None
 
@@ -521,7 +520,7 @@ def _on_even_batches(
     wrong: Callable[[Sequence[Quiz], Sequence[Answer]], CheckFailure | None],
 ) -> CheckFailure | SubmissionFailure:
     """Why code fails that has an answer as long as there are as many examples as digits."""
-    if failure.outcome != "failed" or not failure.raised:
+    if failure.outcome != "failed" or not failure.event.raised:
         return failure
     for quizzes in _in_tens():
         answers, refused = _answers(ask, quizzes)

@@ -41,7 +41,7 @@ def in_float64(
     try:
         return call(recipe, batches, **given)
     except SubmissionFailure as failure:
-        if failure.outcome != "failed" or not failure.raised:
+        if failure.outcome != "failed" or not failure.event.raised:
             raise
         return call(*in_float32(recipe, batches), **given)
 

@@ -762,7 +762,7 @@ def _exactly(
         model.double().set_weights(weights)
         return images, ask(images)
     except SubmissionFailure as failure:
-        if not failure.raised or failure.mistake == "no-gradient":
+        if not failure.event.raised or failure.event.mistake == "no-gradient":
             raise
     model.float().set_weights(weights)
     return images.float(), ask(images.float())

@@ -76,7 +76,7 @@ class Seen(probes.Observed):
 def is_of_the_code(failure: CheckFailure | SubmissionFailure) -> bool:
     """Whether it comes of what the network does, not of a stub, a time limit or a lost process."""
     return isinstance(failure, CheckFailure) or (
-        failure.outcome == "failed" and failure.raised != ""
+        failure.outcome == "failed" and failure.event.raised != ""
     )
 
 
@@ -480,7 +480,7 @@ def other_parameters(
         model.float()(torch.zeros(2, 1, 28, 28))
     except SubmissionFailure as failure:
         fits = _sizes(exercise, model, failure.cause.message, {})
-        if fits or (failure.event and failure.event.kind == "raised"):
+        if fits or failure.event.kind == "raised":
             return fits or failure
     line = places.made(model, unmatched.extra[0].name) if unmatched.extra else ""
     return fail(count, inventory, bank.TABLES["otherwise"]["one_of_each"], where=line, **numbers)

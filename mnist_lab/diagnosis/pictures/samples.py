@@ -300,7 +300,7 @@ def _expect_all_drawn(draws: Draws, seed: int) -> None:
     try:
         draws.draw(items, seed)
     except SubmissionFailure as failure:
-        if failure.is_a != "ValueError":
+        if failure.event.is_a != "ValueError":
             raise
         evidence = f"downsample of {items} items with size={items} raises ValueError."
         draws.found.add("refuses-all-items", evidence)
@@ -312,13 +312,14 @@ def _expect_value_error(draws: Draws) -> None:
     try:
         drawn = draws.exercise.downsample(draws.dataset, items + 1)
     except SubmissionFailure as failure:
-        if failure.is_a == "ValueError":
+        event = failure.event
+        if event.is_a == "ValueError":
             return
-        if failure.outcome != "failed" or not failure.raised or failure.mistake == "exception":
+        if failure.outcome != "failed" or not event.raised or event.mistake == "exception":
             raise
-        if failure.mistake:
+        if event.mistake:
             draws.found.add("no-value-error", f"{what}: {failure.cause.message}")
         else:
-            draws.found.add("other-error", f"{what}: it raises {failure.raised}.")
+            draws.found.add("other-error", f"{what}: it raises {event.raised}.")
     else:
         draws.found.add("no-value-error", f"{what} gave a dataset of {drawn.length}.")
