@@ -74,14 +74,21 @@ def statements(cell: int, source: str) -> list[Statement]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # A learner hears of it when it runs.
-            if source.count("\n") + source.count(";") > 2 * MOST:  # It would take a GB to parse.
-                raise ValueError("more statements than anybody writes")
-            body = ast.parse(source).body
+            body = parsed(source).body
             lines = [line.encode() for line in source.split("\n")]
             return [_statement(cell, lines, node) for node in body]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))
         return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
+
+
+def parsed(source: str) -> ast.Module:
+    """The tree of ``source``. Raises one of ``TOO_MUCH``."""
+    if source.count("\n") + source.count(";") > 2 * MOST:  # It would take a GB.
+        raise ValueError("more statements than anybody writes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A learner hears of it when it runs.
+        return ast.parse(source)
 
 
 def of_a_stub(

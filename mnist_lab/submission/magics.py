@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mnist_lab.submission.definitions import LINE_END, TOO_MUCH, parsed
+
 BODIES = ("time", "capture", "prun", "debug")
 """Cell magics that run the rest of their cell as Python; all others take it as something else."""
 
@@ -20,43 +22,35 @@ OWN = re.compile(
 
 WRITTEN = re.compile(r"%%(?:writefile|file)[ \t]++(-a[ \t]++)?+[\"']?([^\"'\n]++)[\"']?[ \t]*+")
 
-TOKEN = re.compile(
-    r"""
-    \#.*
-    | (?P<quotes>'{3}|"{3})
-    | '(?:\\.|[^'\\])*+(?:'|\\?$) | "(?:\\.|[^"\\])*+(?:"|\\?$)
-    | (?P<open>[(\[{]) | (?P<close>[)\]}])
-    | (?P<joined>\\$)
-    """,
-    re.VERBOSE,
-)
-"""What decides where a statement ends. Nothing here gives back what it has matched, so that a line
-takes time in proportion to its length."""
-
-ENDS = {quotes: re.compile(rf"(?:\\.|(?!{quotes})[^\\])*+{quotes}") for quotes in ("'''", '"""')}
-"""A string in three quotes up to its end, by the quotes."""
+PARSED = 2 << 20
+"""How many characters of a cell are parsed, which finds one line of IPython's each time."""
 
 
 def python(source: str) -> str:
     """``source`` with each line of IPython's replaced by ``pass``, and nothing of a cell magic's.
 
-    A line that begins with % or ! inside brackets or a string is Python and stays.
+    Such a line is one at which Python stops: what begins with % or ! inside brackets or a string
+    stays.
     """
-    lines = source.replace("\r\n", "\n").replace("\r", "\n").split("\n") if source else []
+    lines = LINE_END.sub("\n", source).split("\n") if source else []
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     if lines and lines[first].startswith("%%"):
         if lines[first][2:].split(maxsplit=1)[:1] not in [[name] for name in BODIES]:
             return ""
         lines[first] = ""
     lines = _without_margin(lines, first)
-    scan = _Scan()
-    continued = False  # a line of IPython's that goes on after a backslash
-    for number, line in enumerate(lines):
-        if continued or (scan.at_start and OWN.match(line.strip())):
-            continued = line.endswith("\\")
-            lines[number] = f"{line[: len(line) - len(line.lstrip())]}pass"
-        else:
-            scan.read(line)
+    has_own = any(OWN.match(line.strip()) for line in lines)
+    for _ in range(PARSED // len(source) if has_own else 0):
+        at = _not_python(lines)
+        while at > 0 and lines[at - 1].endswith("\\"):  # It goes on from the line before.
+            at -= 1
+        line = lines[at] if 0 <= at < len(lines) else ""
+        if not OWN.match(line.strip()):
+            break
+        lines[at] = f"{line[: len(line) - len(line.lstrip())]}pass"
+        while line.endswith("\\") and at + 1 < len(lines):
+            at += 1
+            line, lines[at] = lines[at], ""
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -64,7 +58,7 @@ def written_file(source: str) -> tuple[str, bool, str] | None:
     """The name of the file that a ``%%writefile`` cell writes, whether it adds to it, and the text,
     in which no line moves; ``None`` for any other cell.
     """
-    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    text = LINE_END.sub("\n", source)
     first, _, rest = text.lstrip("\n").partition("\n")
     found = WRITTEN.fullmatch(first.rstrip())
     if found is None:
@@ -79,31 +73,12 @@ def _without_margin(lines: list[str], first: int) -> list[str]:
     return [line.removeprefix(margin) for line in lines] if margin else lines
 
 
-class _Scan:
-    """Follows brackets, strings and joined lines, to know where a statement begins."""
-
-    def __init__(self) -> None:
-        self._depth, self._quotes, self._joined = 0, "", False
-
-    @property
-    def at_start(self) -> bool:
-        """Whether the next line begins a statement."""
-        return not (self._depth or self._quotes or self._joined)
-
-    def read(self, line: str) -> None:
-        """Go on to the end of ``line``."""
-        self._joined, place = False, 0
-        while place < len(line) or self._quotes:
-            if self._quotes:
-                end = ENDS[self._quotes].match(line, place)
-                if end is None:
-                    return
-                self._quotes, place = "", end.end()
-                continue
-            found = TOKEN.search(line, place)
-            if found is None:
-                return
-            place = found.end()
-            self._quotes = found["quotes"] or ""
-            self._depth = max(0, self._depth + bool(found["open"]) - bool(found["close"]))
-            self._joined = found["joined"] is not None
+def _not_python(lines: list[str]) -> int:
+    """The first line, from 0, at which Python sees that they are none; -1 if it does not."""
+    try:
+        parsed("\n".join(lines))
+    except SyntaxError as error:
+        return (error.lineno or 0) - 1
+    except TOO_MUCH:
+        pass
+    return -1

@@ -181,9 +181,10 @@ def test_code_of_markdown_cells_and_outputs_is_not_looked_at(tmp_path):
         ("  x = 1\n  y = 2", "x = 1\ny = 2"),
         ("files = !ls\nx, y = %env PATH\nprint?\n?print\nx??", "pass\n" * 4 + "pass"),
         ("pip install torch\npip = 3\npip", "pass\npip = 3\npip"),
-        ("if x:\n    !ls | \\\n  sort\n    y = 1", "if x:\n    pass\n  pass\n    y = 1"),
+        ("if x:\n    !ls | \\\n  sort\n    y = 1", "if x:\n    pass\n\n    y = 1"),
         ("x = (7\n% 4)\ny = '''\n%not\n!this\n'''\n%time", None),
         ("x = 7 \\\n% 4\n%time", None),
+        ("!pip install \\\n  'a \\\n  b'\nx = 1", "pass\n\n\nx = 1"),
         ("s = '#' '''\n%a''' # '''\n%time", None),
         ('s = "(" # (\n%time', None),
         ("%%bash\nls", ""),
@@ -222,8 +223,12 @@ def test_a_comment_that_asks_is_python():
         "x?" * 200_000,
         "x;" * 300_000,
         "x = x + 1\n" * 100_000,
+        "x = 1\n!ls\n" * 10_000,
     ],
-    ids=["backslashes", "blanks", "gap", "quotes", "pip", "equals", "asks", "line", "lines"],
+    ids=[
+        *("backslashes", "blanks", "gap", "quotes", "pip"),
+        *("equals", "asks", "line", "lines", "shell"),
+    ],
 )
 def test_long_lines_and_many_take_time_in_proportion(lab, source):
     before = time.process_time()
