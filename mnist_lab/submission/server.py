@@ -373,8 +373,7 @@ def _warm_up(*, backwards: bool) -> None:
     corners = [[0, 0], [1, 0], [1, 1], [0, 1]]
     pictures.to_dtype(pictures.pil_to_tensor(pictures.perspective(picture, corners, corners)))
     learner = Learner()
-    asked = {"id": learner.keep(torch.nn.Flatten()), "size": 1}
-    networks.on_fake_device(learner, Message(asked))
+    networks.on_fake_device(learner, Message({"id": learner.keep(torch.nn.Flatten())}))
     answered = Message({"ticket": 0, "enough": True}, {"outputs": torch.zeros(1, 1)})
     with given.asking(lambda message: answered):
         given.Model([["a", "Linear", [1, 1]]], {"a.weight": torch.zeros(1, 1)})(torch.zeros(1, 1))

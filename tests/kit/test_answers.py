@@ -81,7 +81,6 @@ ANSWER = Message(
         "places": [{"line": 1, "module": "", "inside": False}],
         "requires_grad": False,
         "training_after": False,
-        "shape": [4, 10],
         "device": "meta",
         "columns": parts(tensor("items"), parts(number(0), number(0))),
         "passes": parts(*[parts(parts(BATCH), parts(BATCH))] * 2),

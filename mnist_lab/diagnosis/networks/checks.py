@@ -782,7 +782,7 @@ def _expect_shape(model: Model, outputs: Tensor, size: int) -> None:
 
 def _check_device(exercise: str, model: Model) -> None:
     try:
-        _, device = model.on_fake_device()
+        device = model.on_fake_device()
     except SubmissionFailure as failure:
         if not explained.is_of_the_code(failure):
             raise

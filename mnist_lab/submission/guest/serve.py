@@ -68,7 +68,7 @@ def serve(channel: socket.socket) -> None:
         signal.signal(signal.SIGUSR1, _say_where)
     faulthandler.register(signal.SIGUSR1, file=2, all_threads=False, chain=above)
     bdb.Bdb.set_trace = _nobody_answers  # type: ignore[method-assign]
-    channel.sendall(encode(Message({"ready": True, "folder": os.getcwd()})))
+    channel.sendall(encode(Message({"folder": os.getcwd()})))
     learner, messages, alone = Learner(), channel.makefile("rb"), threading.Lock()
 
     def receive(size: int) -> bytes:

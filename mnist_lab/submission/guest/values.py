@@ -72,12 +72,11 @@ class Described:
         return {"is": "tensor", "name": self._keep(plain.detach()), **said}
 
     def _array(self, value: np.ndarray[Any, Any], named: dict[str, Any]) -> dict[str, Any]:
-        said = {"dtype": str(value.dtype), "shape": list(value.shape), **named}
         if value.dtype.kind in "iu" and str(value.dtype) not in DTYPES:
             value = value.astype(np.int64)
         if str(value.dtype) not in DTYPES:
-            return {"is": "odd array", **said}
-        return {"is": "array", "name": self._keep(torch.from_numpy(value.copy())), **said}
+            return {"is": "odd array", **named}
+        return {"is": "array", "name": self._keep(torch.from_numpy(value.copy())), **named}
 
     def _keep(self, tensor: Tensor) -> str:
         name = f"value.{len(self.arrays)}"
