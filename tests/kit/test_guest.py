@@ -780,7 +780,7 @@ def test_downsample_tells_which_items_it_drew(hand_in):
     assert len(set(drawn.indices)) == drawn.length == 5
     assert drawn.labels_kept
     assert exercise.downsample(items(20), 5) != drawn
-    assert failure(lambda: exercise.downsample(items(3), 5)).raised == "ValueError"
+    assert failure(lambda: exercise.downsample(items(3), 5)).event.raised == "ValueError"
 
 
 @pytest.mark.parametrize(
