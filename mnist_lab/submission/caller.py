@@ -23,6 +23,7 @@ from mnist_lab.submission.given import Given
 from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.process import EndedError, StartError
 from mnist_lab.submission.protocol import Message, WireError
+from mnist_lab.submission.server import patience
 
 if TYPE_CHECKING:
     from mnist_lab.submission.process import Worker
@@ -103,7 +104,8 @@ class Caller:
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """All calls inside share ``seconds`` of wall-clock time, less what importing takes.
+        """All calls inside share ``seconds`` of wall-clock time, less what importing takes; more
+        where the machine is busy.
 
         Only waiting for an answer counts: how long the grader thinks is nothing that a learner
         could do something about.
@@ -111,7 +113,7 @@ class Caller:
         before = self._budget, self._left
         with suppress(SubmissionFailure):  # The first call says so, where it can be reported.
             self._ready()
-        self._budget = self._left = seconds
+        self._budget, self._left = seconds, seconds * patience()
         try:
             yield
         finally:
@@ -130,7 +132,7 @@ class Caller:
         worker = self._ready(operation, name)
         asked = time.monotonic()
         try:
-            left = self._budget if self._left is None else self._left
+            left = self._budget * patience() if self._left is None else self._left
             reply = worker.ask(operation, request, left, given)
         except EndedError as ended:
             raise self._lost(ended, event, self._budget) from None
@@ -246,7 +248,7 @@ class Caller:
         arrays = {_plain(name): _as_array(content) for name, content in self._files.items()}
         request = Message({"file": self.file, "folder": folder}, arrays)
         try:
-            self._checked(worker.ask("load", request, LOAD_LIMIT), event)
+            self._checked(worker.ask("load", request, LOAD_LIMIT * patience()), event)
         except EndedError as ended:
             self._unusable = self._lost(ended, event, LOAD_LIMIT)
         except SubmissionFailure as failure:

@@ -35,6 +35,9 @@ START_LIMIT, ANSWER_LIMIT, CLEAR_LIMIT = 120.0, 10.0, 120.0
 worker has left, which may be many thousand folders in one another.
 """
 
+PATIENCE = 4.0
+"""How many times its limit a call may take at most where other programs want the cores."""
+
 LOOK_EVERY = 0.2
 """Seconds between two counts of processes, where the kernel does not limit their number."""
 
@@ -254,6 +257,16 @@ def _channel() -> tuple[socket.socket, socket.socket]:
 def default_isolation() -> Isolation:
     """``fork`` on Linux, ``spawn`` elsewhere: system libraries there may not survive a fork."""
     return "fork" if sys.platform == "linux" else "spawn"
+
+
+def patience() -> float:
+    """How many times its limit a learner's call may take, as the machine is busy: by how many
+    programs have wanted a core in the last minute. Two for each core are as usual in a class.
+    """
+    if not hasattr(os, "getloadavg"):  # as on Windows
+        return 1.0
+    wanted = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return min(max(1.0, wanted - 1.0), PATIENCE)
 
 
 def unsupported(isolation: Isolation) -> str:

@@ -23,7 +23,7 @@ from mnist_lab.submission.client import ExerciseHandle, Submission
 from mnist_lab.submission.guest import serve
 from mnist_lab.submission.protocol import Message, encode
 from mnist_lab.submission.sandbox import enclosure, landlock, seccomp
-from mnist_lab.submission.server import Server
+from mnist_lab.submission.server import Server, patience
 
 WORKING = """
 import torch
@@ -223,6 +223,22 @@ def test_calls_inside_a_limit_share_it(hand_in):
         model(IMAGES)
         failed = failure(lambda: [model(IMAGES) for _ in range(5)])
     assert "did not finish within 1 seconds" in failed.cause.message
+
+
+@pytest.mark.parametrize(("programs", "times"), [(1, 1), (2, 1), (3, 2), (5, 4), (50, 4)])
+def test_a_busy_machine_gives_more_time(monkeypatch, programs, times):
+    monkeypatch.setattr("os.getloadavg", lambda: (programs * os.cpu_count(), 0, 0))
+
+    assert patience() == times
+
+
+def test_what_is_late_only_since_the_machine_is_busy_goes_on(hand_in, monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (5 * os.cpu_count(), 0, 0))
+    exercise = hand_in(model_whose_forward("import time\ntime.sleep(1)\nreturn images"))
+    model = exercise.build("FNN")
+
+    with exercise.limit(0.8):
+        model(IMAGES)
 
 
 def test_after_a_death_the_old_model_is_gone_and_a_new_one_works(hand_in):

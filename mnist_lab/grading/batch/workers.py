@@ -19,7 +19,7 @@ from mnist_lab.grading.run import Cold
 from mnist_lab.grading.warm import ANSWERED, KILLED, Job, Jobs, Run
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
-from mnist_lab.submission.server import default_isolation
+from mnist_lab.submission.server import default_isolation, patience
 from mnist_lab.writing import fill
 
 ATTEMPTS = 2
@@ -82,7 +82,8 @@ class WorkerPool:
         worker = self._worker()
         outcome: Outcome | None = None
         try:
-            outcome = self._outcome(name, path, worker.grade(arguments, self.options.limit))
+            limit = self.options.limit * patience()
+            outcome = self._outcome(name, path, worker.grade(arguments, limit))
             return outcome
         finally:
             if outcome and outcome.settled:

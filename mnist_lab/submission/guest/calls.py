@@ -8,7 +8,6 @@ import importlib.util
 import inspect
 import random
 import sys
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,17 @@ def call(learner: Learner, question: Message) -> Message:
     fields = question.fields
     function = learner.named(fields["name"])
     lent = learner.lent = learner.lent.again() if fields["again"] else given.Lent(question)
-    with suppress(ValueError):  # of what has no signature
-        inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **fields["options"])
+    options = fields["options"]
+    try:
+        inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **options)
+    except TypeError:  # A decorator may take it all the same: it is given it, to see that.
+        options = {**fields["accepts"], **options}
+    except ValueError:  # It has no signature.
+        pass
     if fields["seed"] is not None:
         seed_all(fields["seed"])
     with lent.watched():
-        returned = no_exception(function(*lent.arguments, **fields["options"]), fields["name"])
+        returned = no_exception(function(*lent.arguments, **options), fields["name"])
     left, told = lent.left_behind(), Described(returned)
     return Message(
         {
