@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from itertools import product
 from typing import Any
 
@@ -97,16 +97,9 @@ def _move(network: Network, stage: str, to: str) -> Network | None:
     return replace(network, stages={name: network.stages[name] for name in names})
 
 
-def _before(network: Network, stage: str, text: str) -> Network:
-    return _inserted(network, list(network.stages).index(stage), text)
-
-
-def _after(network: Network, stage: str, text: str) -> Network:
-    return _inserted(network, list(network.stages).index(stage) + 1, text)
-
-
-def _inserted(network: Network, at: int, text: str) -> Network:
+def _insert(network: Network, stage: str, text: str, *, behind: int) -> Network:
     stages = list(network.stages.items())
+    at = list(network.stages).index(stage) + behind
     stages.insert(at, (f"inserted {len(stages)}", text))
     return replace(network, stages=dict(stages))
 
@@ -114,8 +107,8 @@ def _inserted(network: Network, at: int, text: str) -> Network:
 VERBS: dict[str, Callable[[Network, str, Any], Network | None]] = {
     "replace": _replace,
     "edit": _edit,
-    "before": _before,
-    "after": _after,
+    "before": partial(_insert, behind=0),
+    "after": partial(_insert, behind=1),
     "remove": _remove,
     "move": _move,
 }

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import combinations, islice, permutations, product
+from itertools import chain, combinations, islice, permutations, product
 
 import torch
 
@@ -82,7 +82,9 @@ def structures(exercise: str, parameters: Sequence[Parameter]) -> list[Structure
             if len(found) > 10 * MOST:
                 break
             left = tuple(each for each in matrices if each not in chosen)
-            for structure in make(chosen, vectors):
+            for structure in chain.from_iterable(
+                _complete(exercise, each, vectors) for each in make(chosen)
+            ):
                 unused = (*left, *structure.unused)
                 spare = {"unused-layer": unused[0].name} if unused else {}
                 faults = {**structure.faults, **spare}
@@ -122,27 +124,37 @@ class _Layer:
     axes: tuple[int, ...]
 
 
-def _logistic(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
-    layers = _chain(chosen, "linear")
+@dataclass(frozen=True)
+class _Chain:
+    """The ``layers`` of a network with the ``stages`` that they are in, and what is wrong with
+    them.
+    """
+
+    stages: Mapping[str, str]
+    layers: Sequence[_Layer]
+    faults: Mapping[str, str]
+
+
+def _logistic(chosen: Sequence[Parameter]) -> Iterator[_Chain]:
+    layers = _in_a_row(chosen, "linear")
     if layers is None or len(layers) > 2:
         return
     bends = [[RELU], [], *([text] for text in ACTIVATIONS)] if len(layers) > 1 else [[]]
     for bend in bends:
         stages = {**_dense(layers, bend, ["relu"]), "sigmoid": "torch.sigmoid(x)"}
         faults = {"hidden-layer": layers[0].weight.name} if len(layers) > 1 else {}
-        yield from _complete("logistic_regression", stages, layers, vectors, faults)
+        yield _Chain(stages, layers, faults)
 
 
-def _fnn(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
-    layers = _chain(chosen, "output")
+def _fnn(chosen: Sequence[Parameter]) -> Iterator[_Chain]:
+    layers = _in_a_row(chosen, "output")
     if layers is None:
         return
     for bends in _bends(len(layers) - 1):
-        stages = _dense(layers, bends, ["relu"])
-        yield from _complete("fnn", stages, layers, vectors, _dense_faults(layers, HIDDEN))
+        yield _Chain(_dense(layers, bends, ["relu"]), layers, _dense_faults(layers, HIDDEN))
 
 
-def _cnn(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[Structure]:
+def _cnn(chosen: Sequence[Parameter]) -> Iterator[_Chain]:
     kernels: list[_Layer] = []
     channels = 1
     for each in chosen:
@@ -156,14 +168,14 @@ def _cnn(chosen: Sequence[Parameter], vectors: Sequence[Parameter]) -> Iterator[
         return
     own = _convolution_faults(kernels)
     for stages, slugs, maps in _convolutional(tuple(each.axes for each in kernels)):
-        layers = _chain(dense, "output", maps)
+        layers = _in_a_row(dense, "output", maps)
         if layers is None:
             continue
         faults = own | dict.fromkeys(slugs, kernels[-1].weight.name)
         faults |= _dense_faults(layers, DENSE)
         for bends in _bends(len(layers) - 1):
             both = {**stages, **_dense(layers, bends, ["relu3"])}
-            yield from _complete("cnn", both, [*kernels, *layers], vectors, faults)
+            yield _Chain(both, [*kernels, *layers], faults)
 
 
 def _convolution_faults(kernels: Sequence[_Layer]) -> dict[str, str]:
@@ -204,15 +216,21 @@ def _convolutional(
     most = 2 if len(kernels) < 3 else 1
     for count, parts in product(range(most + 1), islice(product(*options), MOST)):
         plain = Network({k: text for part in parts for k, text in part.items()}, axes)
-        for mistakes in combinations(RESIZING, count):
-            network: Network | None = plain
-            for _, change in mistakes:
-                network = network and change(network)
-            maps = _maps(network) if network else ()
-            if network and maps:
-                slugs = tuple(mistake.id.partition(".")[2] for mistake, _ in mistakes)
+        for ids, network in _resized(plain, count):
+            if maps := _maps(network):
+                slugs = tuple(each.partition(".")[2] for each in ids)
                 found.append((network.stages, slugs, maps))
     return found
+
+
+def _resized(network: Network, count: int) -> Iterator[tuple[tuple[str, ...], Network]]:
+    """The network with so many mistakes that change sizes, and their ids."""
+    for mistakes in combinations(RESIZING, count):
+        changed: Network | None = network
+        for _, change in mistakes:
+            changed = changed and change(changed)
+        if changed:
+            yield tuple(mistake.id for mistake, _ in mistakes), changed
 
 
 OTHER_SIDES = range(8, 65)
@@ -226,17 +244,12 @@ def of_other_sides() -> Mapping[int, Sequence[tuple[tuple[str, ...], Network]]]:
     ends = asked.axes["hidden.weight"][1:]
     axes = {name: asked.axes[name] for name in ("conv1.weight", "conv2.weight")}
     found: dict[int, list[tuple[tuple[str, ...], Network]]] = {side: [] for side in OTHER_SIDES}
-    for mistakes in (*combinations(RESIZING, 1), *combinations(RESIZING, 2)):
-        network: Network | None = asked
-        for _, change in mistakes:
-            network = network and change(network)
-        if network is None or len({mistake.id for mistake, _ in mistakes}) < len(mistakes):
-            continue
+    for ids, network in chain(_resized(asked, 1), _resized(asked, 2)):
         stages = list(network.stages)
         maps = Network({k: network.stages[k] for k in stages[: stages.index("hidden")]}, axes)
         for side in OTHER_SIDES:
             if _maps(maps, side) == ends:
-                found[side].append((tuple(mistake.id for mistake, _ in mistakes), network))
+                found[side].append((ids, network))
     return found
 
 
@@ -259,7 +272,7 @@ def _maps(network: Network, side: int = SIDE) -> tuple[int, ...]:
 # Chains of dense layers
 
 
-def _chain(
+def _in_a_row(
     chosen: Sequence[Parameter], last: str, inputs: tuple[int, ...] = (SIDE, SIDE)
 ) -> list[_Layer] | None:
     """``chosen`` one after another as dense layers, if each fits what the one before it gives."""
@@ -305,71 +318,58 @@ def _dense_faults(layers: Sequence[_Layer], width: int) -> dict[str, str]:
 # Biases, normalisation layers and learned slopes
 
 
-def _complete(
-    exercise: str,
-    stages: Mapping[str, str],
-    layers: Sequence[_Layer],
-    vectors: Sequence[Parameter],
-    faults: Mapping[str, str],
-) -> Iterator[Structure]:
+def _complete(exercise: str, plain: _Chain, vectors: Sequence[Parameter]) -> Iterator[Structure]:
     """The vectors as biases of the layers, and what is left of them as those of other layers. A
     single number may be the bias of all of a layer's outputs.
     """
-    yield from _with_biases(exercise, stages, layers, vectors, faults, shared=False)
-    if any(math.prod(each.shape) == 1 for each in vectors):
-        yield from _with_biases(exercise, stages, layers, vectors, faults, shared=True)
+    for shared in (False, True):
+        if shared and all(math.prod(each.shape) != 1 for each in vectors):
+            return
+        with_biases, left = _with_biases(exercise, plain, vectors, shared=shared)
+        groups: dict[str, list[Parameter]] = {}
+        for each in left:
+            groups.setdefault(each.owner, []).append(each)
+        for kind, way in bank.with_parts(exercise) if left else ():
+            guess: Structure | None = with_biases
+            for group in groups.values():
+                guess = guess and _with_layer(guess, group, kind, way)
+            if guess:
+                yield guess
+        yield replace(with_biases, unused=tuple(left))
 
 
 def _with_biases(
-    exercise: str,
-    stages: Mapping[str, str],
-    layers: Sequence[_Layer],
-    vectors: Sequence[Parameter],
-    faults: Mapping[str, str],
-    *,
-    shared: bool,
-) -> Iterator[Structure]:
-    left, stages, found = list(vectors), dict(stages), dict(faults)
+    exercise: str, plain: _Chain, vectors: Sequence[Parameter], *, shared: bool
+) -> tuple[Structure, list[Parameter]]:
+    """With the vectors that are left."""
+    layers, left, stages = plain.layers, list(vectors), dict(plain.stages)
+    found = dict(plain.faults)
     known, without = bank.LAYERS[exercise], dict[str, str]()
     if layers[-1].axes[0] != DIGITS:
         found["other-outputs"] = layers[-1].weight.name
     axes = {f"{layer.name}.weight": layer.axes for layer in layers}
     matched: dict[str, Parameter] = {f"{layer.name}.weight": layer.weight for layer in layers}
     for layer in layers:
+        name, outputs = f"{layer.name}.bias", layer.axes[0]
         bias = _bias_of(layer, left)
+        if bias is None and shared and layer.name in known:
+            bias = next((each for each in left if math.prod(each.shape) == 1), None)
+            if bias is not None:
+                own, outputs = f"w['{name}']", 1
+                stages[layer.name] = stages[layer.name].replace(
+                    own, f"{own}.expand({layer.axes[0]})"
+                )
+                found[f"shared-bias-{known[layer.name]['at']}"] = bias.name
         if bias is not None:
             left.remove(bias)
-            axes[f"{layer.name}.bias"] = (layer.axes[0],)
-            matched[f"{layer.name}.bias"] = bias
+            axes[name], matched[name] = (outputs,), bias
             continue
-        single = next((each for each in left if math.prod(each.shape) == 1), None)
-        if shared and single is not None and layer.name in known:
-            left.remove(single)
-            axes[f"{layer.name}.bias"] = (1,)
-            matched[f"{layer.name}.bias"] = single
-            own = f"w['{layer.name}.bias']"
-            stages[layer.name] = stages[layer.name].replace(own, f"{own}.expand({layer.axes[0]})")
-            found[f"shared-bias-{known[layer.name]['at']}"] = single.name
-            continue
-        stages[layer.name] = stages[layer.name].replace(f", w['{layer.name}.bias']", "")
+        stages[layer.name] = stages[layer.name].replace(f", w['{name}']", "")
         if layer.name in known:
             without[known[layer.name]["no_bias"]] = layer.weight.name
     none = len(known) > 1 and len(without) == len(known)
     found |= {"no-biases": layers[0].weight.name} if none else without
-    plain = Structure(Network(stages, axes), matched, found, _sizes(layers))
-    if not left:
-        yield plain
-        return
-    groups: dict[str, list[Parameter]] = {}
-    for each in left:
-        groups.setdefault(each.owner, []).append(each)
-    for kind, way in bank.with_parts(exercise):
-        guess: Structure | None = plain
-        for group in groups.values():
-            guess = guess and _with_layer(guess, group, kind, way)
-        if guess:
-            yield guess
-    yield replace(plain, unused=tuple(left))
+    return Structure(Network(stages, axes), matched, found, _sizes(layers)), left
 
 
 def _with_layer(
