@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis import explain
+from mnist_lab.diagnosis.faults import tables
 from mnist_lab.diagnosis.pictures import warps
 from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.values import OwnTones, Tones
@@ -496,15 +497,19 @@ def _say_warps(
     straight = (traces.bent[traces.whole] < BENT).double().mean().item()
     if traces.whole.sum() > 100 and straight > 0.85:
         degrees = _say_flips(traces, found)
-        bends = _bends(traces, _interpolated(light))
+        bends = _bends(traces, light)
         moved = _say_moves(traces, measured, bends, found)
         if not _say_either(measured, found):
             wide = degrees[traces.whole].abs().quantile(0.9) > 45
             mere = warps.angles(clouds)[1] > ALIKE if wide else None
             _say_perspective(traces, mere, measured, moved, bends, found)
             _say_angles(traces, degrees, clouds, measured, moved, found)
-        if not bends:
-            _say_blur(measured, found)
+        if not bends and (share := _blurred(measured)) >= 0.2:
+            found.add(
+                "blurred",
+                f"In {share:.0%} of the mere rotations of five dots the middle one is wider or "
+                "narrower than it was.",
+            )
     if len(found) == before and not found.does("fills"):
         rotated = measured.rotations.double().mean().item()
         found.observe(
@@ -516,45 +521,34 @@ def _say_warps(
         )
 
 
-PLACED: dict[tuple[bool, int], tuple[str, str]] = {
-    (True, 0): ("mirrored", "horizontal-flip"),
-    (True, 2): ("upside-down", "vertical-flip"),
-    (True, 1): ("transposed", ""),
-    (True, 3): ("transposed", ""),
-    (False, 2): ("half-a-turn", ""),
-    (False, 1): ("quarter-turn", ""),
-    (False, 3): ("quarter-turn", ""),
-}
-"""What a picture that is mirrored or not and turned by quarters is called, always and sometimes."""
-
-
-def _say_flips(traces: warps.Traces, found: Findings) -> Tensor:
+def _say_flips(traces: warps.Warps, found: Findings) -> Tensor:
     """The angles (N,), less the quarter turns that are part of a flip or of another place."""
     quarters = torch.polar(torch.ones(len(traces.degrees)), torch.deg2rad(4 * traces.degrees))
     lean = torch.rad2deg(quarters.mean().angle()).item() / 4
     turns = ((traces.degrees - lean) / 90).round().long()
     fits = traces.whole & (traces.affine < 0.5)
     named = False
-    for (mirrored, turn), (always, sometimes) in PLACED.items():
-        placed = (traces.mirrored == mirrored) & (turns % 4 == turn)
+    for place in tables("pictures")["place"]:
+        placed = (traces.mirrored == place["mirrored"]) & (turns % 4 == place["turns"])
         part = placed[fits].double().mean().item()
-        name = always if part > 0.9 else sometimes
+        name = place["always"] if part > 0.9 else place["sometimes"]
         if part > 0.05 and name:
             found.add(name, f"So were five dots in {part:.0%} of {len(placed)} warps.")
             named = True
     return traces.degrees - 90 * turns if named else traces.degrees
 
 
-def _bends(traces: warps.Traces, interpolated: bool) -> bool:
+def _bends(traces: warps.Warps, light: Tensor) -> bool:
     """Whether the middle dot goes astray in images that were distorted, as by no perspective."""
+    other = ~torch.isin((255 * light).round(), warps.dots().float())  # of brightnesses in between
     distorted = traces.whole & ((traces.similar > 0.3) | ((traces.scale - 1).abs() > 0.01))
     bent = traces.bent[distorted]
-    limit = STRAIGHT if interpolated else STRAIGHT_NEAREST
+    limit = STRAIGHT if other.double().mean() > 0.01 else STRAIGHT_NEAREST
     return len(bent) > 0 and bent.quantile(0.9).item() > limit
 
 
 def _say_moves(
-    traces: warps.Traces, measured: warps.Warps, bends: bool, found: Findings
+    traces: warps.Warps, measured: warps.Warps, bends: bool, found: Findings
 ) -> Tensor | None:
     """Shift, scale and shear, in images that no perspective has made smaller; which of the N have
     no more than that and a rotation, None if nothing moved.
@@ -607,7 +601,7 @@ def _say_moves(
     return even
 
 
-def _say_moved(traces: warps.Traces, moved: Tensor, found: Findings) -> None:
+def _say_moved(traces: warps.Warps, moved: Tensor, found: Findings) -> None:
     """About another point c a turn by t moves all dots by (1 - e^it) c."""
     turn = torch.polar(torch.ones(()), torch.deg2rad(traces.degrees[moved]))
     shift = traces.shift[moved]
@@ -629,14 +623,8 @@ def _say_moved(traces: warps.Traces, moved: Tensor, found: Findings) -> None:
     )
 
 
-def _interpolated(light: Tensor) -> bool:
-    """Whether there are brightnesses that the dots do not have."""
-    levels = (255 * light).round()
-    return (~torch.isin(levels, warps.dots().float())).double().mean().item() > 0.01
-
-
 def _say_perspective(
-    traces: warps.Traces,
+    traces: warps.Warps,
     mere: Tensor | None,
     measured: warps.Warps,
     moved: Tensor | None,
@@ -676,7 +664,7 @@ def _say_perspective(
 
 
 def _say_angles(
-    traces: warps.Traces,
+    traces: warps.Warps,
     degrees: Tensor,
     clouds: Tensor,
     measured: warps.Warps,
@@ -787,16 +775,6 @@ def _groups(angles: Tensor, gap: float) -> list[Tensor]:
     """Sorted angles, parted where there are none for so many degrees."""
     ends = ((angles[1:] - angles[:-1]) > gap).nonzero().flatten() + 1
     return list(angles.tensor_split(ends.tolist()))
-
-
-def _say_blur(measured: warps.Warps, found: Findings) -> None:
-    share = _blurred(measured)
-    if share >= 0.2:
-        found.add(
-            "blurred",
-            f"In {share:.0%} of the mere rotations of five dots the middle one is wider or "
-            "narrower than it was.",
-        )
 
 
 def _say_either(measured: warps.Warps, found: Findings) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mnist_lab.diagnosis.faults import tables
 from mnist_lab.diagnosis.pictures.findings import Findings
 
 EXACT = 1e-5
@@ -15,19 +16,6 @@ instead of 255 costs 4e-3."""
 
 IN_16_BITS = 1e-2
 """The same for 16-bit numbers."""
-
-FORMS: dict[tuple[int, ...], tuple[str, ...]] = {
-    (1, 28, 28): (),
-    (28, 28): ("no-channel",),
-    (28, 28, 1): ("channel-last",),
-    (3, 28, 28): ("three-channels",),
-    (28, 28, 3): ("three-channels", "channel-last"),
-    (1, 1, 28, 28): ("batch-dimension",),
-    (784,): ("flattened",),
-    (1, 784): ("flattened",),
-    (784, 1): ("flattened",),
-}
-"""What is wrong with a tensor of this shape."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +38,9 @@ def look(results: Tensor, kind: str, name: str, found: Findings) -> Look:
     if kind:
         found.add("not-a-tensor", f"It is of the type {kind}.")
     planes: Tensor | None = None
-    if shape in FORMS:
-        for wrong in FORMS[shape] if kind != "Image" else ():
+    wrongs = tables("pictures")["forms"].get("x".join(map(str, shape)))
+    if wrongs is not None:
+        for wrong in wrongs if kind != "Image" else ():
             found.add(wrong, f"{seen} (1, 28, 28) is asked for.")
         if 3 in shape:
             results = results.select(1 + shape.index(3), 0)

@@ -45,46 +45,19 @@ APART = 4.5
 
 @dataclass(frozen=True)
 class Warps:
-    """What N warps did.
+    """What N warps did, by where they took the dots.
 
-    ``degrees`` (N,): the rotation, anticlockwise. ``error`` (N,): the pixels by which the dot that
-    fits a rotation worst misses its place. ``scale`` (N,): the factor by which the dots moved
-    away from the centre. ``shift`` (N,): the move, complex, that they have in common. ``spread``
-    (N,): the mean squared distance in pixels of the centre dot's light from its own centre.
-    ``upright`` (N,): whether the top left dot is the dimmest and the top right one dimmer than the
-    bottom left one, as in no picture that is mirrored, transposed or turned by a quarter.
-    ``shear`` (N,): the factor by which they were sheared; ``affine`` (N,): the pixels by which a
-    dot then misses its place, as after a perspective; ``whole`` (N,): whether no dot is partly
-    outside of the image.
-    """
-
-    degrees: Tensor
-    error: Tensor
-    scale: Tensor
-    shift: Tensor
-    spread: Tensor
-    upright: Tensor
-    shear: Tensor
-    affine: Tensor
-    whole: Tensor
-
-    @property
-    def rotations(self) -> Tensor:
-        """Which of the N are rotations about the centre and nothing else: bool (N,)."""
-        return self.error < ROTATION_ERROR
-
-
-@dataclass(frozen=True)
-class Traces:
-    """Where N warps, of any angle and perhaps mirrored, took the dots.
-
-    The picture is ``mirrored`` (N,), left for right, or not; then turned by ``degrees`` (N,), from
-    -180 to 180, enlarged by ``scale`` (N,) and moved by ``shift`` (N,), complex, in pixels to the
-    right and up. ``similar`` (N,): the pixels by which a dot misses its place if that is all;
-    ``affine`` (N,): if it may have been sheared as well, by ``shear`` (N,). ``bent`` (N,): the
-    pixels by which the centre dot misses the crossing of the square's diagonals, where any
-    perspective leaves it. ``whole`` (N,): whether no dot is partly outside of the image; of the
-    others the rest is not to be trusted.
+    The picture is ``mirrored`` (N,), left for right, or not; then turned by ``degrees`` (N,),
+    anticlockwise, from -180 to 180, enlarged by ``scale`` (N,) and moved by ``shift`` (N,),
+    complex, in pixels to the right and up. ``similar`` (N,): the pixels by which a dot misses its
+    place if that is all; ``error`` (N,): if it is only turned; ``affine`` (N,): if it may have been
+    sheared as well, by ``shear`` (N,), so that a perspective is left. ``bent`` (N,): the pixels by
+    which the centre dot misses the crossing of the square's diagonals, where any perspective leaves
+    it. ``spread`` (N,): the mean squared distance in pixels of the centre dot's light from its own
+    centre. ``upright`` (N,): whether the top left dot is the dimmest and the top right one dimmer
+    than the bottom left one, as in no picture that is mirrored, transposed or turned by a quarter.
+    ``whole`` (N,): whether no dot is partly outside of the image; of the others the rest is not to
+    be trusted.
     """
 
     mirrored: Tensor
@@ -92,10 +65,18 @@ class Traces:
     scale: Tensor
     shift: Tensor
     shear: Tensor
+    error: Tensor
     similar: Tensor
     affine: Tensor
     bent: Tensor
+    spread: Tensor
+    upright: Tensor
     whole: Tensor
+
+    @property
+    def rotations(self) -> Tensor:
+        """Which of the N are rotations about the centre and nothing else: bool (N,)."""
+        return self.error < ROTATION_ERROR
 
 
 def dots() -> Tensor:
@@ -111,67 +92,49 @@ def framed_dots() -> Tensor:
 
 
 def measure(images: Tensor) -> Warps:
-    """Measure the warps that made ``images`` (N, 28, 28), 0 black to 1 white, from the dots."""
-    before = _complex(DOTS)
-    after, mass = _found(images, before.unsqueeze(0))
+    """The warps that made ``images`` (N, 28, 28), 0 black to 1 white, of dots that are near where
+    they were.
+    """
+    after, mass = _found(images, _complex(DOTS).unsqueeze(0))
+    return _measured(images, after, mass, torch.zeros(len(images), dtype=torch.bool))
 
+
+def trace(images: Tensor) -> Warps:
+    """As ``measure`` of dots that may be anywhere, and of pictures that may be mirrored."""
+    return _measured(images, *_matched(*_found(images, _brightest(images))))
+
+
+def _measured(images: Tensor, after: Tensor, mass: Tensor, mirrored: Tensor) -> Warps:
+    """By where the five dots came (N, 5), complex, and by their light."""
+    before = _complex(DOTS).expand_as(after)
+    before = torch.where(mirrored.unsqueeze(1), -before.conj(), before)
     # In the complex plane a rotation about the centre is a factor of modulus 1.
-    factor = _factor(after[:, :4], before[:4])
-    rotated = (factor / factor.abs()).unsqueeze(1) * before
-    shear, affine = _affine(after, before.expand_as(after))
+    turn, shift = _factor(after, before), after.mean(1)
+    rotated = (turn / turn.abs()).unsqueeze(1) * before
+    similar = turn.unsqueeze(1) * before + shift.unsqueeze(1)
+    # a z + b + c conj(z) is any affine map of z; c shears. The dots add up to 0, and so do their
+    # squares: a, b and c can be fitted one by one.
+    shear = _factor(after, before.conj())
+    affine = similar + shear.unsqueeze(1) * before.conj()
     light = mass / torch.tensor(BRIGHTNESS)
     return Warps(
-        degrees=torch.rad2deg(factor.angle()),
-        error=(after - rotated).abs().amax(1),
-        scale=factor.abs(),
-        shift=after.mean(1),
-        spread=_spread(images, after[:, 4]),
-        upright=(mass[:, :1] < mass[:, 1:]).all(1) & (mass[:, 1] < mass[:, 3]),
-        shear=shear,
-        affine=affine,
-        whole=light.amin(1) > WHOLE * light.median(1).values,
-    )
-
-
-def trace(images: Tensor) -> Traces:
-    """Find the dots in ``images`` (N, 28, 28), 0 black to 1 white, wherever they went."""
-    after, mass = _found(images, _brightest(images))
-    mirrored, before, expected = _matched(after, mass)
-    light = mass / expected
-
-    turn, shift = _factor(after, before), after.mean(1)
-    similar = turn.unsqueeze(1) * before + shift.unsqueeze(1)
-    shear, affine = _affine(after, before)
-    return Traces(
         mirrored=mirrored,
         degrees=torch.rad2deg(turn.angle()),
         scale=turn.abs(),
         shift=shift,
-        shear=shear,
+        shear=shear.abs(),
+        error=(after - rotated).abs().amax(1),
         similar=(after - similar).abs().amax(1),
-        affine=affine,
-        bent=_bent(after, before),
+        affine=(after - affine).abs().amax(1),
+        bent=_bent(after),
+        spread=_spread(images, after[:, 4]),
+        upright=(mass[:, :1] < mass[:, 1:]).all(1) & (mass[:, 1] < mass[:, 3]),
         whole=light.amin(1) > WHOLE * light.median(1).values,
     )
 
 
-def _affine(after: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-    """By how much (N,) the dots were sheared, and the pixels by which one misses the nearest affine
-    map.
-
-    a z + b + c conj(z) is any affine map of z; c shears. The dots add up to 0, and so do their
-    squares: a, b and c can be fitted one by one.
-    """
-    turn, shear = _factor(after, before), _factor(after, before.conj())
-    fitted = turn.unsqueeze(1) * before + shear.unsqueeze(1) * before.conj()
-    fitted = fitted + after.mean(1, keepdim=True)
-    return shear.abs(), (after - fitted).abs().amax(1)
-
-
-def _bent(after: Tensor, before: Tensor) -> Tensor:
-    # The corner dots in order around the square, the centre dot last.
-    order = torch.where(before.abs() < 1, torch.inf, before.angle()).argsort(1)
-    a, b, c, d, centre = after.gather(1, order).unbind(1)
+def _bent(after: Tensor) -> Tensor:
+    a, b, c, d, centre = after.unbind(1)
     one, other = c - a, d - b
     across = (one.conj() * other).imag
     along = ((b - a).conj() * other).imag / torch.where(across == 0, 1e-6, across)
@@ -193,28 +156,21 @@ def _brightest(images: Tensor) -> Tensor:
 
 
 def _matched(after: Tensor, mass: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Which dot each of the places (N, 5) is of, by order and brightness: whether the picture is
-    mirrored, where the dots of ``after`` were, and how bright.
+    """The places (N, 5) and the light of the dots in the order of ``DOTS``, by their own order and
+    brightness; and whether the picture is mirrored.
     """
     middle = (after - after.mean(1, keepdim=True)).abs().argmin(1, keepdim=True)
     others = (after - after.gather(1, middle)).angle()
     around = others.scatter(1, middle, torch.inf).argsort(1)  # anticlockwise, the middle last
-    seen = mass.gather(1, around)
     corners = torch.tensor([3, 2, 1, 0])  # anticlockwise too
     turns = [corners.roll(by) for by in range(4)] + [corners.flip(0).roll(by) for by in range(4)]
     orders = torch.stack([torch.cat([turn, torch.tensor([4])]) for turn in turns])
     expected = torch.tensor(BRIGHTNESS)[orders]
-    share = seen / seen.sum(1, keepdim=True)
+    share = mass.gather(1, around) / mass.sum(1, keepdim=True)
     off = (share.unsqueeze(1) - expected / expected.sum(1, keepdim=True)).abs().sum(2)
     best = off.argmin(1)
-    mirrored = best >= 4
-    dots = _complex(DOTS)[orders[best]]
-    dots = torch.where(mirrored.unsqueeze(1), -dots.conj(), dots)
-    return (
-        mirrored,
-        torch.zeros_like(dots).scatter(1, around, dots),
-        torch.zeros_like(mass).scatter(1, around, expected[best]),
-    )
+    order = around.gather(1, orders[best].argsort(1))
+    return after.gather(1, order), mass.gather(1, order), best >= 4
 
 
 def _spread(images: Tensor, centres: Tensor) -> Tensor:
