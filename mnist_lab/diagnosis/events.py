@@ -45,12 +45,6 @@ SIGNATURES: Mapping[str, Sequence[str]] = TABLES["signatures"]
 
 PACKAGES = ("numpy", "torch", "torchvision", "PIL", "matplotlib", "sklearn", "scipy", "pandas")
 
-INITS = r"_*(init|int|inti|ini|intit|initialize|initialise|constructor)_*"
-FORWARDS = (
-    r"_*(foward|forwad|forwards?|fordward|forwrad|froward|feed_?forward|forward_?(pass|prop)|"
-    r"call|predict|run|propagate)_*"
-)
-
 
 def told(failure: SubmissionFailure | CheckFailure, caller: Caller) -> Cause:
     """Why a check of the file that ``caller`` asks did not pass: the words of the first question
@@ -336,8 +330,8 @@ def _with_size(seen: Seen, place: Outline, name: str) -> str:
     return place.written(name)
 
 
-def _misspelt(pattern: str, meant: str, seen: Seen, facts: Facts) -> Facts | None:
-    methods = seen.outline.methods(seen.name)
+def _misspelt(meant: str, seen: Seen, facts: Facts) -> Facts | None:
+    methods, pattern = seen.outline.methods(seen.name), TABLES["misspelt"][meant]
     for name, node in methods.items() if meant not in methods else ():
         if re.fullmatch(pattern, name.lower()) and name != meant:
             return {"spelt": name, "meant": meant, "at": seen.at(node)}
@@ -479,9 +473,7 @@ def _in_nested_loops(seen: Seen, facts: Facts) -> Facts | None:
 def _made_later(seen: Seen, facts: Facts) -> Facts | None:
     """The file defines the name at its top, below the line that was reached."""
     made = (seen.outline.imported | seen.outline.assigned | seen.outline.top).get(facts["missing"])
-    file, _, line = seen.event.where.partition(":")
-    below = made and file == seen.exercise.file and line.isdigit() and made.lineno > int(line)
-    return {"later": seen.at(made)} if made and below else None
+    return {"later": seen.at(made)} if made and made.lineno > seen.number > 0 else None
 
 
 def _defined_nowhere(seen: Seen, facts: Facts) -> Facts | None:
@@ -501,13 +493,10 @@ def _of_self(seen: Seen, facts: Facts) -> Facts | None:
 
 def _tuple_of_one(seen: Seen, facts: Facts) -> Facts | None:
     """What the line uses was given a tuple of one, as a comma behind a value makes it."""
-    file, _, number = seen.event.where.partition(":")
-    if file != seen.exercise.file or not number.isdigit():
-        return None
     made = [
         node
         for target, node in seen.outline.tuples_of_one
-        if node.lineno < int(number) and re.search(rf"(?<![\w.]){re.escape(target)}\b", seen.line)
+        if node.lineno < seen.number and re.search(rf"(?<![\w.]){re.escape(target)}\b", seen.line)
     ]
     return {"at": seen.at(max(made, key=attrgetter("lineno")))} if made else None
 
@@ -635,8 +624,8 @@ def _near_attribute(seen: Seen, facts: Facts) -> Facts | None:
 
 
 QUESTIONS: Mapping[str, Callable[[Seen, Facts], Facts | None]] = {
-    "misspelt-init": partial(_misspelt, INITS, "__init__"),
-    "misspelt-forward": partial(_misspelt, FORWARDS, "forward"),
+    "misspelt-init": partial(_misspelt, "__init__"),
+    "misspelt-forward": partial(_misspelt, "forward"),
     **{
         name.strip("_").replace("_", "-"): question
         for name, question in list(globals().items())

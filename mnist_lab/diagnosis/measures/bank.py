@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import chain
 
-from mnist_lab.diagnosis.faults import Fault, entries
+from mnist_lab.diagnosis.faults import Fault, entries, tables
 
 EXERCISE = {
     "evaluate": "evaluation",
@@ -17,15 +17,6 @@ EXERCISE = {
     "train_epoch": "training",
     "train": "training",
 }
-
-TOLD = {
-    ("number", ""): "The loss and the accuracy of {function} are each ...",
-    ("number", "loss"): "The loss that {function} returns is ...",
-    ("number", "accuracy"): "The accuracy that {function} returns is ...",
-    ("reading", "accuracy"): "The accuracy of {function} takes ... for the digit that was read.",
-    ("reading", "matrix"): "confusion_matrix takes ... for the digit that was read.",
-}
-"""What is said of a kind of mistakes where they are made; ... is what their entries say."""
 
 
 @cache
@@ -36,9 +27,10 @@ def of(what: str, function: str) -> tuple[Fault, ...]:
     found: list[Fault] = []
     for entry in _entries(function):
         kind = entry.more["of"]
-        if (kind, what) in TOLD:
+        told = tables("measures")["told"].get(kind, {})
+        if what in told:
             name = f"{what}-{_slug(entry)}".removeprefix("-")
-            says = TOLD[kind, what].replace("...", entry.says)
+            says = told[what].replace("...", entry.says)
             found.append(_fault(entry, function, name, says))
         elif what and kind in ("history", what):
             found.append(_fault(entry, function))

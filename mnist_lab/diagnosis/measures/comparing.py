@@ -16,6 +16,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import CheckFailure, fail
 from mnist_lab.diagnosis.degenerate import of_scores
 from mnist_lab.diagnosis.explain import difference
+from mnist_lab.diagnosis.faults import tables
 from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
@@ -98,22 +99,13 @@ def unknown(
     first = first_wrong(told, asked)
     if same := of_scores(what, told, evidence[first]):
         return same
-    sentences = (
-        "The loss that {what} returns is {told:.7g}; the mean over the examples is {asked:.7g}.",
-        "The accuracy that {what} returns is {told:.7g}; {asked:.7g} of the examples are right.",
-    )
-    hints = (
-        "The loss of an example is the cross-entropy of its ten raw scores and its label. Add it "
-        "up over all examples, and divide by how many there were.",
-        "An example is right if the highest of its ten scores is that of its label. Count these, "
-        "and divide by the number of all examples.",
-    )
     wrong: list[str] = []
     hint = ""
-    for number, says in enumerate(sentences):
-        if not close(told[first][number], asked[first][number]):
-            wrong += [says.format(what=what, told=told[first][number], asked=asked[first][number])]
-            hint = hint or hints[number]
+    for number, words in enumerate(tables("measures")["unknown"].values()):
+        own, right = told[first][number], asked[first][number]
+        if not close(own, right):
+            wrong.append(words["says"].format(what=what, told=own, asked=right))
+            hint = hint or words["hint"]
             factors = [a[number] / b[number] for a, b in zip(told, asked, strict=True) if b[number]]
             if len(factors) > 1 and close(min(factors), max(factors)):
                 wrong.append(f"It is {factors[0]:.6g} times that in all {len(factors)} cases.")

@@ -25,12 +25,6 @@ from mnist_lab.submission.remote import Model
 
 Explanation = explain.Explanation[reference.Network]
 
-CHAIN = {
-    "logistic_regression": "flatten, linear, sigmoid",
-    "fnn": "flatten, linear, ReLU, linear",
-    "cnn": "conv, ReLU, pool, conv, ReLU, pool, flatten, linear, ReLU, linear",
-}
-
 SIZES = (1, 2, 3, 4, 8, 10, 16, 20, 32, 50, 64, 100, 128)
 """Batches that are tried to find the one that works."""
 
@@ -359,6 +353,7 @@ def _unknown(
 ) -> CheckFailure:
     """What is seen, where no known mistake explains it."""
     name, low, high = seen.model.name, seen.outputs.min().item(), seen.outputs.max().item()
+    chain = bank.TABLES["chain"][seen.exercise]
     anywhere = "", "", bank.TABLES["otherwise"]["anywhere"]
     where, how, hint = bank.TABLES["probes"][seen.exercise].get(finding.departs, anywhere)
     evidence = [
@@ -382,7 +377,7 @@ def _unknown(
                 return other
             return known(seen.exercise, "depends-on-batch", " ".join([others, *evidence]))
     return fail(
-        f"The outputs of {name} are not those of {CHAIN[seen.exercise]}"
+        f"The outputs of {name} are not those of {chain}"
         + (f": they depart {where}." if where else "."),
         " ".join(evidence),
         hint,
