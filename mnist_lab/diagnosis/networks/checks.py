@@ -153,7 +153,8 @@ def _idle_parts(
         idle = torch.zeros(value.shape, dtype=torch.bool)
         for axis, size in enumerate(value.shape):
             numbers = torch.arange(size)
-            for block in (*numbers.chunk(4), *(numbers[first::4] for first in range(4))):
+            apart = [numbers[first::4] for first in range(4)] if size > 4 else []
+            for block in (*numbers.chunk(4), *apart):
                 here = torch.zeros_like(idle).index_fill(axis, block, True)
                 drawn = torch.randn(value.shape, generator=generator) * value.std(correction=0)
                 if not any(
