@@ -230,18 +230,21 @@ def test_draws_of_another_size_are_not_compared_as_if_they_had_the_right_one():
 
 
 def test_all_that_is_found_is_raised_as_one_failure():
-    found = Findings()
+    found = Findings("train_transform")
     found.add("no-rotation", "No angle.")
     found.add("no-rotation", "Again.")
     found.explain([[NAMES["half-half"]], [NAMES["inverted"]]], "Two fit.")
-    found.observe("Something else.", "Seen.")
+    found.observe("no-grey", "Seen.")
     with pytest.raises(CheckFailure) as caught:
         found.expect_none()
     assert caught.value.cause.fault == (
         "preprocessing.no-rotation+preprocessing.half-half"
         "|preprocessing.no-rotation+preprocessing.inverted"
     )
-    assert caught.value.cause.evidence == "No angle. Two fit. Something else. Seen."
+    assert caught.value.cause.evidence == (
+        "No angle. Two fit. train_transform makes values that no grey between black and white has. "
+        "Seen."
+    )
 
 
 def test_nothing_found_is_no_failure():

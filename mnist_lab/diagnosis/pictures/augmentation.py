@@ -137,11 +137,7 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
     inside = light[:, 9:19, 9:19]
     painted = ((inside - 1).abs() > BACKGROUND).flatten(1).any(1).double().mean().item()
     if painted > 0:
-        found.observe(
-            f"{transform.name} makes pictures that are not white in the middle of white ones.",
-            f"{painted:.0%} of {PLAIN} were so.",
-            "Leave out everything random but rotation and perspective.",
-        )
+        found.observe("white-middle", f"{painted:.0%} of {PLAIN} were so.")
         return 0.0
     if dark.abs().max() >= BACKGROUND:
         fill = dark.flatten()[dark.abs().argmax()].item()
@@ -150,7 +146,7 @@ def expect_background(transform: Transform, tones: Tones, seed: int, found: Find
         return fill
     if light.min() < -OVERSHOOT or light.max() > 1 + OVERSHOOT:
         found.observe(
-            f"{transform.name} makes values that no grey between black and white has.",
+            "no-grey",
             f"In warps of a white picture the brightness lies between {light.min():.4f} and "
             f"{light.max():.4f}, on the scale from 0 to 1.",
         )
@@ -217,15 +213,15 @@ def expect_warps(
         light = torch.cat([light, warped(warps.dots(), MORE, seed + 1)])
         measured = warps.measure(light)
     if off_by(measured) < (SURE if len(light) == WARPS else CERTAIN):
-        _expect_drawn_anew(transform.name, measured, found)
+        _expect_drawn_anew(measured, found)
         if not filled:
-            _expect_no_more(transform.name, light, measured, found)
+            _expect_no_more(light, measured, found)
         return
     try:
         clouds = warped(warps.clouds(), 256, seed)
     except SubmissionFailure:  # There was no time left for more; the dots are known.
         clouds = light
-    _say_warps(transform.name, light, clouds, measured, found)
+    _say_warps(light, clouds, measured, found)
     if found.does("turns-alike"):
         _say_drawn_once(clouds, warped(warps.clouds(), 32, seed + 1, again()), found)
     if found.does("crops"):
@@ -253,12 +249,10 @@ def expect_any_picture(transform: Transform, tones: Tones, seed: int, found: Fin
         turned = degrees[alike > TURNED]
         if len(turned) > DRAWN - FEWEST or turned.square().sum() < LEAST * DRAWN:
             found.observe(
-                f"{transform.name} does not do to every picture what it does to some.",
+                "some-pictures",
                 f"Of {DRAWN} warps of clouds, {height}x{width} pixels, {len(turned)} are the "
                 "picture in 28x28 pixels and turned; half of them are asked for, by angles from "
                 "-10 to 10 degrees.",
-                "Resize first, then rotate and distort the picture, whatever it shows: an oblong "
-                "one that is turned before it is resized comes out slanted.",
             )
 
 
@@ -285,7 +279,7 @@ def off_by(measured: warps.Warps) -> float:
     return max(known, IN_DOUBT) if in_doubt else known
 
 
-def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> None:
+def _expect_drawn_anew(measured: warps.Warps, found: Findings) -> None:
     """Neither angle nor perspective follows from that of a call before, nor are both from a table.
 
     Angles alone may be whole degrees; with a perspective hardly two warps are equal.
@@ -297,23 +291,20 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
     by = measured.affine[distorted].mean().item()
     if by < PROJECTIVE:
         found.observe(
-            f"{name} scales or shears pictures where a perspective is asked for.",
+            "sheared-instead",
             f"In {len(shapes)} distorted pictures the dots are {by:.3f} pixels on average from a "
             "slanted or oblong square.",
-            "A perspective moves each corner by itself.",
         )
     elif len(bent.unique()) < 0.9 * len(bent) or _nearest(shapes) < FEW_SHAPES:
         found.observe(
-            f"{name} draws the warps of pictures from a few that it has.",
+            "few-warps",
             f"Of {len(bent)} warps with a perspective many are equal, or but for the angle.",
-            "Draw the angle and the corners in every call.",
         )
     if several < FEW_ANGLES:
         found.observe(
-            f"{name} turns pictures by a few angles only.",
+            "few-turns",
             f"Those of {int(measured.rotations.sum())} mere rotations lie in {several} intervals "
             f"of {INTERVAL} degrees.",
-            "Draw any angle from -10 to 10 degrees, all as likely.",
         )
     series = (
         ("angle", measured.degrees),
@@ -327,14 +318,14 @@ def _expect_drawn_anew(name: str, measured: warps.Warps, found: Findings) -> Non
         at = int(alike.abs().argmax())
         if alike[at].abs() > UNRELATED / math.sqrt(calls):
             found.observe(
-                f"{name} does not draw the {what} anew in every call.",
+                "not-drawn-anew",
                 f"In {calls} calls it goes with the {before} of {at + 1} calls before: their "
                 f"correlation is {alike[at]:.2f}.",
-                "Draw the angle, and whether there is a perspective, each time.",
+                what=what,
             )
 
 
-def _expect_no_more(name: str, light: Tensor, measured: warps.Warps, found: Findings) -> None:
+def _expect_no_more(light: Tensor, measured: warps.Warps, found: Findings) -> None:
     """Pictures with a perspective are turned as others are, and nothing else is done to them; small
     angles are as likely as large ones.
     """
@@ -358,10 +349,10 @@ def _expect_no_more(name: str, light: Tensor, measured: warps.Warps, found: Find
             if found:
                 return
             found.observe(
-                f"{name} does more than a perspective to pictures that get one: they are {said}.",
+                "more-than-perspective",
                 f"Measured on five dots in {int(distorted.sum())} warps that are no mere rotation: "
                 f"{value:.2f} where {low:g} to {high:g} is right.",
-                "Rotate every picture alike, distort half of them, and leave out all else.",
+                said=said,
             )
             return
     turned = measured.degrees[measured.rotations]
@@ -456,9 +447,7 @@ def _say_not_random(light: Tensor, framed: Tensor, second: Tensor, found: Findin
         found.add("not-augmented", f"{evidence}.")
     elif abs(degrees - of_other) > 1:
         found.observe(
-            "train_transform changes a picture in the same way every time that it comes.",
-            f"{evidence}, and a picture with more dots by {of_other:z.1f}.",
-            "Draw in every call, and keep nothing of those before.",
+            "same-for-a-picture", f"{evidence}, and a picture with more dots by {of_other:z.1f}."
         )
     elif explain.difference(second, light) > 1e-3:
         found.add("same-draw", f"{evidence}, and by {turned:z.1f} when it was made once more.")
@@ -466,11 +455,7 @@ def _say_not_random(light: Tensor, framed: Tensor, second: Tensor, found: Findin
         found.add("fixed-angle", f"{evidence}, also when it was made once more.")
         found.add("no-perspective", "")
     else:
-        found.observe(
-            "train_transform does the same to a picture every time.",
-            f"{evidence}.",
-            "The angle has to be drawn at every call.",
-        )
+        found.observe("same-every-time", f"{evidence}.")
 
 
 def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
@@ -489,9 +474,7 @@ def _say_drawn_once(clouds: Tensor, others: Tensor, found: Findings) -> None:
         )
 
 
-def _say_warps(
-    name: str, light: Tensor, clouds: Tensor, measured: warps.Warps, found: Findings
-) -> None:
+def _say_warps(light: Tensor, clouds: Tensor, measured: warps.Warps, found: Findings) -> None:
     before = len(found)
     traces = warps.trace(light)
     straight = (traces.bent[traces.whole] < BENT).double().mean().item()
@@ -513,11 +496,10 @@ def _say_warps(
     if len(found) == before and not found.does("fills"):
         rotated = measured.rotations.double().mean().item()
         found.observe(
-            f"{name} does more to a picture than to rotate and distort it.",
+            "more-than-warps",
             f"In {len(light)} warps of five dots {rotated:.0%} were a mere rotation, and in "
             f"{straight:.0%} the middle dot stayed where the diagonals of the others cross, as it "
             "does in any perspective.",
-            "Leave out whatever changes brightness or place in another way.",
         )
 
 

@@ -29,13 +29,14 @@ __all__ = [
 def check_test_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     """``test_transform`` resizes, scales and normalises, always alike."""
     generator = grader.generator("preprocessing.test_transform")
-    transform, found = exercise.test_transform(), Findings()
+    transform = exercise.test_transform()
+    found = Findings(transform.name)
     pictures = _pictures(generator)
     results, kind = transform.of_any_kind(list(pictures), seed=1)
     if same := of_images(transform.name, results):
         raise same
     again, _ = transform.of_any_kind(list(pictures), seed=2)
-    seen = look(results, kind, transform.name, found)
+    seen = look(results, kind, found)
     tones: Tones | None = None
     exchanged = False
     if not torch.equal(results, again):
@@ -65,11 +66,12 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     """``train_transform`` rotates and distorts at random besides, within its bounds."""
     generator = grader.generator("preprocessing.train_transform")
     seed = int(torch.randint(2**31, (), generator=generator))
-    transform, found = exercise.train_transform(), Findings()
+    transform = exercise.train_transform()
+    found = Findings(transform.name)
     results, kind = transform.of_any_kind(list(_pictures(generator)), 2, seed)
     if same := of_images(transform.name, results):
         raise same
-    seen = look(results, kind, transform.name, found)
+    seen = look(results, kind, found)
     tones: Tones | None = None
     if seen.planes is not None:
         tones = values.read_warped(transform, seen, seed, found)
@@ -143,7 +145,7 @@ def _say_unknown(
     if tones is not None:
         _say_moved(transform, tones, found)
     if len(found) == known:
-        _say_off(transform.name, pictures, seen, tones or Tones(), found)
+        _say_off(pictures, seen, tones or Tones(), found)
         return None  # what becomes of a ramp tells nothing of its size then
     return tones
 
@@ -161,11 +163,7 @@ def _say_moved(transform: Transform, tones: Tones, found: Findings) -> None:
     )
     right, up = traces.shift[0].real.item(), traces.shift[0].imag.item()
     if abs(degrees) >= 0.6:
-        found.observe(
-            f"{transform.name} turns the picture by {degrees:z.1f} degrees.",
-            "Measured on five dots.",
-            "Everything of that kind belongs in train_transform.",
-        )
+        found.observe("turned", "Measured on five dots.", degrees=degrees)
     elif scale > 1.03 and framed < 1.02:
         found.add("cropped-to-ink", f"{evidence}, and {framed:.3f} times with ink in all corners.")
     elif scale > 1.03:
@@ -174,25 +172,23 @@ def _say_moved(transform: Transform, tones: Tones, found: Findings) -> None:
         found.add("padded", f"{evidence}.")
     elif abs(right) > 0.3 or abs(up) > 0.3:
         found.observe(
-            f"{transform.name} moves the picture.",
-            f"By {right:.1f} pixels to the right and {up:.1f} up, measured on five dots.",
+            "moved", f"By {right:.1f} pixels to the right and {up:.1f} up, measured on five dots."
         )
 
 
-def _say_off(name: str, pictures: Tensor, seen: Look, tones: Tones, found: Findings) -> None:
+def _say_off(pictures: Tensor, seen: Look, tones: Tones, found: Findings) -> None:
     assert seen.planes is not None
     expected = pictures.double() / 255 * (tones.white - tones.black) + tones.black
     wrong = (seen.planes - expected).abs() > 1e-4 * max(1.0, abs(tones.white))
     picture, row, column = wrong.nonzero()[0].tolist() if wrong.any() else (0, 0, 0)
     rows, columns = (wrong.any(0).any(axis).nonzero().flatten() for axis in (1, 0))
     found.observe(
-        f"{name} makes other pixels of a picture of 28x28 than it is asked for.",
+        "other-pixels",
         f"{wrong.double().mean().item():.0%} of the pixels are off, in rows {rows.min()} to "
         f"{rows.max()} and columns {columns.min()} to {columns.max()}. A brightness of "
         f"{pictures[picture, row, column]} in row {row}, column {column} came out as "
         f"{seen.planes[picture, row, column]:.4f} where {expected[picture, row, column]:.4f} is "
         "asked for.",
-        "Resize, scale to 0..1, normalise: nothing else.",
     )
 
 

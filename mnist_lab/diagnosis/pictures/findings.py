@@ -7,14 +7,17 @@ from itertools import chain, product
 from typing import Any
 
 from mnist_lab.diagnosis import CheckFailure, explain, fail
-from mnist_lab.diagnosis.faults import Fault
+from mnist_lab.diagnosis.faults import Fault, tables
 from mnist_lab.diagnosis.pictures.bank import NAMES
 
 
 class Findings:
-    """Known mistakes, by their names in the bank, and what else was observed."""
+    """Known mistakes, by their names in the bank, and what else was observed, of what the learner
+    calls ``name``.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self._known: list[tuple[Sequence[Sequence[Fault]], str]] = []
         self._unknown: list[CheckFailure] = []
 
@@ -43,10 +46,14 @@ class Findings:
         """The mistakes together, of which there may be several alternatives."""
         self._known.append((alternatives, evidence))
 
-    def observe(self, message: str, evidence: str, hint: str = "", **details: Any) -> None:
-        """Something that is wrong without being known; the same is told once."""
+    def observe(self, what: str, evidence: str, /, *, details: Any = None, **names: Any) -> None:
+        """Something that is wrong without being known, as the table ``observed`` says it with these
+        ``names``; the same is told once.
+        """
+        words = tables("pictures")["observed"][what]
+        message = words["says"].format_map({"name": self.name, **names})
         if all(each.cause.message != message for each in self._unknown):
-            self._unknown.append(fail(message, evidence, hint, **details))
+            self._unknown.append(fail(message, evidence, words.get("hint", ""), **details or {}))
 
     def failure(self) -> CheckFailure:
         """All of it; what is not known is told beside what is."""

@@ -30,11 +30,12 @@ class Look:
     dtype: str
 
 
-def look(results: Tensor, kind: str, name: str, found: Findings) -> Look:
+def look(results: Tensor, kind: str, found: Findings) -> Look:
     """The pixels of results of 28x28 pictures; what is wrong with their form goes to ``found``."""
     shape = tuple(results.shape[1:])
     tolerance = IN_16_BITS if results.dtype in (torch.float16, torch.bfloat16) else EXACT
-    seen = f"{name} makes {kind or 'a tensor'} {shape} of a picture of 28x28 pixels."
+    what = kind or "a tensor"
+    seen = f"{found.name} makes {what} {shape} of a picture of 28x28 pixels."
     if kind:
         found.add("not-a-tensor", f"It is of the type {kind}.")
     planes: Tensor | None = None
@@ -49,7 +50,9 @@ def look(results: Tensor, kind: str, name: str, found: Findings) -> Look:
         found.add("other-size", f"{seen} (1, 28, 28) is asked for.")
         planes = results.reshape(len(results), *shape[-2:]).double()
     else:
-        found.observe(seen, "(1, 28, 28) is asked for.", expected=[1, 28, 28], actual=list(shape))
+        details = {"expected": [1, 28, 28], "actual": list(shape)}
+        asked = "(1, 28, 28) is asked for."
+        found.observe("other-form", asked, details=details, what=what, shape=shape)
     return Look(planes, tolerance, "" if kind else str(results.dtype).removeprefix("torch."))
 
 

@@ -152,12 +152,14 @@ def _expect_batches(name: str, epochs: Epochs, items: int, size: int, found: Fin
         elif (
             given == size and sum(sizes) == items and sizes != [size] * whole + [rest] * (rest > 0)
         ):
-            odd.append(f"The {name} loader makes batches of {_listed(sizes)}.")
+            odd.append(_listed(sizes))
     if odd:
         found.observe(
-            f"{odd[0][:-1]} where batch_size={size}.",
+            "other-batches",
             f"{items} items are {items // size} batches of {size} and {items % size} more.",
-            "Pass batch_size on to the loader, and leave samplers out.",
+            name=name,
+            sizes=odd[0],
+            size=size,
         )
 
 
@@ -180,11 +182,7 @@ def _expect_items(name: str, epochs: Epochs, dataset: Batch, found: Findings) ->
             f"{len(order)}."
         )
         if given - set(own):
-            found.observe(
-                f"The {name} loader gives items of the other dataset too.",
-                evidence,
-                "Make each loader of its own dataset alone.",
-            )
+            found.observe("other-items", evidence, name=name)
         elif len(given) < len(order) and len(order) > len(own):
             found.add("items-twice", evidence)
         elif len(given) < len(order):
@@ -229,18 +227,11 @@ def _expect_shuffled(epochs: Epochs, items: int, found: Findings) -> None:
     elif any(alike):
         found.add("shuffled-once", f"{first}, in each epoch.")
     elif tied := _tied(orders, items):
-        found.observe(
-            "The train loader does not shuffle all items: some are tied to a place or to another "
-            "item.",
-            f"Of {items} items {tied} in each of {len(orders)} epochs.",
-            "DataLoader(train_set, batch_size=batch_size, shuffle=True)",
-        )
+        found.observe("tied-items", f"Of {items} items {tied} in each of {len(orders)} epochs.")
     elif pattern := _pattern(orders, items):
         found.observe(
-            "The train loader does not shuffle: where an item comes follows from its place in "
-            "the dataset.",
+            "order-in-a-pattern",
             f"{pattern} {first}, in the next epoch {', '.join(map(str, orders[1][:5]))}.",
-            "DataLoader(train_set, batch_size=batch_size, shuffle=True)",
         )
 
 

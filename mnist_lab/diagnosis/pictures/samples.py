@@ -42,8 +42,6 @@ STEADY = 2.2
 """The variance of how many of ten labels such a draw has: 4.4 by chance, with a standard deviation
 of 0.34; 0 where each label has its share."""
 
-SINGLE = "Draw single items: torch.randperm with a generator of the seed."
-
 UNRELATED = 7.0
 """Standard deviations that the items which two draws share may be from what chance gives."""
 
@@ -176,10 +174,9 @@ def _expect_random(draws: Draws, seed: int | None, drawn: tuple[int, ...]) -> bo
                 found.add("biased-draw", bias)
             else:
                 found.observe(
-                    "downsample draws items in a pattern, not at random.",
+                    "items-in-a-pattern",
                     f"{shown} Of {len(places)} items drawn {both} have {said.format(at)}; "
                     f"{expected:.0f} would by chance.",
-                    SINGLE,
                 )
             return False
         return True
@@ -212,10 +209,9 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
         both = len(set(drawn) & set(first))
         if {len(set(drawn)), len(set(first))} == {size} and not _by_chance(both, size, draws.items):
             found.observe(
-                "downsample draws much the same items with another seed.",
+                "same-items",
                 f"With seed={seed} and seed={other}, {both} of {size} items are the same; "
                 f"{size**2 / draws.items:.0f} would be by chance.",
-                "Everything that is drawn belongs to the generator that the seed is for.",
             )
             return False
     size = draws.items * 4 // 5
@@ -248,11 +244,7 @@ def _expect_even(draws: Draws, seed: int) -> None:
     if bias := _bias(drawn):
         found.add("biased-draw", bias)
     elif related := _related(drawn):
-        found.observe(
-            "downsample does not draw single items: which come depends on which others do.",
-            f"{OF_MANY} {related}",
-            SINGLE,
-        )
+        found.observe("tied-draws", f"{OF_MANY} {related}")
 
 
 OF_MANY = f"Of {MANY} items {MANY // 2} were drawn with each of {SEEDS} seeds:"

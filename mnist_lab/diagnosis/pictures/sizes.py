@@ -86,7 +86,7 @@ def expect_resized(
             allowed *= 0.9  # until the nearest is left
             closer = explain.explain(REFERENCE, of_step("size"), differs, allowed)
             explanation = closer or explanation
-        _say(transform.name, shapes, explanation, differs(REFERENCE), found)
+        _say(shapes, explanation, differs(REFERENCE), found)
 
 
 def _expect_one_grey(
@@ -104,10 +104,9 @@ def _expect_one_grey(
         off = (light - level / 255).abs().max().item()
         if off > SAME_GREY:
             found.observe(
-                f"{transform.name} changes the brightness of pictures of another size.",
+                "brightness-by-size",
                 f"Of {height}x{width} pixels of grey {level} it makes a picture that is up to "
                 f"{off:.3f} off, on the scale from 0 to 1; of 28x28 pixels it doesn't.",
-                "Do the same with a picture of any size: resize it, and use the numbers as given.",
             )
             return
 
@@ -179,12 +178,12 @@ def _ramp(length: int, generator: torch.Generator) -> Tensor:
 
 
 def _say(
-    name: str,
     shapes: dict[Size, tuple[int, ...]],
     explanation: Explanation[str] | None,
     off: float,
     found: Findings,
 ) -> None:
+    name = found.name
     said = "; ".join(
         f"{height}x{width} -> {'x'.join(map(str, shape))}"
         for (height, width), shape in shapes.items()
@@ -200,10 +199,6 @@ def _say(
     if explanation is not None:
         found.explain(explanation.alternatives, evidence)
     elif off < math.inf:
-        found.observe(
-            f"{name} does not fit the whole of a picture of another size into 28x28.",
-            evidence,
-            "Resize to (28, 28): both numbers, no cropping and no padding.",
-        )
+        found.observe("not-whole", evidence)
     else:
-        found.observe(f"{name} makes tensors of several sizes.", evidence, "Resize to (28, 28).")
+        found.observe("several-sizes", evidence)

@@ -76,7 +76,7 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     """
     repeats = 6
     results, kind = transform.of_any_kind(list(LEVELS), repeats, seed)
-    planes = look(results, kind, transform.name, Findings()).planes
+    planes = look(results, kind, Findings()).planes
     if planes is None:
         return None
     planes = planes.view(len(LEVELS), repeats, *planes.shape[1:])
@@ -84,7 +84,7 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     scale = max(1.0, values.abs().max().item())
     off = (_middle(planes) - values.unsqueeze(1)).abs()
     if (off > 1e-3 * scale).any():
-        more = look(*transform.of_any_kind([LEVELS[GREY]], 256, seed), transform.name, Findings())
+        more = look(*transform.of_any_kind([LEVELS[GREY]], 256, seed), Findings())
         if more.planes is not None:
             _say_disturbed(more.planes, values[GREY], scale, found)
         return None
@@ -122,11 +122,7 @@ def _read_framed(
     if off.all() and (Tones().light(inside[1]) - grey / 255).abs().max() < 1e-2:
         found.add("scaled-by-own-range", evidence)
         return OwnTones()
-    found.observe(
-        f"What {transform.name} makes of a pixel depends on the other pixels of the picture.",
-        evidence,
-        "Scale and normalise all pictures alike, by 255, 0.1307 and 0.3081.",
-    )
+    found.observe("by-other-pixels", evidence)
     return None
 
 
@@ -253,10 +249,9 @@ def _by_brightness(pictures: Tensor, planes: Tensor, found: Findings) -> Tones |
         found.add("black-or-white", f"Only two values come out: {shown}.")
         return None
     found.observe(
-        "Pixels are not changed along a straight line from black to white.",
+        "not-straight",
         f"Brightness before and value after: {shown}. {BLACK:.4f} for 0 and {WHITE:.4f} for 255 "
         "are asked for, and evenly between them.",
-        "Scale by dividing by 255, then subtract the mean and divide by the standard deviation.",
     )
     return None
 
@@ -305,11 +300,7 @@ def _say_disturbed(planes: Tensor, value: Tensor, scale: float, found: Findings)
     elif not evenly.any() and spots[uneven].double().mean() > 0.5:
         found.add("erased", f"{evidence} {int(spots.sum())} had one spot of other pixels.")
     else:
-        found.observe(
-            "The middle of pictures of one colour is not of one colour any more.",
-            evidence,
-            "Leave out everything random but rotation and perspective.",
-        )
+        found.observe("uneven-middle", evidence)
 
 
 def _is_spot(changed: Tensor) -> Tensor:
