@@ -34,9 +34,8 @@ LARGE_LR = 0.1
 """For ``train``: the loss soon rises again, and the accuracy falls below its best, so that stopping
 early or keeping the best epoch is seen."""
 
-SMALL_LR, ENOUGH = 0.03, 5e-4
-"""For ``train`` on digits that it soon knows by heart: it reaches this loss long before the end, so
-that being content with a loss or an accuracy is seen."""
+SMALL_LR = 0.03
+"""For ``train`` on many batches."""
 
 MOST_AT_ONCE, MOST_ALTERNATIVES = 2, 3
 """Mistakes in the numbers that are told together. Where more explain the same numbers, the numbers
@@ -89,13 +88,13 @@ def check_train(exercise: ExerciseHandle, grader: Grader) -> None:
         tried = _trainings(exercise, grader)
     except SubmissionFailure as failure:
         raise _broken_by_the_first_epoch(exercise, grader, failure) or failure from None
-    if not all(each.makes_right_steps and each.has_right_results for each in tried):
-        raise _failure(exercise, grader, _telling(tried))
+
+    def right(each: Tried) -> bool:
+        return each.makes_right_steps and each.has_right_results
+
+    if not all(map(right, tried)):
+        raise _failure(exercise, grader, tried)
     _, others, *few = _many_asked(grader)
-
-    def right(many: Tried) -> bool:
-        return many.makes_right_steps and many.has_right_results
-
     for short in _short_trainings(grader):
         if _is_nearly_right(_try(exercise.train, _in_float32(short))):
             break
@@ -120,31 +119,30 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
     twice = replace(recipe, calls=2)
     found: dict[Fault, list[str]] = {}
     loops: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": epochs, "lr": lr}}
-    short: dict[str, dict[str, float]] = {"train_epoch": {}, "train": {"epochs": 2, "lr": lr}}
     for name, given in loops.items():
         call = functools.partial(comparing.in_float64, getattr(exercise, name))
         single = name == "train_epoch"  # What Adam makes of rounding errors is chance.
         own, fed = comparing.in_float32(recipe, batches) if single else (recipe, batches)
-        trained = call(own, fed, **given)
-        passes = 1 if single else epochs
+        loop = Loop(name, recipe, batches, call(own, fed, **given), 1 if single else epochs)
+        facts = loop.trained.facts
         left = [
-            *comparing.left_behind(trained.facts),
-            *comparing.reseeds(exercise, getattr(exercise, name), twice, batches, **short[name]),
+            *comparing.left_behind(facts),
+            *comparing.reseeds(exercise, getattr(exercise, name), twice, batches, **given),
         ]
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
-        if _trains_in_train_mode(name, recipe, batches, trained, passes):
+        if loop.trains_in_train_mode:
             continue
-        if _keeps_batches(name, recipe, batches, trained, passes):
+        if loop.keeps_batches:
             said = f"{name}: the loader gives other batches when it is gone through again."
             found.setdefault(entry("keeps-batches"), []).append(said)
             continue
         again = call(replace(recipe, training=True), batches, **given)
-        for mode in _modes([(False, trained.facts), (True, again.facts)]):
-            found.setdefault(mode, []).append(f"{name}: {_what_modes(trained.facts)}")
+        for mode in _modes([(False, facts), (True, again.facts)]):
+            found.setdefault(mode, []).append(f"{name}: {_what_modes(facts)}")
         if not found:
-            raise _other_mode(name, recipe, batches, trained, call, given)
-    for name, given in short.items():
+            raise _other_mode(loop, functools.partial(call, **given))
+    for name, given in loops.items():
         for wrong, said in comparing.elsewhere(getattr(exercise, name), recipe, batches, **given):
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
     if found:
@@ -278,14 +276,12 @@ def _with_answers(
 
 @functools.lru_cache(maxsize=2)
 def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
-    """``train`` where its loss soon rises again, with the default epochs and lr, and where soon
-    there is hardly anything left to learn.
-    """
+    """``train`` where its loss soon rises again, and with the default epochs and lr."""
     generator = grader.generator("training.train")
     restless = _restless(generator)
     default = _recipe(generator, training=False)
     batches = _half_known(default, _batches(generator, 1, 8, rest=6))
-    return restless, _a_training(default, batches), _learned_by_heart(generator)
+    return restless, _a_training(default, batches)
 
 
 @functools.lru_cache(maxsize=2)
@@ -420,9 +416,14 @@ def _seen(recipe: Recipe, trained: Trained) -> Seen:
         events="".join(facts.events),
         rates=_of_all_groups(facts.rates),
         betas=_of_all_groups(facts.betas),
-        optimizers=tuple((used.name, used.options) for used in facts.optimizers.values()),
+        optimizers=tuple((used.name, _as_made(used.options)) for used in facts.optimizers.values()),
         passes=facts.passes,
     )
+
+
+def _as_made(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A list was a tuple before it was sent."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
 
 
 def _of_all_groups(seen: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -506,30 +507,6 @@ def _restless(generator: torch.Generator) -> Asked:
         losses, accuracies = zip(*asked.history, strict=True)
         rises = losses[-1] > 1.005 * min(losses) and min(losses) in losses[: epochs // 2]
         if rises and accuracies[-1] < max(accuracies):
-            return asked
-
-
-def _telling(trainings: Sequence[Tried]) -> Sequence[Tried]:
-    """Those that tell most: where nothing is left to learn, gradients are rounding errors, and what
-    some optimizers make of them is chance.
-    """
-    *others, _ = trainings
-    return trainings if all(each.makes_right_steps for each in others) else others
-
-
-def _learned_by_heart(generator: torch.Generator) -> Asked:
-    """A few digits of which the weights know all but the first."""
-    epochs = int(torch.randint(11, 16, (), generator=generator))
-    lr = draws.near(generator, SMALL_LR)
-    while True:
-        recipe, batches = _recipe(generator), _dimmed(_batches(generator, 1, 5, rest=1))
-        known = _read(recipe, batches.images)
-        known[0] = (known[0] + 1) % 10
-        batches = replace(batches, labels=known)
-        asked = _a_training(recipe, batches, epochs=epochs, lr=lr)
-        losses, accuracies = zip(*asked.history, strict=True)
-        late = epochs * 3 // 4
-        if max(losses[late:]) < ENOUGH and min(accuracies[late:]) == 1:
             return asked
 
 
@@ -736,7 +713,7 @@ def _in_train(
 ) -> list[Fault]:
     """What is wrong in ``train`` besides the mistakes of ``train_epoch``, which it may share."""
     try:
-        tried = _telling(_trainings(exercise, grader))
+        tried = _trainings(exercise, grader)
     except SubmissionFailure:
         return []
     calls = [each.call for each in tried]
@@ -815,104 +792,99 @@ def _what_modes(facts: Facts) -> str:
     )
 
 
-def _trains_in_train_mode(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
-) -> bool:
-    """In train mode batch normalisation gives other gradients, and moves its running averages; they
-    are then as the last pass has left them.
+@dataclass(frozen=True)
+class Loop:
+    """What came of a call of ``name`` for so many ``epochs``, on the ``recipe`` of a model that has
+    other gradients in eval mode.
     """
-    averages = {"norm.running_mean": recipe.weights["norm.running_mean"]}
-    moved = comparing.furthest(trained.weights, averages) > 0
-    kept = comparing.furthest(trained.weights, trained.facts.averages or averages) == 0
-    return moved and kept and _trained_as_asked(what, recipe, batches, trained, epochs)
+
+    name: str
+    recipe: Recipe
+    batches: Batches
+    trained: Trained
+    epochs: int
+
+    @property
+    def trains_in_train_mode(self) -> bool:
+        """In train mode batch normalisation gives other gradients, and moves its running averages;
+        they are then as the last pass has left them.
+        """
+        averages = {"norm.running_mean": self.recipe.weights["norm.running_mean"]}
+        last = self.trained.facts.averages or averages
+        moved = comparing.furthest(self.trained.weights, averages) > 0
+        return (
+            moved and comparing.furthest(self.trained.weights, last) == 0 and self.trains_as_asked
+        )
+
+    @property
+    def trains_as_asked(self) -> bool:
+        """On what the loader gave each time; who counts or evaluates goes through it more often."""
+        return self._trains_on(combinations(self.trained.facts.whole[:MOST_PASSES], self.epochs))
+
+    @property
+    def keeps_batches(self) -> bool:
+        """Whether all epochs are trained on what the loader gave once."""
+        whole = self.trained.facts.whole if self.epochs > 1 else ()
+        return self._trains_on((each,) * self.epochs for each in whole)
+
+    def _trains_on(self, candidates: Iterable[Sequence[int]]) -> bool:
+        """Whether the weights are those after training on one of the ``candidates`` for the passes.
+
+        A bias before batch normalisation has no effect, and gradients that are rounding.
+        """
+        for passes in candidates:
+            asked = self._by_the_reference(passes)
+            told = {n: v for n, v in asked.items() if n != "hidden.bias" and "running" not in n}
+            actual = {name: self.trained.weights[name] for name in told}
+            if any(value.dtype == torch.float32 for value in actual.values()):
+                ways = [
+                    torch.cat([each[name].double().flatten() for name in told])
+                    for each in (actual, told, self.recipe.weights)
+                ]
+                if _astray(*ways) < NEARLY:
+                    return True
+            elif comparing.same(actual, told, in_float64=ADAMS_SCALARS):
+                return True
+        return False
+
+    def _by_the_reference(self, passes: Sequence[int]) -> dict[str, Tensor]:
+        """The weights after training on these passes through the loader."""
+        recipe = replace(
+            self.recipe,
+            weights={n: value for n, value in self.recipe.weights.items() if "running" not in n},
+        )
+        calls = [
+            _asked(self.name, recipe, self.batches.of_pass(each), recipe.lr, epochs=1)
+            for each in passes
+        ]
+        normed = any("norm" in name for name in recipe.weights)
+        call = replace(
+            calls[0],
+            batches=tuple(chain.from_iterable(each.batches for each in calls)),
+            network=reference.normed_fnn if normed else None,
+        )
+        return call.split(trainings.free(call)[0].weights)
 
 
-def _trained_as_asked(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
-) -> bool:
-    """On what the loader gave each time; who counts or evaluates goes through it more often."""
-    passes = combinations(trained.facts.whole[:MOST_PASSES], epochs)
-    return _agree(what, recipe, batches, trained, passes)
-
-
-def _keeps_batches(
-    what: str, recipe: Recipe, batches: Batches, trained: Trained, epochs: int
-) -> bool:
-    """Whether all epochs are trained on what the loader gave once."""
-    again = ((each,) * epochs for each in trained.facts.whole if epochs > 1)
-    return _agree(what, recipe, batches, trained, again)
-
-
-def _other_mode(
-    what: str,
-    recipe: Recipe,
-    batches: Batches,
-    trained: Trained,
-    call: Callable[..., Trained],
-    given: Mapping[str, float],
-) -> CheckFailure:
+def _other_mode(loop: Loop, call: Callable[..., Trained]) -> CheckFailure:
     """Why a model whose passes are all said to be in train mode is not trained so.
 
     Raises ``Waiting`` where a model that is the same in both modes is not trained as asked either.
     """
-    weights = {name: value for name, value in recipe.weights.items() if "norm" not in name}
-    plain = call(replace(recipe, kind="mlp", weights=weights), batches, **given)
-    epochs = int(given.get("epochs", 1))
-    if not _trained_as_asked(what, replace(recipe, weights=weights), batches, plain, epochs):
+    weights = {name: value for name, value in loop.recipe.weights.items() if "norm" not in name}
+    recipe = replace(loop.recipe, kind="mlp", weights=weights)
+    plain = replace(loop, recipe=recipe, trained=call(recipe, loop.batches))
+    if not plain.trains_as_asked:
         other = fail(
-            f"{what} does not train the same way each time.",
+            f"{loop.name} does not train the same way each time.",
             "Its steps were right before, and on other batches they are not any more.",
             "Use the arguments alone: draw nothing, and keep nothing of earlier calls.",
         )
-        raise Waiting({"train_epoch": "training.steps", "train": "training.train"}[what], other)
+        check = {"train_epoch": "training.steps", "train": "training.train"}[loop.name]
+        raise Waiting(check, other)
     came = "The model has batch normalisation and came in eval mode, as from an evaluation."
     return fail(
-        f"{what} leaves other weights than training in train mode does.",
-        came + " A part of it was in eval mode." * any(trained.facts.partly),
+        f"{loop.name} leaves other weights than training in train mode does.",
+        came + " A part of it was in eval mode." * any(loop.trained.facts.partly),
         "model.train() puts all layers into train mode; leave them in it until the end.",
     )
-
-
-def _by_the_reference(
-    what: str, recipe: Recipe, batches: Batches, passes: Sequence[int]
-) -> dict[str, Tensor]:
-    """The weights after training on these passes through the loader."""
-    trained = {name: value for name, value in recipe.weights.items() if "running" not in name}
-    calls = [
-        _asked(what, replace(recipe, weights=trained), batches.of_pass(each), recipe.lr, epochs=1)
-        for each in passes
-    ]
-    normed = any("norm" in name for name in trained)
-    call = replace(
-        calls[0],
-        batches=tuple(chain.from_iterable(each.batches for each in calls)),
-        network=reference.normed_fnn if normed else None,
-    )
-    return call.split(trainings.free(call)[0].weights)
-
-
-def _agree(
-    what: str,
-    recipe: Recipe,
-    batches: Batches,
-    trained: Trained,
-    candidates: Iterable[Sequence[int]],
-) -> bool:
-    """Whether the weights are those after training on one of the ``candidates`` for the passes.
-
-    A bias before batch normalisation has no effect, and gradients that are rounding.
-    """
-    for passes in candidates:
-        asked = _by_the_reference(what, recipe, batches, passes)
-        told = {n: v for n, v in asked.items() if n != "hidden.bias" and "running" not in n}
-        actual = {name: trained.weights[name] for name in told}
-        if any(value.dtype == torch.float32 for value in actual.values()):
-            ways = [
-                torch.cat([each[name].double().flatten() for name in told])
-                for each in (actual, told, recipe.weights)
-            ]
-            if _astray(*ways) < NEARLY:
-                return True
-        elif comparing.same(actual, told, in_float64=ADAMS_SCALARS):
-            return True
-    return False

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_lab.diagnosis.explain import EQUAL, difference
+from mnist_lab.diagnosis.faults import tables
 from mnist_lab.diagnosis.loops.replay import KINDS, Impossible, Model, Never, Optimizer, Run
 from mnist_lab.diagnosis.reference import Batch, Loss
 
@@ -308,16 +309,6 @@ def scale_gradients(run: Run) -> None:
 # Parameters and optimizers
 
 
-WHICH: dict[tuple[str, ...], str] = {
-    ("output.weight", "output.bias"): "the last layer is trained: the other's weights and biases "
-    "stay as they were",
-    ("hidden.weight", "hidden.bias"): "the first layer is trained: the last layer's weights and "
-    "biases stay as they were",
-    ("hidden.weight", "output.weight"): "weights are trained: the biases stay as they were",
-    ("hidden.bias", "output.bias"): "biases are trained: the weights stay as they were",
-}
-
-
 def what_moved(run: Run) -> Tensor:
     """Where parameters are others afterwards, if some are and some are not."""
     before, after = (run.call.split(w) for w in (run.call.start, run.call.seen.weights.double()))
@@ -327,7 +318,7 @@ def what_moved(run: Run) -> Tensor:
     some = f"{len(moved)} of the model's {len(before)} parameters are trained"
     if run.found.setdefault("_moved", moved) != moved:
         raise Never
-    run.found["trained"] = WHICH.get(moved, some)
+    run.found["trained"] = tables("training")["trained"].get(" ".join(moved), some)
     parts = [torch.full((value.numel(),), name in moved) for name, value in before.items()]
     return torch.cat(parts)
 
@@ -340,19 +331,22 @@ def seen_optimizer(run: Run) -> tuple[str, Mapping[str, Any]]:
     raise Never
 
 
+def unusual(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings of an optimizer that are not PyTorch's own."""
+    usual = inspect.signature(getattr(torch.optim, kind)).parameters
+    return {
+        name: value
+        for name, value in options.items()
+        if name in usual and name not in UNSEEN and value != usual[name].default
+    }
+
+
 def settings(run: Run, kind: str) -> dict[str, Any]:
     """Those of the optimizer that was seen, which is of this kind, where they are not PyTorch's."""
     seen, options = seen_optimizer(run)
     if seen != kind:
         raise Never
-    usual = inspect.signature(getattr(torch.optim, kind)).parameters
-    # A list was a tuple before it was sent.
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    found = {
-        name: value
-        for name, value in plain.items()
-        if name in usual and name not in UNSEEN and value != usual[name].default
-    }
+    found = unusual(kind, options)
     shown = ", ".join(f"{name}={value}" for name, value in found.items())
     run.found["optimizer"] = f"{kind} ({shown})" if shown else kind
     return found
@@ -370,7 +364,6 @@ def setting(run: Run, name: str, asked: Any) -> Any:
     """One of Adam, as it was seen to be another than ``asked``."""
     kind, options = seen_optimizer(run)
     value = options.get(name)
-    value = tuple(value) if isinstance(value, list) else value
     if kind != "Adam" or value is None or value == asked:
         raise Never
     return usual(run, name, value)

@@ -7,7 +7,6 @@ first departs from what is asked: one of the two must change it, neither may cha
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from mnist_lab.diagnosis.loops.replay import (
     Step,
     distance,
 )
-from mnist_lab.diagnosis.loops.solved import GIVEN, UNSEEN, fitted
+from mnist_lab.diagnosis.loops.solved import GIVEN, fitted, unusual
 from mnist_lab.diagnosis.measures.comparing import NUMBER
 from mnist_lab.diagnosis.measures.numbers import Column, Explained, explain_numbers
 from mnist_lab.diagnosis.reference import Batch, Loss
@@ -328,15 +327,7 @@ def _shown(calls: Sequence[Call], asked: str) -> Iterator[Candidate]:
         return
     name, options = seen.optimizers[0]
     rates = set(seen.rates)
-    shown = (
-        {name}
-        if name != "Adam"
-        else {
-            setting
-            for setting, usual in inspect.signature(torch.optim.Adam).parameters.items()
-            if setting in options.keys() - UNSEEN and _plain(options[setting]) != usual.default
-        }
-    )
+    shown = {name} if name != "Adam" else {*unusual(name, options)}
     shown |= {"rates"} if len(rates) > 1 else set()
     shown |= {"lr"} if len(rates) == 1 and rates != {calls[0].lr} else set()
     faults = tuple(fault for fault in STEPS if fault.more.get("shows") in shown)
@@ -523,8 +514,3 @@ def counted(events: str) -> str:
     forward, backward, steps = (events.count(event) for event in "fbs")
     of_optimizer = f"{steps} step{'s' * (steps != 1)} of an optimizer"
     return f"{forward} forward and {backward} backward passes and {of_optimizer} were seen."
-
-
-def _plain(value: Any) -> Any:
-    """A list was a tuple before it was sent."""
-    return tuple(value) if isinstance(value, list) else value

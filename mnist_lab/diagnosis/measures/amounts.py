@@ -42,10 +42,12 @@ def batches(generator: torch.Generator, count: int, largest: int, one: int) -> B
 
 
 def known(generator: torch.Generator) -> tuple[Recipe, Batches]:
-    """One batch of which a layer knows all labels already."""
+    """One batch of which a layer knows all labels already, so well that being content with a loss
+    or an accuracy is seen.
+    """
     weights = {name: value / 4 for name, value in recipe(generator).weights.items()}
     digit = int(torch.randint(10, (), generator=generator))
-    weights["output.bias"][digit] += 4
+    weights["output.bias"][digit] += 12
     greys = _eighths(generator, 8, 1, 1, 1).expand(8, 1, 28, 28)
     return Recipe("linear", weights), Batches(greys, torch.full((8,), digit), 8)
 
