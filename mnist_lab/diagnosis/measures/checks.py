@@ -182,6 +182,11 @@ CLEAR = 2 * comparing.NUMBER
 """What a mistake changes at least; rounding to four digits changes no more than 5e-5."""
 
 
+SURE = 30.0
+"""A loss of which 1e-12 added to a probability takes away 2.4. Where scikit-learn cuts one off in
+float64, at 2e-16, it is 36."""
+
+
 @lru_cache(maxsize=2)
 def _quizzes(grader: Grader, name: str) -> tuple[Quiz, Quiz]:
     """For ``evaluate`` drawn until none of the known mistakes gives the numbers that are asked for
@@ -208,13 +213,14 @@ def _show_every_mistake(quizzes: Sequence[Quiz]) -> bool:
 
 def _few(generator: torch.Generator) -> Quiz:
     """29 examples of all digits; right more often in the large batches than in the small one, with
-    errors that all go one way.
+    errors that all go one way. Of one the model is as sure as that its loss is ``SURE``.
     """
     labels = torch.cat([torch.randperm(10, generator=generator) for _ in range(3)])[:29]
     confused = int(labels[0])
     wrong = [10, 11, 22, 25, 26, 27]
     labels[wrong] = (confused + torch.tensor([1, 1, 1, 1, 1, 2])) % 10
     table = _table(generator, labels, wrong, torch.full((6,), confused))
+    table[wrong[0], labels[wrong[0]]] = table[wrong[0]].logsumexp(0) - SURE
     said = "On 29 examples in batches of 12, 12 and 5."
     return Quiz(_recipe(generator, table), _batches(labels, 12), said)
 
@@ -323,6 +329,10 @@ def _expect_all_of_many(
         return _as_scored(answer, reference.linear(recipe.weights, part.images), part.labels)
 
     if not like(batches):
+        exact = _answer(exercise, name, recipe, batches)
+        if _as_scored(exact, reference.linear(recipe.weights, batches.images), batches.labels):
+            many = f"On {len(batches.labels)} examples in {len(sizes)} batches."
+            raise _other_in_float32(name, many)
         raise amounts.failure(name, batches, like)
 
 
@@ -356,15 +366,19 @@ def _expect(
         return answers
     once = _in_float32(quizzes[-1])
     if not _is_right(ask(once), once) and _is_right(ask(again), again):
-        raise fail(
-            f"{name} gives something else for a model in float32.",
-            f"{once.said} For one in float64 it gives what is asked for.",
-            "Compute in the dtype of the model: leave autocast and conversions such as half() out.",
-        )
+        raise _other_in_float32(name, once.said)
     raise explain.failure(
         [[observed("depends-on-earlier-calls")]],
         f"{again.said} {name} was called twice with the same model and loader. The model gives "
         "other scores the second time, and what is returned then is not what they come to.",
+    )
+
+
+def _other_in_float32(name: str, said: str) -> CheckFailure:
+    return fail(
+        f"{name} gives something else for a model in float32.",
+        f"{said} For one in float64 it gives what is asked for.",
+        "Compute in the dtype of the model: leave autocast and conversions such as half() out.",
     )
 
 
