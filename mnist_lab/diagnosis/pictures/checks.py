@@ -83,6 +83,7 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     sizes.expect_resized(transform, tones, found, 8, seed)
     if tones is not None and not found:
         augmentation.expect_any_picture(transform, tones, seed, found)
+        augmentation.expect_black_corners(transform, tones, seed, found)
     if not found:
         _expect_own_draws(exercise, list(_pictures(generator)), seed, found)
     found.expect_none()
