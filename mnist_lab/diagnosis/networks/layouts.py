@@ -109,11 +109,17 @@ def match(network: Network, parameters: Sequence[Parameter]) -> dict[str, Parame
     for weight, axes in network.axes.items():
         fitting = [each for each in left if possible(axes, each.shape)]
         beside = found.get(weight.replace("bias", "weight"))
-        if beside:  # Its layer's own before others.
-            fitting = [each for each in fitting if each.owner == beside.owner] or fitting
         if fitting:
-            found[weight] = fitting[0]
-            left.remove(fitting[0])
+            # A row of as many numbers is another's where there is the usual shape; then its layer's
+            # own comes before others.
+            found[weight] = min(
+                fitting,
+                key=lambda each: (
+                    list(each.shape) != list(axes),
+                    beside is not None and each.owner != beside.owner,
+                ),
+            )
+            left.remove(found[weight])
     missing = [weight for weight in network.axes if weight not in found]
     if missing or left:
         raise Unmatched(missing, left)
