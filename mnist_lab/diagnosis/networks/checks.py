@@ -608,7 +608,8 @@ def _known_gradients(exercise: str, model: Model, generator: torch.Generator) ->
             line = places.made(model, frozen[0])
             raise explained.known(exercise, "frozen", said, where=line) from None
         said = failure.cause.message
-        if "does not require grad" in said or getattr(failure, "mistake", "") == "no-gradient":
+        lacking = isinstance(failure, SubmissionFailure) and failure.event.mistake == "no-gradient"
+        if lacking or "does not require grad" in said:
             raise explained.known(exercise, "detached", f"No gradient arrives. {said}") from None
         raise
 

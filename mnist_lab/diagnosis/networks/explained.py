@@ -663,7 +663,7 @@ def other_shapes(
         digits = model(torch.randn(16, 1, 28, 28))
         if not digits.is_floating_point():
             return known(exercise, "returns-classes", evidence, **details)
-    of_size = getattr(failure, "raised", "RuntimeError") == "RuntimeError"
+    of_size = isinstance(failure, CheckFailure) or failure.event.raised == "RuntimeError"
     named = _of_other_sides(model, evidence) if exercise == "cnn" and of_size else None
     return named or _sizes(exercise, model, evidence, details) or failure
 

@@ -51,17 +51,22 @@ def call(learner: Learner, question: Message) -> Message:
     fields = question.fields
     function = learner.named(fields["name"])
     lent = learner.lent = learner.lent.again() if fields["again"] else given.Lent(question)
-    options = fields["options"]
+    options, refused = fields["options"], None
     try:
         inspect.signature(function).bind(*lent.arguments, **fields["accepts"], **options)
-    except TypeError:  # A decorator may take it all the same: it is given it, to see that.
-        options = {**fields["accepts"], **options}
+    except TypeError as error:  # A decorator may take it all the same: that is tried.
+        options, refused = {**fields["accepts"], **options}, error
     except ValueError:  # It has no signature.
         pass
     if fields["seed"] is not None:
         seed_all(fields["seed"])
     with lent.watched():
-        returned = no_exception(function(*lent.arguments, **options), fields["name"])
+        try:
+            returned = no_exception(function(*lent.arguments, **options), fields["name"])
+        except TypeError:
+            if refused:
+                raise refused from None
+            raise
     left, told = lent.left_behind(), Described(returned)
     return Message(
         {
