@@ -178,7 +178,7 @@ def check_gpu(exercise: ExerciseHandle, grader: Grader) -> None:
 
 # What is asked: a few examples on which every mistake shows, and many
 
-CLEAR = 2 * comparing.NUMBER
+CLEAR = 1.2 * comparing.NUMBER
 """What a mistake changes at least; rounding to four digits changes no more than 5e-5."""
 
 
