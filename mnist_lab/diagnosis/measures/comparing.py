@@ -77,9 +77,12 @@ def same(
     return furthest(actual, expected) < (in_float64 if exact else in_float32)
 
 
-def close(actual: float, expected: float, terms: int = 0) -> bool:
-    """Whether two numbers agree as closely as sums of so many ``terms`` in float32 do."""
-    return abs(actual - expected) < (NUMBER + PER_TERM * terms) * max(1.0, abs(expected))
+def close(actual: float, expected: float, terms: int = 0, in_doubt: float = 0.0) -> bool:
+    """Whether two numbers agree as closely as sums of so many ``terms`` in float32 do, up to what
+    is ``in_doubt``.
+    """
+    within = (NUMBER + PER_TERM * terms) * max(1.0, abs(expected))
+    return abs(actual - expected) < within + in_doubt
 
 
 def first_wrong(told: Sequence[tuple[float, float]], asked: Sequence[tuple[float, float]]) -> int:

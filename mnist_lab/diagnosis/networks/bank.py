@@ -147,15 +147,16 @@ def _steps(stages: Any) -> Iterator[tuple[str, Any]]:
             yield stage, tuple(map(tuple, what)) if isinstance(what, list) else what
 
 
+def _mistake(entry: Fault) -> Mistake:
+    more = {key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD}
+    changes = list(dict.fromkeys(_changes(entry.more)))
+    opened = tuple(change for change in changes if change.is_open)
+    closed = tuple(change for change in changes if not change.is_open)
+    return Mistake(entry.id, entry.says, entry.hint, more=more, changes=closed, open=opened)
+
+
 BANK = tuple(
-    Mistake(
-        entry.id,
-        entry.says,
-        entry.hint,
-        more={key: filled(value, entry.more) for key, value in entry.more.items() if key in TOLD},
-        changes=tuple(c for c in dict.fromkeys(_changes(entry.more)) if not c.is_open),
-        open=tuple(c for c in dict.fromkeys(_changes(entry.more)) if c.is_open),
-    )
+    _mistake(entry)
     for exercise in NETWORKS
     for entry in entries("networks").values()
     if entry.id.startswith(f"{exercise}.")

@@ -17,7 +17,6 @@ from itertools import chain, islice, permutations, product, takewhile
 
 import numpy as np
 import torch
-from scipy.optimize import least_squares
 from torch import Tensor
 
 from mnist_lab.diagnosis.draws import images as drawn
@@ -376,6 +375,8 @@ class _Tried:
             self.effort.take(max(1, self._cost // 3))  # A part of the network, without a search.
             given = through(stages[fixed:], {**weights, "any": torch.tensor(values)}, ahead)
             return (given - self.seen.double()).flatten().nan_to_num(HUGE, HUGE, -HUGE).numpy()
+
+        from scipy.optimize import least_squares  # Its import takes longer than a check.
 
         exactly = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
         try:
