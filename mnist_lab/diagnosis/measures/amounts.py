@@ -78,13 +78,17 @@ def parts(of: Batches) -> Iterator[tuple[str, Batches]]:
     """
     sizes = [len(labels) for _, labels in of.split()]
     for count in range(1, len(sizes)):
-        examples = f"{sum(sizes[:count])} example{'s' * (sum(sizes[:count]) > 1)}"
         which = [number < count for number in range(len(sizes))]
+        examples = _examples(sum(sizes[:count]))
         yield f"the first {count} of {len(sizes)} batches ({examples})", _part(of, which)
     for most in sorted(set(sizes))[:-1]:
         for kept, small in (("at most", True), ("more than", False)):
-            said = f"those of {len(sizes)} batches that have {kept} {most} examples"
+            said = f"those of {len(sizes)} batches that have {kept} {_examples(most)}"
             yield said, _part(of, [(size <= most) == small for size in sizes])
+
+
+def _examples(count: int) -> str:
+    return f"{count} example{'s' * (count > 1)}"
 
 
 def _part(of: Batches, which: list[bool]) -> Batches:

@@ -381,7 +381,8 @@ class _Tried:
         exactly = dict.fromkeys(("ftol", "xtol", "gtol"), 1e-15)
         try:
             ahead = through(stages[:fixed], weights, self.probe.images)
-            found = least_squares(off, start, method="lm", max_nfev=MOST_TRIED, **exactly)
+            with np.errstate(all="ignore"):  # Wrong guesses may end anywhere.
+                found = least_squares(off, start, method="lm", max_nfev=MOST_TRIED, **exactly)
         except MISFIT:
             return None
         return list(map(float, found.x))
