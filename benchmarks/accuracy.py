@@ -49,8 +49,10 @@ def main() -> int:
     options = parser.parse_args()
 
     where = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    accuracies = {name: {side: [] for side in ("usual", *where)} for name in MODELS}
-    taken = {device: [] for device in where}
+    accuracies: dict[str, dict[str, list[float]]] = {
+        name: {side: [] for side in ("usual", *where)} for name in MODELS
+    }
+    taken: dict[str, list[float]] = {device: [] for device in where}
     for seed in range(options.seeds):
         digits = load("mnist", options.data, seed=seed)
         for name in MODELS:

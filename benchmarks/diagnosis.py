@@ -24,6 +24,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests/kit"), str(ROOT / "benchmarks")]
 
+import corpus  # noqa: E402
 import marks  # noqa: E402
 import mutants  # noqa: E402
 from rich.progress import track  # noqa: E402
@@ -89,9 +90,9 @@ def _begin() -> None:
 def _check_controls(number: int) -> None:
     """Both graders accept the solutions; else what they reject would say nothing."""
     for exercise in kit.load().exercises:
-        check, _ = marks.first_failure(mutants.SOLUTIONS, exercise.id, 0, SERVER)
+        check, _ = marks.first_failure(corpus.SOLUTIONS, exercise.id, 0, SERVER)
         assert not check, f"ours rejects the solution of {exercise.id}"
-        file = mutants.SOLUTIONS / exercise.file
+        file = corpus.SOLUTIONS / exercise.file
         assert usual_accepts(file, DIGITS), f"the usual grader rejects {exercise.file}"
 
 

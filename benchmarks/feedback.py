@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import measure
@@ -75,6 +76,7 @@ def watched(rounds: int) -> dict[str, list[float]]:
 
 
 def until_keys(process: subprocess.Popen) -> None:
+    assert process.stdout is not None
     for line in process.stdout:
         if line.strip() == KEYS:
             return
@@ -90,7 +92,7 @@ def main() -> None:
     for command in COLD.values():
         cold(command)  # from now on all files are in memory
     taken = measure.interleaved(
-        {name: lambda command=command: cold(command) for name, command in COLD.items()},
+        {name: partial(cold, command) for name, command in COLD.items()},
         options.rounds,
     )
     middle = measure.medians(taken)
@@ -103,11 +105,11 @@ def main() -> None:
     measure.show("Feedback, cold", ("start to end", "ratio", "on top"), rows, note)
 
     saved = watched(options.rounds)
-    rows = [
+    times = [
         (name, f"{statistics.median(each):.2f} s", f"{max(each):.2f} s")
         for name, each in saved.items()
     ]
-    measure.show("Feedback, warm: save to verdict", ("median", "longest"), rows)
+    measure.show("Feedback, warm: save to verdict", ("median", "longest"), times)
     if options.json:
         results = {"cold": taken, "watch": saved, **vars(options)}
         options.json.write_text(json.dumps(results, indent=2, default=str) + "\n")

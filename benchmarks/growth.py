@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -62,9 +61,9 @@ def by_class(
         (work / "submissions").mkdir(parents=True)
         batch.make(work / "submissions", count, random.Random(0), kinds)
         command = ["--jobs", str(jobs), *options]
-        taken[count] = measure.seconds(
-            lambda w=work, c=command: batch.grade_class(w / "submissions", w / "out", *c).wait()
-        )
+        started = time.perf_counter()
+        batch.grade_class(work / "submissions", work / "out", *command).wait()
+        taken[count] = time.perf_counter() - started
         graded = len(batch.grades_in(work / "out"))
         assert graded == count, f"{graded} of {count} were graded"
     return taken
@@ -200,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

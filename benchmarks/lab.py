@@ -14,6 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import measure
@@ -38,8 +40,8 @@ def somebodys(name: str) -> torch.nn.Module:
     return type(name, (MODELS[name],), {})()
 
 
-def lab(model: torch.nn.Module, digits, epochs: int) -> None:
-    train(model, digits, Settings(epochs=epochs, device="cpu"))
+def lab(make: Callable[[], torch.nn.Module], digits, epochs: int) -> None:
+    train(make(), digits, Settings(epochs=epochs, device="cpu"))
 
 
 def full_compare(epochs: int, directory: str | None) -> None:
@@ -63,14 +65,16 @@ def main() -> None:
 
     digits = load("mnist", options.data)
     for name in MODELS:  # both sides start warm: the first of anything takes a while
-        lab(MODELS[name](), digits, 1)
-    lab(somebodys("cnn"), digits, 1)
+        lab(MODELS[name], digits, 1)
+    lab(partial(somebodys, "cnn"), digits, 1)
     epochs = options.epochs
-    works = {"compare": lambda: full_compare(options.full_epochs, options.data)}
+    works: dict[str, Callable[[], object]] = {
+        "compare": partial(full_compare, options.full_epochs, options.data)
+    }
     for name in MODELS:
-        works[f"{name} usual"] = lambda name=name: usual.train(name, digits, epochs)
-        works[f"{name} lab"] = lambda name=name: lab(MODELS[name](), digits, epochs)
-        works[f"{name} any"] = lambda name=name: lab(somebodys(name), digits, epochs)
+        works[f"{name} usual"] = partial(usual.train, name, digits, epochs)
+        works[f"{name} lab"] = partial(lab, MODELS[name], digits, epochs)
+        works[f"{name} any"] = partial(lab, partial(somebodys, name), digits, epochs)
     taken = measure.interleaved(works, options.rounds)
     report(taken, measure.arithmetic(), len(digits.train), options)
 

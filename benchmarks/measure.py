@@ -3,7 +3,7 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +51,9 @@ def machine() -> str:
     )
 
 
-def show(title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]], *notes: str) -> None:
+def show(
+    title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *notes: str
+) -> None:
     """Print a table 88 columns wide, with the machine below it."""
     console = Console(width=88, highlight=False)
     table = Table(box=None, pad_edge=False, title=title, title_justify="left")

@@ -8,7 +8,6 @@ Docker.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -103,7 +102,7 @@ def _doctest(code: str) -> str:
 
 def _otter(*arguments: object) -> None:
     command = [sys.executable, "-m", "otter", *map(str, arguments)]
-    folder = {"cwd": Path(str(arguments[-1])).parent} if arguments[0] == "run" else {}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ.copy(), **folder)
+    folder = Path(str(arguments[-1])).parent if arguments[0] == "run" else None
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode and arguments[0] == "generate":
         raise RuntimeError(done.stdout + done.stderr)

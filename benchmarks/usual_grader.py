@@ -43,6 +43,8 @@ def accepts(file: Path, digits: Digits) -> None:
 
 def load(file: Path):
     spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

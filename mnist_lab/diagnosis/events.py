@@ -349,8 +349,10 @@ def _outside(seen: Seen, facts: Facts) -> Facts | None:
         facts = {"method": name, "place": "outside of the class"}
         if "self" in seen.beside.parameters(name):
             return {**facts, "at": seen.exercise.file}
-        if "self" in whole.parameters(name):
-            return {**facts, "at": seen.at(whole.top[name])}
+        own = whole.top.get(name)
+        is_used = name in whole.names or _decorators(own)  # Code may put it into the class.
+        if own and "self" in whole.parameters(name) and not is_used:
+            return {**facts, "at": seen.at(own)}
         if name in whole.inner and whole.inner[name][1].name in methods:
             node, outer = whole.inner[name]
             return {"method": name, "place": f"inside {outer.name}", "at": seen.at(node)}

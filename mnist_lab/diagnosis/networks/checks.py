@@ -115,8 +115,12 @@ def _without_effect(
     weights = layouts.draw_weights(network, matched, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
 
+    held: dict[str, Tensor] = {}
+
     def given(other: Mapping[str, Tensor]) -> Tensor:
-        model.set_weights({**weights, **other})
+        asked = {**weights, **other}
+        model.set_weights({n: v for n, v in asked.items() if not other or held.get(n) is not v})
+        held.update(asked)
         outputs = model.repeated(images, 1, seed=seed)[0]
         _expect_shape(model, outputs, len(images))
         return outputs
