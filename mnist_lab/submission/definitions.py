@@ -10,8 +10,9 @@ import builtins
 import re
 import symtable
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 TOO_MUCH = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -43,16 +44,26 @@ MOST = 20_000
 
 
 @dataclass(frozen=True)
+class Called:
+    """A call of ``name`` that is given ``names``, by position or keyword."""
+
+    name: str
+    names: Mapping[int | str, str]
+
+
+@dataclass(frozen=True)
 class Statement:
     """One statement at the top of a cell, or the whole of a cell that is not valid Python.
 
     ``first`` is its line in the cell, from 1. It ``binds`` names, ``needs`` those that it looks up
-    outside of itself, and ``changes`` what another statement has bound, as ``CNN.size = 3``,
-    ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a decorator that is given ``CNN`` do, also
-    inside of a loop or the like.
-    ``rank`` says how good a definition of its names it is: 3 for a class or function, 2 for an
-    assignment, 1 for one that still raises ``NotImplementedError``, 0 for what binds them by the
-    way, as an import or a loop does.
+    outside of itself, ``now`` or when its functions are called, and ``changes`` what another
+    statement has bound, as ``CNN.size = 3``, ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a
+    decorator that is given ``CNN`` do, also inside of a loop or the like. ``patches`` are the names
+    of which it sets an attribute. When the function or class that it defines is among what another
+    one ``calls``, it ``alters`` names as well, and those that are given as its ``parameters``.
+    ``rank`` says how good a definition of its names it is: 3 for a class or function, or for what
+    is made of an earlier one, 2 for another assignment, 1 for one that still raises
+    ``NotImplementedError``, 0 for what binds them by the way, as an import or a loop does.
     """
 
     cell: int
@@ -60,8 +71,14 @@ class Statement:
     text: str
     binds: frozenset[str]
     needs: frozenset[str] = frozenset()
+    now: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
+    patches: frozenset[str] = frozenset()
+    calls: tuple[Called, ...] = ()
+    alters: frozenset[str] = frozenset()
+    parameters: frozenset[int | str] = frozenset()
     rank: int = 0
+    is_definition: bool = False
     is_import: bool = False
     is_star: bool = False
     is_future: bool = False
@@ -76,10 +93,11 @@ def statements(cell: int, source: str) -> list[Statement]:
             warnings.simplefilter("ignore")  # A learner hears of it when it runs.
             body = parsed(source).body
             lines = [line.encode() for line in source.split("\n")]
-            return [_statement(cell, lines, node) for node in body]
+            return [_statement(cell, lines, *each) for node in body for each in _run(node)]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))
-        return [Statement(cell, 1, source, seems, rank=3, is_broken=True)] if source else []
+        whole = Statement(cell, 1, source, seems, rank=3, is_definition=True, is_broken=True)
+        return [whole] if source else []
 
 
 def parsed(source: str) -> ast.Module:
@@ -134,29 +152,43 @@ def is_stub(source: str, names: Sequence[str]) -> bool:
 def needed(
     roots: Iterable[Statement], chosen: Mapping[str, Statement], among: Sequence[Statement]
 ) -> list[Statement]:
-    """The ``roots`` and all that they need of the statements ``among``, in their order.
+    """The ``roots`` and all that they need of the statements ``among``, in their order; and what
+    changes imported modules, sys.path for example.
 
-    For a name in ``chosen`` it is that statement, for any other all that bind the name.
+    For a name in ``chosen`` it is that statement, and of those before it what is used ``now``; for
+    any other name all that bind it.
     """
     binding: dict[str, list[Statement]] = {}
     changing: dict[str, list[Statement]] = {}
+    patching: list[Statement] = []
+    imports = {name for statement in among if statement.is_import for name in statement.binds}
     for statement in among:
         for name in statement.binds:
             binding.setdefault(name, []).append(statement)
-        for name in statement.changes:
+    for statement in among:
+        for name in statement.changes | _altered(statement, binding, chosen):
             changing.setdefault(name, []).append(statement)
+        if not imports.isdisjoint(statement.patches) or "sys" in statement.changes:
+            patching.append(statement)
+    place = {id(statement): at for at, statement in enumerate(among)}
+    earlier = {name: [s for s in binding[name] if s.rank > 1][::-1] for name in chosen}
     taken: dict[int, Statement] = {}
     needs: set[str] = set()
     bound: set[str] = set()
     unknown = False
-    waiting = list(roots)
+    waiting = [*roots, *patching]
     while waiting:
         statement = waiting.pop()
         if id(statement) in taken:
             continue
         taken[id(statement)] = statement
+        for name in statement.now & chosen.keys():
+            before = min(place[id(statement)], place[id(chosen[name])])
+            while earlier[name] and place[id(earlier[name][-1])] < before:
+                waiting.append(earlier[name].pop())
         for name in statement.needs - needs:
-            found = [chosen[name]] if name in chosen else binding.get(name, [])
+            bound_by = binding.get(name) or changing.get(name, [])
+            found = [chosen[name]] if name in chosen else bound_by
             found = [each for each in found if not each.is_broken] or found
             unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
@@ -169,10 +201,45 @@ def needed(
     return [statement for statement in among if id(statement) in kept]
 
 
-def _statement(cell: int, lines: Sequence[bytes], node: ast.stmt) -> Statement:
-    first, text = _text(lines, node)
+def _altered(
+    statement: Statement,
+    binding: Mapping[str, Sequence[Statement]],
+    chosen: Mapping[str, Statement],
+) -> set[str]:
+    """What functions that it calls change. Nothing where it runs what is asked for: a training that
+    a cell tries is no definition, whatever it leaves behind.
+    """
+    altered: set[str] = set()
+    for call in statement.calls:
+        for called in binding.get(call.name, ()):
+            altered |= called.alters
+            altered |= {call.names[each] for each in called.parameters & call.names.keys()}
+    waiting = [call.name for call in statement.calls] if altered else []
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in chosen:
+            return set()
+        if name not in reached:
+            reached.add(name)
+            waiting += (each for called in binding.get(name, ()) for each in called.needs)
+    return altered
+
+
+def _run(node: ast.stmt) -> list[tuple[ast.stmt, int]]:
+    """``node``, or what is run in its place in a notebook, with how far that is indented."""
+    asks = ast.unparse(node.test) if isinstance(node, ast.If) and not node.orelse else ""
+    if isinstance(node, ast.If) and asks in ("__name__ == '__main__'", "'__main__' == __name__"):
+        return [(each, node.body[0].col_offset) for each in node.body]
+    return [(node, 0)]
+
+
+def _statement(cell: int, lines: Sequence[bytes], node: ast.stmt, indented: int) -> Statement:
+    first, text = _text(lines, node, indented)
     table = symtable.symtable(text, "cell", "exec")
     imported = isinstance(node, ast.Import | ast.ImportFrom)
+    needs = frozenset(_looked_up(table))
+    alters, parameters = _alters(node, needs)
     return Statement(
         cell,
         first,
@@ -180,70 +247,195 @@ def _statement(cell: int, lines: Sequence[bytes], node: ast.stmt) -> Statement:
         binds=frozenset(
             s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()
         ),
-        needs=frozenset(_looked_up(table)),
-        changes=frozenset(_changed(node)),
+        needs=needs,
+        now=frozenset(_looked_up(table, later=False)),
+        changes=frozenset(_changed(_running(node))),
+        patches=frozenset(_patched(node)),
+        calls=tuple(_calls(node)),
+        alters=alters,
+        parameters=parameters,
         rank=_rank(node),
+        is_definition=isinstance(node, DEFINITION),
         is_import=imported,
         is_star=isinstance(node, ast.ImportFrom) and node.names[0].name == "*",
         is_future=isinstance(node, ast.ImportFrom) and node.module == "__future__",
     )
 
 
-def _text(lines: Sequence[bytes], node: ast.stmt) -> tuple[int, str]:
-    """The line at which ``node`` begins, its decorators included, and its text."""
+def _text(lines: Sequence[bytes], node: ast.stmt, indented: int) -> tuple[int, str]:
+    """The line at which ``node`` begins, its decorators included, and its text, moved left."""
     decorators: list[ast.expr] = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
     assert node.end_lineno is not None
     own = list(lines[first - 1 : node.end_lineno])
     # What comes before a semicolon is another's.
-    start = 0 if decorators else node.col_offset
-    if len(own) == 1:
-        return first, own[0][start : node.end_col_offset].decode()
-    own[0], own[-1] = own[0][start:], own[-1][: node.end_col_offset]
+    start = indented if decorators else node.col_offset
+    own[-1] = own[-1][: node.end_col_offset]
+    own[0] = own[0][start:]
+    own[1:] = [each if each[:indented].strip() else each[indented:] for each in own[1:]]
     return first, b"\n".join(own).decode()
 
 
-def _looked_up(table: symtable.SymbolTable) -> Iterator[str]:
-    """The names that a statement, or a function or class in it, looks up at the top."""
+def _looked_up(table: symtable.SymbolTable, *, later: bool = True) -> Iterator[str]:
+    """The names that a statement, or a function or class in it, looks up at the top; unless
+    ``later``, without those that functions look up when they are called.
+    """
     in_function = table.get_type() not in ("module", "class")  # Only there a name is local or not.
     for symbol in table.get_symbols():
         if symbol.is_referenced() and (symbol.is_global() or not in_function):
             yield symbol.get_name()
     for inside in table.get_children():
-        yield from _looked_up(inside)
+        if later or inside.get_type() == "class" or inside.get_name().endswith(("comp", "expr")):
+            yield from _looked_up(inside, later=later)
 
 
-def _changed(node: ast.AST) -> Iterator[str]:
-    changed: list[ast.expr] = []
-    for call in getattr(node, "decorator_list", ()):
-        changed += getattr(call, "args", ())
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        called, given = node.value.func, node.value.args
-        if getattr(called, "attr", "") in CHANGING:
-            changed = [called]
-        elif getattr(called, "id", "") == "setattr":
-            changed = given[:1]
-    elif isinstance(node, ast.Assign):
-        changed = [target for target in node.targets if not isinstance(target, ast.Name)]
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign) and not isinstance(node.target, ast.Name):
-        changed = [node.target]
-    elif not isinstance(node, DEFINITION):  # What is in those runs later, if at all.
-        for inside in ast.iter_child_nodes(node):
-            if isinstance(inside, ast.stmt | ast.ExceptHandler | ast.match_case):
-                yield from _changed(inside)
-    for part in changed:
-        while isinstance(part, ast.Attribute | ast.Subscript):
+def _running(node: ast.AST) -> Iterator[ast.AST]:
+    """``node`` and what of it is run at once, not when a function is called."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.Lambda):
+            waiting.append(node.args)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            waiting += [*node.decorator_list, node.args]
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def _changed(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names of what is changed where ``nodes`` are run."""
+    parts: list[ast.expr] = []
+    loops: list[ast.For | ast.AsyncFor | ast.comprehension] = []
+    for node in nodes:
+        if isinstance(node, DEFINITION):
+            parts += _decorated(node)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in CHANGING:
+            parts.append(node.func)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr":
+            parts += node.args[:1]
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
+            loops.append(node)
+        parts += _set(node)
+    changed = set(filter(None, map(_root, parts)))
+    for loop in reversed(loops):
+        if not changed.isdisjoint(_names(loop.target)):
+            changed |= _names(loop.iter)
+    return changed
+
+
+def _set(node: ast.AST) -> list[ast.expr]:
+    """The attributes and entries that an assignment sets."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    inside = chain.from_iterable(map(ast.walk, targets))
+    return [
+        part
+        for part in inside
+        if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store)
+    ]
+
+
+def _decorated(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:
+    """What the decorators of ``node`` are given or belong to, and in ``def forward(self: CNN)`` the
+    class for which one makes a method.
+    """
+    parts: list[ast.expr] = []
+    for decorator in node.decorator_list:
+        called = decorator.func if isinstance(decorator, ast.Call) else decorator
+        parts += [called] if isinstance(called, ast.Attribute) else []
+        parts += decorator.args if isinstance(decorator, ast.Call) else []
+    if node.decorator_list and not isinstance(node, ast.ClassDef):
+        parts += [each.annotation for each in node.args.args[:1] if each.annotation]
+    return parts
+
+
+def _root(part: ast.expr | None) -> str:
+    """The name that an attribute, an entry or a result belongs to; empty if there is none."""
+    while not isinstance(part, ast.Name):
+        if isinstance(part, ast.Call):
+            is_of = getattr(part.func, "id", "") in ("vars", "getattr") and part.args
+            part = part.args[0] if is_of else part.func
+        elif isinstance(part, ast.Attribute | ast.Subscript):
+            part = part.value
+        else:
+            return ""
+    return part.id
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+
+
+def _patched(node: ast.stmt) -> Iterator[str]:
+    """The names of which ``node`` sets an attribute, ``torch.Tensor.flat = flat``."""
+    for part in _set(node):
+        while isinstance(part, ast.Attribute):
             part = part.value
         if isinstance(part, ast.Name):
             yield part.id
 
 
+def _calls(node: ast.stmt) -> Iterator[Called]:
+    """The functions that are called where ``node`` is run; a class calls those that it is of."""
+    for each in _running(node):
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name):
+            given: dict[int | str, ast.expr] = dict(enumerate(each.args))
+            given |= {keyword.arg: keyword.value for keyword in each.keywords if keyword.arg}
+            names = {key: _root(value) for key, value in given.items()}
+            yield Called(each.func.id, {key: name for key, name in names.items() if name})
+        elif isinstance(each, DEFINITION):
+            bases = each.bases if isinstance(each, ast.ClassDef) else []
+            for part in (*each.decorator_list, *bases):
+                if isinstance(part, ast.Name):
+                    yield Called(part.id, {})
+
+
+def _alters(node: ast.stmt, needs: Set[str]) -> tuple[frozenset[str], frozenset[int | str]]:
+    """The names that a function changes when it is called, and its parameters, by position and
+    name; the names that the methods of a class change, its own for ``cls``.
+    """
+    if not isinstance(node, DEFINITION):
+        return frozenset(), frozenset()
+    inside = [each for part in node.body for each in ast.walk(part)]
+    changed = _changed(inside)
+    rebound = {name for each in inside if isinstance(each, ast.Global) for name in each.names}
+    alters = (changed & needs) | rebound
+    if isinstance(node, ast.ClassDef):
+        own = {node.name} if changed & {"cls", node.name} else set()
+        return frozenset(alters | own), frozenset()
+    ordered = (*node.args.posonlyargs, *node.args.args)
+    named = {each.arg for each in (*ordered, *node.args.kwonlyargs)}
+    places = {at for at, each in enumerate(ordered) if each.arg in changed}
+    return frozenset(alters), frozenset(places | (named & changed))
+
+
 def _rank(node: ast.stmt) -> int:
     if isinstance(node, DEFINITION):
         return 1 if any(map(_is_todo, ast.walk(node))) else 3
+    if isinstance(node, ast.Assign) and _is_remade(node):
+        return 3
     if isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) for t in node.targets):
         return 2
     return 2 if isinstance(node, ast.AnnAssign) and node.value else 0
+
+
+def _is_remade(node: ast.Assign) -> bool:
+    """Whether a name is given something that is made of what it had and does not call that, as
+    ``evaluate = timed(evaluate)`` is, and ``model = model()`` is not.
+    """
+    names = {
+        each.id
+        for target in node.targets
+        for each in ast.walk(target)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    }
+    called = {_root(each.func) for each in ast.walk(node.value) if isinstance(each, ast.Call)}
+    used = names & _names(node.value)
+    return bool(used) and used.isdisjoint(called)
 
 
 def _is_todo(node: ast.AST) -> bool:

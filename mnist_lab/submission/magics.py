@@ -20,6 +20,8 @@ OWN = re.compile(
 )
 """How a line of IPython's begins, where a statement does."""
 
+RUN = re.compile(r"%run[ \t]++(?:-\w[ \t]++)*+[\"']?(\w++)(?:\.py)?[\"']?")
+
 WRITTEN = re.compile(r"%%(?:writefile|file)[ \t]++(-a[ \t]++)?+[\"']?([^\"'\n]++)[\"']?[ \t]*+")
 
 PARSED = 2 << 20
@@ -27,7 +29,8 @@ PARSED = 2 << 20
 
 
 def python(source: str) -> str:
-    """``source`` with each line of IPython's replaced by ``pass``, and nothing of a cell magic's.
+    """``source`` with each line of IPython's replaced by ``pass``, or by the import that it stands
+    for, and nothing of a cell magic's.
 
     Such a line is one at which Python stops: what begins with % or ! inside brackets or a string
     stays.
@@ -47,7 +50,9 @@ def python(source: str) -> str:
         line = lines[at] if 0 <= at < len(lines) else ""
         if not OWN.match(line.strip()):
             break
-        lines[at] = f"{line[: len(line) - len(line.lstrip())]}pass"
+        script = RUN.fullmatch(line.strip())  # A file that may have been handed in.
+        instead = f"from {script[1]} import *" if script else "pass"
+        lines[at] = f"{line[: len(line) - len(line.lstrip())]}{instead}"
         while line.endswith("\\") and at + 1 < len(lines):
             at += 1
             line, lines[at] = lines[at], ""

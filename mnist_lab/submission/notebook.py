@@ -225,7 +225,11 @@ def _notebook(
             chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
     counted = set(map(id, chosen.values()))
-    others = [s for s in found if s.rank == 3 and not s.is_broken and id(s) not in counted]
+    others = [
+        s
+        for s in found
+        if s.is_definition and s.rank == 3 and not s.is_broken and id(s) not in counted
+    ]
 
     def module(own: Sequence[Statement]) -> Module:
         taken = sorted(needed(own, chosen, found), key=lambda s: not s.is_future)
@@ -307,7 +311,9 @@ def _said_of_several(
     places = [cells[statement.cell].place for statement in real]
     times = WORDS.get(len(real), f"{len(real)} times")
     where = f"in {_listed(list(dict.fromkeys(places)))}"
-    which = "the last" if counts is real[-1] else f"that in {cells[counts.cell].place}"
+    place = cells[counts.cell].place
+    which = f"that in {place}" if places.count(place) == 1 else f"that in line {counts.first}"
+    which = "the last" if counts is real[-1] else which
     yield f"{name} is defined {times}, {where}: {which} counts."
 
 

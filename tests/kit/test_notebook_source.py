@@ -1,6 +1,7 @@
 """A notebook is a submission: what is taken from its cells, and what is said of those it lacks."""
 
 import json
+import sys
 import time
 import zipfile
 from contextlib import suppress
@@ -152,6 +153,97 @@ def test_what_a_function_puts_into_a_class_comes_along(lab):
     assert "print" not in module.text
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("REG = {}\ndef put(f):\n    REG[f.__name__] = f", "@put\ndef size(): return 28"),
+        (
+            "REG = {}\ndef put(name):\n    def take(f): REG[name] = f\n    return take",
+            "@put('size')\ndef sizes(): return 28",
+        ),
+        ("def setup():\n    global REG\n    REG = {'size': lambda: 28}", "setup()"),
+        (
+            "REG = {}\ndef put(into, name, size=1):\n    into[name] = lambda: size",
+            "put(REG, 'size', size=28)",
+        ),
+        ("REG = {}\ndef put(*, into):\n    into.update(size=lambda: 28)", "put(into=REG)"),
+        ("REG = {}\nOTHER = {}", "for each in (REG, OTHER):\n    each['size'] = lambda: 28"),
+        ("REG = {}", "[REG.setdefault(name, lambda: 28) for name in ['size']]"),
+        ("REG = {}", "_ = REG.update(size=lambda: 28)"),
+        (
+            "class Reg(dict):\n    def add(self, k, f):\n        self[k] = f\n        return self",
+            "REG = Reg()",
+            "REG.add('a', None).add('size', lambda: 28)",
+        ),
+        ("class Of(dict): pass\nREG = Of()", "vars(REG).update(a=3)\nREG['size'] = lambda: 28"),
+        (
+            "class Of: kinds = {}\n"
+            "class Kind:\n    def __init_subclass__(cls): Of.kinds[cls.__name__] = cls",
+            "class size(Kind):\n    def __new__(cls): return 28",
+            "REG = Of.kinds",
+        ),
+        (
+            "class Kinds:\n    all = {}\n    def __init__(self, n): Kinds.all['size'] = lambda: n",
+            "Kinds(28)",
+            "REG = Kinds.all",
+        ),
+        (
+            "class Route(dict):\n    def to(self, f): self[f.__name__] = f",
+            "REG = Route()",
+            "@REG.to\ndef size(): return 28",
+        ),
+        ("if __name__ == '__main__':\n    REG = {\n        'size': lambda: 28,\n    }",),
+    ],
+)
+def test_what_is_run_in_a_notebook_and_changes_what_is_needed_comes_along(lab, cells):
+    found = lab(*cells, "print('not this')", "class CNN:\n    def size(self): return REG['size']()")
+
+    module = found.modules["cnn.py"]
+    assert defined(module)["CNN"]().size() == 28
+    assert "print" not in module.text
+
+
+def test_a_method_is_put_into_the_class_that_its_annotation_names(lab):
+    found = lab(
+        "def patch(f):\n    setattr(next(iter(f.__annotations__.values())), f.__name__, f)",
+        "class CNN: pass",
+        "@patch\ndef size(self: CNN): return 28",
+    )
+
+    assert defined(found.modules["cnn.py"])["CNN"]().size() == 28
+
+
+def test_a_training_that_a_cell_tries_is_not_run_whatever_it_leaves_behind(lab):
+    found = lab(
+        "losses = []",
+        "def train_epoch():\n    losses.append(1)\n    return losses",
+        "def train():\n    return [train_epoch()]",
+        "def everything():\n    global losses\n    losses = train()",
+        "train_epoch()",
+        "everything()",
+        "kept = [train() for _ in range(3)]",
+    )
+
+    assert defined(found.modules["training.py"])["losses"] == []
+
+
+def test_what_is_set_in_imported_modules_comes_along(lab):
+    found = lab(
+        "import fractions, sys",
+        "def half(self): return self / 2",
+        "fractions.Fraction.half = half",
+        "sys.path.append('beside')",
+        "fractions.Fraction(1).half()",
+        "from fractions import Fraction",
+        "class CNN:\n    def size(self): return Fraction(56).half()",
+    )
+
+    module = found.modules["cnn.py"]
+    assert defined(module)["CNN"]().size() == 28
+    sys.path.remove("beside")
+    assert "(1).half" not in module.text
+
+
 def test_a_star_import_comes_along_where_a_name_is_otherwise_unknown(lab):
     cells = ("from math import *", "class CNN:\n    pi = pi", "class FNN: pass")
 
@@ -181,6 +273,7 @@ def test_code_of_markdown_cells_and_outputs_is_not_looked_at(tmp_path):
         ("  x = 1\n  y = 2", "x = 1\ny = 2"),
         ("files = !ls\nx, y = %env PATH\nprint?\n?print\nx??", "pass\n" * 4 + "pass"),
         ("pip install torch\npip = 3\npip", "pass\npip = 3\npip"),
+        ("%run -i helpers.py\n%run\nx = 1", "from helpers import *\npass\nx = 1"),
         ("if x:\n    !ls | \\\n  sort\n    y = 1", "if x:\n    pass\n\n    y = 1"),
         ("x = (7\n% 4)\ny = '''\n%not\n!this\n'''\n%time", None),
         ("x = 7 \\\n% 4\n%time", None),
@@ -303,6 +396,45 @@ def test_a_variable_of_the_name_of_a_function_is_no_definition(lab):
     found = lab("def train(): pass\ntrain.number = 1", "train, test = 5, 6", "train = 7")
 
     assert which(found, "training.py", "train") == 1
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "class CNN(CNN): number = 2",
+        "Base = CNN\nclass CNN(Base): number = 2",
+        "CNN = type('CNN', (CNN,), {'number': 2})",
+        "def counted(cls):\n    cls.number = 2\n    return cls\nCNN = counted(CNN)",
+        "def counted(cls):\n    cls.number = 2\n    return cls\nCNN, x = map(counted, (CNN, CNN))",
+    ],
+)
+def test_a_definition_that_is_made_of_an_earlier_one_counts_with_it(lab, again):
+    found = lab("class CNN:\n    number = 1\n    size = 28", again)
+
+    assert which(found, "cnn.py", "CNN") == 2
+    assert defined(found.modules["cnn.py"])["CNN"].size == 28
+
+
+def test_a_definition_that_is_not_made_of_an_earlier_one_counts_alone(lab):
+    methods = "    number = 2\n    def f(self): return super(CNN, self)"
+
+    found = lab("class CNN:\n    number = 1\n    size = 28", f"class CNN:\n{methods}")
+
+    assert which(found, "cnn.py", "CNN") == 2
+    assert not hasattr(defined(found.modules["cnn.py"])["CNN"], "size")
+
+
+@pytest.mark.parametrize("used", ["train = train()", "train = [train() for _ in 'ab']"])
+def test_a_result_that_has_the_name_of_its_function_is_no_definition(lab, used):
+    found = lab("def train(): pass\ntrain.number = 1", used)
+
+    assert which(found, "training.py", "train") == 1
+
+
+def test_of_two_definitions_in_a_cell_the_line_is_said(lab):
+    found = lab("def train(): pass\ntrain.number = 1\ntrain = 5")
+
+    assert found.notes == ("train is defined twice, in cell 1: that in line 1 counts.",)
 
 
 def test_one_definition_needs_no_note(lab):
