@@ -347,12 +347,12 @@ def _outside(seen: Seen, facts: Facts) -> Facts | None:
         if name in methods:
             continue
         facts = {"method": name, "place": "outside of the class"}
-        if "self" in seen.beside.parameters(name):
-            return {**facts, "at": seen.exercise.file}
         own = whole.top.get(name)
         is_used = name in whole.names or _decorators(own)  # Code may put it into the class.
         if own and "self" in whole.parameters(name) and not is_used:
             return {**facts, "at": seen.at(own)}
+        if not own and "self" in seen.beside.parameters(name):
+            return {**facts, "at": seen.exercise.file}
         if name in whole.inner and whole.inner[name][1].name in methods:
             node, outer = whole.inner[name]
             return {"method": name, "place": f"inside {outer.name}", "at": seen.at(node)}
