@@ -12,6 +12,7 @@ import symtable
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Literal
 
@@ -52,24 +53,17 @@ class Called:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """One statement at the top of a cell, or the whole of a cell that is not valid Python.
+class Use:
+    """What a statement does to names that others have bound.
 
-    ``first`` is its line in the cell, from 1. It ``binds`` names, ``needs`` those that it looks up
-    outside of itself, ``now`` or when its functions are called, and ``changes`` what another
-    statement has bound, as ``CNN.size = 3``, ``setattr(CNN, "size", 3)``, ``sizes.append(3)`` and a
-    decorator that is given ``CNN`` do, also inside of a loop or the like. ``patches`` are the names
-    of which it sets an attribute. When the function or class that it defines is among what another
-    one ``calls``, it ``alters`` names as well, and those that are given as its ``parameters``.
-    ``rank`` says how good a definition of its names it is: 3 for a class or function, or for what
-    is made of an earlier one, 2 for another assignment, 1 for one that still raises
-    ``NotImplementedError``, 0 for what binds them by the way, as an import or a loop does.
+    It ``needs`` those that it looks up outside of itself, ``now`` or when its functions are called.
+    It ``changes`` what they are, as ``CNN.size = 3``, ``setattr(CNN, "size", 3)``,
+    ``sizes.append(3)`` and a decorator that is given ``CNN`` do, also inside of a loop or the like;
+    ``patches`` are those of which it sets an attribute. When the function or class that it defines
+    is among what another one ``calls``, it ``alters`` names as well, and those that are given as
+    its ``parameters``.
     """
 
-    cell: int
-    first: int
-    text: str
-    binds: frozenset[str]
     needs: frozenset[str] = frozenset()
     now: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
@@ -77,12 +71,66 @@ class Statement:
     calls: tuple[Called, ...] = ()
     alters: frozenset[str] = frozenset()
     parameters: frozenset[int | str] = frozenset()
-    rank: int = 0
-    is_definition: bool = False
-    is_import: bool = False
-    is_star: bool = False
-    is_future: bool = False
-    is_broken: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement at the top of a cell, or the whole of a cell that is not valid Python, which
+    has no ``node``.
+
+    ``first`` is its line in the cell, from 1, ``table`` has the names of its text.
+    """
+
+    cell: int
+    first: int
+    text: str
+    binds: frozenset[str]
+    node: ast.stmt | None = None
+    table: symtable.SymbolTable | None = None
+
+    @cached_property
+    def rank(self) -> int:
+        """How good a definition of its names it is: 3 for a class or function, or for what is made
+        of an earlier one, 2 for another assignment, 1 for one that still raises
+        ``NotImplementedError``, 0 for what binds them by the way, as an import or a loop does.
+        """
+        return _rank(self.node) if self.node else 3
+
+    @property
+    def is_definition(self) -> bool:
+        return isinstance(self.node, DEFINITION)
+
+    @property
+    def is_import(self) -> bool:
+        return isinstance(self.node, ast.Import | ast.ImportFrom)
+
+    @property
+    def is_star(self) -> bool:
+        return isinstance(self.node, ast.ImportFrom) and self.node.names[0].name == "*"
+
+    @property
+    def is_future(self) -> bool:
+        return isinstance(self.node, ast.ImportFrom) and self.node.module == "__future__"
+
+    @property
+    def is_broken(self) -> bool:
+        return self.node is None
+
+    @cached_property
+    def use(self) -> Use:
+        if self.node is None or self.table is None:
+            return Use()
+        needs = frozenset(_looked_up(self.table))
+        alters, parameters = _alters(self.node, needs)
+        return Use(
+            needs,
+            frozenset(_looked_up(self.table, later=False)),
+            frozenset(_changed(_running(self.node))),
+            frozenset(_patched(self.node)),
+            tuple(_calls(self.node)),
+            alters,
+            parameters,
+        )
 
 
 def statements(cell: int, source: str) -> list[Statement]:
@@ -96,8 +144,7 @@ def statements(cell: int, source: str) -> list[Statement]:
             return [_statement(cell, lines, *each) for node in body for each in _run(node)]
     except TOO_MUCH:
         seems = frozenset(DEFINED.findall(source))
-        whole = Statement(cell, 1, source, seems, rank=3, is_definition=True, is_broken=True)
-        return [whole] if source else []
+        return [Statement(cell, 1, source, seems)] if source else []
 
 
 def parsed(source: str) -> ast.Module:
@@ -166,9 +213,9 @@ def needed(
         for name in statement.binds:
             binding.setdefault(name, []).append(statement)
     for statement in among:
-        for name in statement.changes | _altered(statement, binding, chosen):
+        for name in statement.use.changes | _altered(statement, binding, chosen):
             changing.setdefault(name, []).append(statement)
-        if not imports.isdisjoint(statement.patches) or "sys" in statement.changes:
+        if not imports.isdisjoint(statement.use.patches) or "sys" in statement.use.changes:
             patching.append(statement)
     place = {id(statement): at for at, statement in enumerate(among)}
     earlier = {name: [s for s in binding[name] if s.rank > 1][::-1] for name in chosen}
@@ -182,17 +229,17 @@ def needed(
         if id(statement) in taken:
             continue
         taken[id(statement)] = statement
-        for name in statement.now & chosen.keys():
+        for name in statement.use.now & chosen.keys():
             before = min(place[id(statement)], place[id(chosen[name])])
             while earlier[name] and place[id(earlier[name][-1])] < before:
                 waiting.append(earlier[name].pop())
-        for name in statement.needs - needs:
+        for name in statement.use.needs - needs:
             bound_by = binding.get(name) or changing.get(name, [])
             found = [chosen[name]] if name in chosen else bound_by
             found = [each for each in found if not each.is_broken] or found
             unknown = unknown or not (found or hasattr(builtins, name))
             waiting += found
-        needs |= statement.needs
+        needs |= statement.use.needs
         if not statement.is_import:
             for name in statement.binds - bound:
                 waiting += changing.get(name, [])
@@ -210,11 +257,11 @@ def _altered(
     a cell tries is no definition, whatever it leaves behind.
     """
     altered: set[str] = set()
-    for call in statement.calls:
+    for call in statement.use.calls:
         for called in binding.get(call.name, ()):
-            altered |= called.alters
-            altered |= {call.names[each] for each in called.parameters & call.names.keys()}
-    waiting = [call.name for call in statement.calls] if altered else []
+            altered |= called.use.alters
+            altered |= {call.names[each] for each in called.use.parameters & call.names.keys()}
+    waiting = [call.name for call in statement.use.calls] if altered else []
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -222,7 +269,7 @@ def _altered(
             return set()
         if name not in reached:
             reached.add(name)
-            waiting += (each for called in binding.get(name, ()) for each in called.needs)
+            waiting += (each for called in binding.get(name, ()) for each in called.use.needs)
     return altered
 
 
@@ -237,29 +284,8 @@ def _run(node: ast.stmt) -> list[tuple[ast.stmt, int]]:
 def _statement(cell: int, lines: Sequence[bytes], node: ast.stmt, indented: int) -> Statement:
     first, text = _text(lines, node, indented)
     table = symtable.symtable(text, "cell", "exec")
-    imported = isinstance(node, ast.Import | ast.ImportFrom)
-    needs = frozenset(_looked_up(table))
-    alters, parameters = _alters(node, needs)
-    return Statement(
-        cell,
-        first,
-        text,
-        binds=frozenset(
-            s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()
-        ),
-        needs=needs,
-        now=frozenset(_looked_up(table, later=False)),
-        changes=frozenset(_changed(_running(node))),
-        patches=frozenset(_patched(node)),
-        calls=tuple(_calls(node)),
-        alters=alters,
-        parameters=parameters,
-        rank=_rank(node),
-        is_definition=isinstance(node, DEFINITION),
-        is_import=imported,
-        is_star=isinstance(node, ast.ImportFrom) and node.names[0].name == "*",
-        is_future=isinstance(node, ast.ImportFrom) and node.module == "__future__",
-    )
+    bound = (s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported())
+    return Statement(cell, first, text, frozenset(bound), node, table)
 
 
 def _text(lines: Sequence[bytes], node: ast.stmt, indented: int) -> tuple[int, str]:

@@ -225,11 +225,7 @@ def _notebook(
             chosen[asked] = _best(defining)
             notes += _said_of_several(asked, defining, chosen[asked], cells)
     counted = set(map(id, chosen.values()))
-    others = [
-        s
-        for s in found
-        if s.is_definition and s.rank == 3 and not s.is_broken and id(s) not in counted
-    ]
+    others = [s for s in found if s.is_definition and s.rank == 3 and id(s) not in counted]
 
     def module(own: Sequence[Statement]) -> Module:
         taken = sorted(needed(own, chosen, found), key=lambda s: not s.is_future)
