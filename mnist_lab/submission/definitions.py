@@ -213,7 +213,7 @@ def needed(
         for name in statement.binds:
             binding.setdefault(name, []).append(statement)
     for statement in among:
-        for name in statement.use.changes | _altered(statement, binding, chosen):
+        for name in _changes(statement, binding, chosen):
             changing.setdefault(name, []).append(statement)
         if not imports.isdisjoint(statement.use.patches) or "sys" in statement.use.changes:
             patching.append(statement)
@@ -248,29 +248,29 @@ def needed(
     return [statement for statement in among if id(statement) in kept]
 
 
-def _altered(
+def _changes(
     statement: Statement,
     binding: Mapping[str, Sequence[Statement]],
     chosen: Mapping[str, Statement],
 ) -> set[str]:
-    """What functions that it calls change. Nothing where it runs what is asked for: a training that
-    a cell tries is no definition, whatever it leaves behind.
+    """What it changes, and what functions that it calls do. Nothing where it runs a function that
+    is asked for: a training that a cell tries is no definition, whatever it leaves behind.
     """
-    altered: set[str] = set()
+    changed = set(statement.use.changes)
     for call in statement.use.calls:
         for called in binding.get(call.name, ()):
-            altered |= called.use.alters
-            altered |= {call.names[each] for each in called.use.parameters & call.names.keys()}
-    waiting = [call.name for call in statement.use.calls] if altered else []
+            changed |= called.use.alters
+            changed |= {call.names[each] for each in called.use.parameters & call.names.keys()}
+    waiting = [call.name for call in statement.use.calls] if changed else []
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
-        if name in chosen:
+        if name in chosen and not isinstance(chosen[name].node, ast.ClassDef):
             return set()
         if name not in reached:
             reached.add(name)
             waiting += (each for called in binding.get(name, ()) for each in called.use.needs)
-    return altered
+    return changed
 
 
 def _run(node: ast.stmt) -> list[tuple[ast.stmt, int]]:

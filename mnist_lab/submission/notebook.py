@@ -293,9 +293,13 @@ def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
 
 def _best(defining: Sequence[Statement]) -> Statement:
     """The one of several definitions that counts: the last, as when the notebook is run, that is
-    no stub.
+    no stub. What is made of a variable is no better than that.
     """
-    return max(defining, key=lambda statement: (statement.rank, statement.cell, statement.first))
+    ranks: list[int] = []
+    for statement in defining:
+        is_whole = statement.is_definition or statement.is_broken or 3 in ranks[-1:]
+        ranks.append(statement.rank if is_whole else min(statement.rank, 2))
+    return defining[max(range(len(defining)), key=lambda at: (ranks[at], at))]
 
 
 def _said_of_several(

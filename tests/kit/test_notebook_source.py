@@ -192,6 +192,7 @@ def test_what_a_function_puts_into_a_class_comes_along(lab):
             "REG = Route()",
             "@REG.to\ndef size(): return 28",
         ),
+        ("REG = {}", "class FNN: pass", "REG['size'] = lambda made=FNN(): 28"),
         ("if __name__ == '__main__':\n    REG = {\n        'size': lambda: 28,\n    }",),
     ],
 )
@@ -222,6 +223,7 @@ def test_a_training_that_a_cell_tries_is_not_run_whatever_it_leaves_behind(lab):
         "train_epoch()",
         "everything()",
         "kept = [train() for _ in range(3)]",
+        "for _ in range(3):\n    losses.append(train())",
     )
 
     assert defined(found.modules["training.py"])["losses"] == []
@@ -424,7 +426,10 @@ def test_a_definition_that_is_not_made_of_an_earlier_one_counts_alone(lab):
     assert not hasattr(defined(found.modules["cnn.py"])["CNN"], "size")
 
 
-@pytest.mark.parametrize("used", ["train = train()", "train = [train() for _ in 'ab']"])
+@pytest.mark.parametrize(
+    "used",
+    ["train = train()", "train = [train() for _ in 'ab']", "train = 'abc'\ntrain = list(train)"],
+)
 def test_a_result_that_has_the_name_of_its_function_is_no_definition(lab, used):
     found = lab("def train(): pass\ntrain.number = 1", used)
 
