@@ -115,12 +115,8 @@ def _without_effect(
     weights = layouts.draw_weights(network, matched, generator)
     seed = int(torch.randint(2**31, (), generator=generator))
 
-    held: dict[str, Tensor] = {}
-
     def given(other: Mapping[str, Tensor], shown: Tensor = images) -> Tensor:
-        asked = {**weights, **other}
-        model.set_weights({n: v for n, v in asked.items() if not other or held.get(n) is not v})
-        held.update(asked)
+        model.set_weights({**weights, **other})
         outputs = model.repeated(shown, 1, seed=seed)[0]
         _expect_shape(model, outputs, len(shown))
         return outputs
