@@ -1,4 +1,6 @@
-"""What is Python in a notebook's cell: IPython's own lines are taken out, and no line moves."""
+"""What is Python in a notebook's cell: in place of IPython's own lines stands ``pass``, or the
+import that ``%run`` is, and no line moves.
+"""
 
 from __future__ import annotations
 
