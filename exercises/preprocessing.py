@@ -69,11 +69,13 @@ What the checks ask
     anything or changes the picture that it is given; ``downsample``'s size, distinct items, seeds
     and ``ValueError``; the loaders' batches over several epochs. Any interpolation will do.
 
-    What is random is judged from 800 warps of one picture, and from 3,200 where those leave a
-    doubt. That tells a probability of 0.4 or 0.6 from 0.5, a largest angle of 9 or 11 degrees from
-    10, a distortion scale of 0.25 from 0.2 and a shift by up to 1 % of the side from none. (Of 28
-    pixels torchvision's scales 0.15 and 0.2 are the same whole pixels, 0 to 2.) ``downsample``
-    draws 100 of 200 items with 40 seeds, in which every item has to come about as often.
+    What is random is right at once if the same seed gives the pictures that torchvision's
+    transforms give. Else it is judged from 800 warps of one picture, and from 3,200 where those
+    leave a doubt. That tells a probability of 0.4 or 0.6 from 0.5, a largest angle of 9 or 11
+    degrees from 10, a distortion scale of 0.25 from 0.2 and a shift by up to 1 % of the side from
+    none. (Of 28 pixels torchvision's scales 0.15 and 0.2 are the same whole pixels, 0 to 2.)
+    ``downsample`` draws 100 of 200 items with 40 seeds, in which every item has to come about as
+    often.
 
 Stuck? ``mnist-lab hint preprocessing`` gives a nudge, and ``--more`` nearly the answer.
 """

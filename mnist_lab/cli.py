@@ -35,10 +35,20 @@ WIDE = 80
 SEED = click.IntRange(0, 2**63 - 1)
 """What PyTorch and NumPy take as a seed."""
 
+
+class Place(click.Path):
+    """A file or folder, which an empty name is not: the variable of a script that is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name is not that of a file or folder.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 data_option = click.option(
     "--data",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     help="Folder that holds or will hold MNIST/raw.  [default: $MNIST_LAB_DATA, else data]",
 )
 full_option = click.option(
@@ -71,6 +81,12 @@ class Commands(click.Group):
             with formatter.section(title):
                 rows = [(f"{n:{width}}", self.commands[n].get_short_help_str(58)) for n in names]
                 formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            fail("Interrupted.", INTERRUPTED)
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         with terminal.patient():
@@ -162,7 +178,7 @@ def finite(context: click.Context, parameter: click.Parameter, value: float) -> 
 @click.option("--test-size", type=int, help="Test digits.  [default: 5000; sample: 1000]")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default="report",
     help="Folder for the report; a former report there is replaced.",
 )
@@ -242,12 +258,12 @@ def hint(name: str | None, more: bool) -> None:
     from mnist_lab.grading import memory
 
     try:
-        name = name and name.removesuffix(".py")
+        name = name and (Path(name).stem if name.endswith(".py") else name)
         if name and "." in name:
             check = kit.load().check(name)
         else:
             checks = kit.load().find(name).checks if name else kit.load().checks
-            check = memory.next_check(Path.cwd(), checks) or checks[0]
+            check = memory.next_check(_workspace(), checks) or checks[0]
     except KeyError as error:
         fail(f"{error.args[0]}.")
     console = terminal.console()
@@ -266,7 +282,7 @@ def status() -> None:
     from mnist_lab.grading import memory
     from mnist_lab.grading.terminal import show
 
-    kept = memory.last(Path.cwd())
+    kept = memory.last(_workspace())
     if kept is None:
         fail("Nothing has been graded in this folder yet: run `pytest`.")
     console = terminal.console()
@@ -274,7 +290,7 @@ def status() -> None:
 
 
 @main.command(short_help="Make a workspace with the exercises and their tests.")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Place(path_type=Path))
 def new(folder: Path) -> None:
     """Make a workspace in FOLDER: the exercises and the tests that grade them."""
     from mnist_lab import workspace
@@ -283,6 +299,13 @@ def new(folder: Path) -> None:
     terminal.console().print(
         f"Your workspace is {folder}. Next: {_cd(folder)}, then pytest.", soft_wrap=True
     )
+
+
+def _workspace() -> Path:
+    """The workspace that this folder lies in, or else this folder."""
+    from mnist_lab import workspace
+
+    return workspace.above(Path.cwd()) or Path.cwd()
 
 
 def chosen_formats(
@@ -304,7 +327,7 @@ def chosen_formats(
 
 
 @main.command(name="grade", short_help="Grade one submission with a fresh seed.")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=Place(path_type=Path))
 @full_option
 @click.option("--grade-seed", type=SEED, help="Instead of a fresh one.")
 @click.option(
@@ -358,10 +381,10 @@ def grade_command(
 
 
 @main.command("grade-class", short_help="Grade every submission in a folder.")
-@click.argument("submissions", type=click.Path(exists=True, path_type=Path))
+@click.argument("submissions", type=Place(exists=True, path_type=Path))
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     help="Folder for the results; the journal in it lets a killed run go on.  [required]",
 )
 @click.option(
@@ -380,7 +403,7 @@ def grade_command(
 @click.option("--best/--last", help="Which of several attempts counts.")
 @click.option(
     "--roster",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=Place(exists=True, dir_okay=False, path_type=Path),
     help="A CSV of the course, from Canvas, Moodle or another: who has handed in nothing gets 0, "
     "and --out gets it back with the marks, as roster.csv.",
 )
@@ -393,7 +416,7 @@ def grade_command(
 @click.option("--late-rule", metavar="RULE", help="Deducts for lateness: 10%/day, 2/hour up to 20.")
 @click.option(
     "--late",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=Place(exists=True, dir_okay=False, path_type=Path),
     help="A CSV that says how late each learner was, for --late-rule.",
 )
 @click.option(
@@ -446,30 +469,31 @@ def grade_class_command(
     console = terminal.console(quiet=quiet)
     columns = {name: how.pop(f"roster_{name}") for name in ("key", "name", "score", "group")}
     listed = partial(Roster.read, roster, **columns) if roster else None
+    lateness = Late.asked(late_rule, late, deadline)
     try:
         if dry_run:
-            raise SystemExit(not show(*look(submissions, out, listed), console))
-        lateness = Late.asked(late_rule, late, deadline)
+            found = look(submissions, out, listed, lateness)
+            raise SystemExit(not show(*found, console, best=how["best"]))
         if out is None:
             raise click.UsageError("Missing option '--out': where the results are to go.")
         with Progress(console) as progress:
-            found = grade_class(
+            graded = grade_class(
                 submissions, out, roster=listed, late=lateness, progress=progress, **how
             )
     except KeyboardInterrupt:
         fail("Interrupted; run the same command again to go on from there.", INTERRUPTED)
-    if missing := found.of_state("nothing handed in"):
+    if missing := graded.of_state("nothing handed in"):
         console.print(f"Nothing was handed in by {', '.join(each.name for each in missing)}.")
-    handed_in = len(found.learners) - len(missing)
+    handed_in = len(graded.learners) - len(missing)
     console.print(
-        f"{len(found.grades)} of {handed_in} graded: {out / 'class.html'}",
+        f"{len(graded.grades)} of {handed_in} graded: {out / 'class.html'}",
         soft_wrap=True,
     )
-    raise SystemExit(progress.has_doubts or bool(found.of_state("not graded", "in part")))
+    raise SystemExit(progress.has_doubts or bool(graded.of_state("not graded", "in part")))
 
 
 @main.command("gradescope-zip", short_help="Write an autograder for Gradescope.")
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=Place(dir_okay=False, path_type=Path))
 @click.option("--full", is_flag=True, help="Also train the models; takes a limit of 40 minutes.")
 def gradescope_zip(out: Path, full: bool) -> None:
     """Write OUT, an archive to upload to Gradescope as the autograder of an assignment."""
@@ -487,7 +511,7 @@ def gradescope_zip(out: Path, full: bool) -> None:
 
 
 @main.command(short_help="Write the learner's repository, without solutions.")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=Place(path_type=Path))
 @click.option(
     "--kit",
     metavar="REQUIREMENT",
@@ -520,15 +544,20 @@ def release(out: Path, kit: str | None, allow_dirty: bool) -> None:
 
 
 @main.command(short_help="Grade an exercise whenever its file is saved.")
-@click.option("--submission", type=click.Path(exists=True, path_type=Path), default="exercises")
-def watch(submission: Path) -> None:
+@click.option("--submission", type=Place(exists=True, path_type=Path), help="[default: exercises]")
+def watch(submission: Path | None) -> None:
     """Grade an exercise whenever its file is saved.
 
     Keys: n the next step, h a hint for it, a all exercises, q quit.
     """
     from mnist_lab.grading.watch import watch_files
 
-    watch_files(submission)
+    exercises = submission or Path("exercises")
+    if not exercises.exists():
+        here = _workspace()
+        where = f": {_cd(here)}." if here != Path.cwd() else "."
+        fail(f"There are no exercises in this folder. Go to that of your workspace first{where}")
+    watch_files(exercises)
 
 
 @main.command(short_help="Say what is installed and what this machine can do.")

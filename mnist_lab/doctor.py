@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-PACKAGES = ("torch", "torchvision", "pytest", "scikit-learn", "mlxtend", "matplotlib")
+IMPORTED = ("torch", "torchvision")
+"""What is imported to see that it works: the two of them have to be made for each other."""
+
+PACKAGES = (*IMPORTED, "pytest", "scikit-learn", "mlxtend", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Finding:
 def findings(directory: Path | None = None) -> Iterator[Finding]:
     """What is found here; ``directory`` is where MNIST is looked for."""
     yield Finding("ok", "python", platform.python_version())
-    yield from (_package(name) for name in PACKAGES)
-    if find_spec("torch") is not None:
+    packages = [_package(name) for name in PACKAGES]
+    yield from packages
+    if all(each.state == "ok" for each in packages[: len(IMPORTED)]):
         yield _gpu()
         yield _compiler()
         yield _digits(directory)
@@ -35,9 +39,17 @@ def findings(directory: Path | None = None) -> Iterator[Finding]:
 
 def _package(name: str) -> Finding:
     try:
-        return Finding("ok", name, version(name))
+        found = version(name)
     except PackageNotFoundError:
         return Finding("missing", name, f"run `pip install {name}`")
+    if name in IMPORTED:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # Whatever its libraries raise that do not fit one another.
+            advice = f"run `pip install --force-reinstall {' '.join(IMPORTED)}`"
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            return Finding("missing", name, f"{found} cannot be imported ({said}); {advice}")
+    return Finding("ok", name, found)
 
 
 def _gpu() -> Finding:

@@ -57,7 +57,9 @@ def create(folder: Path) -> None:
     Raises ``LabError`` if ``folder`` is not empty or cannot be written.
     """
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
+            raise LabError(f"{folder} is a file: name a new folder.")
+        if folder.exists() and any(folder.iterdir()):
             raise LabError(f"{folder} is not empty: name a new folder.")
         copied = (file for name in COPIED for file in files(root() / name))
         readme = Path(__file__).with_name("workspace.md").read_bytes()

@@ -13,8 +13,11 @@ from pathlib import Path
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A place beside ``path`` for a file or a folder, which takes that name after the block and is
-    gone if the block fails. Raises ``OSError``.
+    gone if the block fails. What ``path`` is a link to is written. Raises ``OSError``.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "It is not a file", str(path))
     scratch = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield scratch

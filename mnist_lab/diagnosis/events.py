@@ -150,7 +150,7 @@ class Seen:
     @cached_property
     def said(self) -> str:
         """What Python or PyTorch said, without the grader's own objects and folders."""
-        said = re.sub(r" \(/\S+\)|, but expected one of:$", "", self.event.said)
+        said = re.sub(r" \(\S*/\S+\)|, but expected one of:$", "", self.event.said)
         if self.exercise.id in ("training", "evaluation"):
             for ours, theirs in TABLES["ours"].items():
                 said = said.replace(ours, theirs)
@@ -545,6 +545,7 @@ def _given_otherwise(seen: Seen, facts: Facts) -> Facts | None:
     if not _can_be_used(seen, taker, name, how):
         return None
     at, has = f"{seen.exercise.file}:{line}", seen.outline.written(taker)
+    giver = "it" if giver.startswith("<") else giver  # as <listcomp>
     return {"giver": giver, "taker": taker, "argument": name, "at": at, "has": has}
 
 

@@ -10,6 +10,7 @@ import gc
 import json
 import re
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Generator, Iterator
@@ -119,7 +120,13 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("--report needs --full: only then are the models trained.")
     if config.getoption("--report") and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError("--report needs all checks in one process: leave out -n.")
-    config.stash[GRADING] = Grading(config)
+    try:
+        config.stash[GRADING] = Grading(config)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"The folder for temporary files, {tempfile.gettempdir()}, cannot be written "
+            f"({error.strerror}): make room there, or set TMPDIR to another one."
+        ) from None
     config.pluginmanager.register(config.stash[GRADING], "mnist-lab-grading")
 
 

@@ -6,11 +6,16 @@ const search = document.getElementById("search");
 const filters = [...document.querySelectorAll("#filters select")];
 const count = document.getElementById("shown");
 
+// Without accents: who types Muller finds Müller, in whichever form a system has written it.
+function plain(text) {
+  return text.normalize("NFD").replace(/\p{M}/gu, "").toLocaleLowerCase();
+}
+
 function show() {
-  const words = search.value.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  const words = plain(search.value).split(/\s+/).filter(Boolean);
   let shown = 0;
   for (const row of rows) {
-    const name = row.cells[0].textContent.toLocaleLowerCase();
+    const name = plain(row.cells[0].textContent);
     row.hidden = !(
       words.every((word) => name.includes(word)) &&
       filters.every(({ id, value }) => !value || row.dataset[id].split(" ").includes(value))

@@ -6,6 +6,8 @@ Nothing here trusts a reply: a field that is missing or of another type is a ``W
 from __future__ import annotations
 
 import math
+import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cache
@@ -65,7 +67,7 @@ class Recipe:
     ``given.LOSSES``. ``train_epoch`` gets an SGD with ``lr`` and ``momentum``. A loop other than
     ``train`` is called ``calls`` times, and the last time counts. ``seed`` is what torch, NumPy and
     ``random`` are seeded with before the first.
-    ``with_gradient`` (10,) is added to the scores of a forward pass that a gradient is wished of.
+    ``with_gradient`` (10,) is added to the scores of a forward pass that records a graph.
     ``plus`` (10,) is added to all scores and is not in the guest: who computes the scores from the
     weights, and does not ask the model, has others. They are others too where a part of the model
     is in another mode than the rest. ``before`` (10,) is added in its place in all calls but the
@@ -183,7 +185,7 @@ class Facts:
 
     ``events``: a letter for each forward pass, backward pass and step of an optimizer, in order. At
     each forward pass: its number of examples in ``batches``, the model's mode in ``modes``, whether
-    a layer was in another (``partly``), whether a gradient was wished for in ``grad_enabled``.
+    a layer was in another (``partly``), whether a graph was recorded in ``grad_enabled``.
     ``states``: the parameters at the first forward passes, each time that they are others than
     before. ``inputs``: the images of those passes. ``slopes``: gradients of the loss with respect
     to the outputs, at the first backward passes. ``rates``: the learning rates, of each group of
@@ -302,12 +304,20 @@ class Value:
     graph: bool = False
 
 
+PLACES = sorted({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}, key=len)[::-1]
+"""Where Python is installed on this machine, which is nobody's business."""
+
+
 def text(value: object) -> str:
-    """``value`` as text that a terminal or a file can take: no control characters, not endless."""
+    """``value`` as text that a terminal or a file can take: no control characters, not endless, and
+    no folder of this machine's Python.
+    """
     if not isinstance(value, str):
         raise WireError(f"{type(value).__name__} where text belongs")
-    if value.isprintable() and len(value) <= MAX_TEXT:  # As nearly all are.
+    if value.isprintable() and "/" not in value and len(value) <= MAX_TEXT:  # As nearly all are.
         return value
+    for place in PLACES:
+        value = value.replace(f"{place}/", "")
     known = value[:MAX_TEXT].encode("utf-8", "replace").decode()
     return "".join(c for c in known if c.isprintable() or c in "\n\t")
 
@@ -431,7 +441,7 @@ def table(found: Value) -> Tensor | None:
 
 def described(found: Value) -> str:
     """What a learner's code returned, in words: ``None``, ``a tuple of 4``, ``a float (0.5)``."""
-    an = "an" if found.type[:1].lower() in "aeiou" else "a"
+    an = "an" if found.type[:1].lower() in "aeiou" or found.type == "ndarray" else "a"
     if found.is_ == "nothing":
         return "None"
     if found.is_ == "number":

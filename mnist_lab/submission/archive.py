@@ -69,6 +69,9 @@ DAMAGE = (
 """What the standard library raises for archives that are broken, encrypted or nonsense."""
 
 
+ENCRYPTED = "an encrypted file"
+
+
 @dataclass(frozen=True)
 class _Member:
     """``size`` is what its header claims; ``kind`` is empty for a file, which ``open`` reads."""
@@ -221,7 +224,8 @@ def _harmless(path: Path, member: _Member) -> PurePosixPath:
     name = PurePosixPath(*member.parts)
     said = ascii(member.name[:80])
     if member.kind:
-        raise SourceError(f"{shown(path)} has {member.kind} in it, {said}: take it out.")
+        advice = "pack it again without a password" if member.kind == ENCRYPTED else "take it out"
+        raise SourceError(f"{shown(path)} has {member.kind} in it, {said}: {advice}.")
     drive = PureWindowsPath(member.name).drive
     if name.is_absolute() or ".." in name.parts or drive or "\0" in member.name:
         raise SourceError(
@@ -241,7 +245,7 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
         odd = stat.S_IFMT(mode) not in (0, stat.S_IFREG)
         kind = ("a link" if stat.S_ISLNK(mode) else "a device") if odd else ""
         if info.flag_bits & 1:
-            kind = "an encrypted file"
+            kind = ENCRYPTED
         if not info.is_dir():
             yield _Member(info.filename, info.file_size, kind, partial(archive.open, info))
 

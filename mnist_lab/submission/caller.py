@@ -331,7 +331,7 @@ def _as_array(content: bytes) -> Tensor:
 
 
 def _of_the_learner(printed: str) -> str:
-    return without_noise(answers.text(printed))
+    return answers.text(without_noise(printed))
 
 
 def _end(status: int) -> str:

@@ -38,6 +38,9 @@ from mnist_lab.submission.remote import Called, Model, Transform, called
 from mnist_lab.submission.sandbox import walls
 from mnist_lab.submission.server import Isolation, Server, default_isolation
 
+MOST_COUNTS = 4096
+"""Of a confusion matrix: 10x10 are asked for."""
+
 SEED = 0x6D6E697374
 """Added to the seeds of a recipe, so that no seed that a learner may choose is the same."""
 
@@ -292,7 +295,7 @@ class ExerciseHandle(Caller):
         with self.reading("confusion_matrix"):
             returned = made.values[-1]
             matrix = answers.table(returned)
-            if matrix is None:
+            if matrix is None or matrix.numel() > MOST_COUNTS:
                 raise self.refusal(
                     f"confusion_matrix gave a {returned.type} that is not a table of numbers.",
                     "no-table",
@@ -378,11 +381,15 @@ class ExerciseHandle(Caller):
     def _batches(self, name: str, found: Value) -> tuple[Batch, ...]:
         what = f"The {name} loader"
         pairs = [self._pair(batch, what, "make_loaders") for batch in found.parts]
-        tables = [(answers.table(images), answers.table(labels)) for images, labels in pairs]
-        known = [
-            (a, b) for a, b in tables if a is not None and b is not None and a.dim() and b.dim()
+        tensors = [
+            (images.array, labels.array)
+            for images, labels in pairs
+            if images.is_ == labels.is_ == "tensor"
         ]
-        if len(known) < len(tables):
+        known = [
+            (a, b) for a, b in tensors if a is not None and b is not None and a.dim() and b.dim()
+        ]
+        if len(known) < len(pairs):
             message = f"The {name} loader gave batches that are no numbers."
             raise self.refusal(message, "odd-batches", "make_loaders", loader=name)
         return tuple(

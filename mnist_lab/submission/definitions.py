@@ -212,9 +212,14 @@ def needed(
     for statement in among:
         for name in statement.binds:
             binding.setdefault(name, []).append(statement)
+    parts = {name: whole for each in among for name, whole in _part(each.node)}
     for statement in among:
         for name in _changes(statement, binding, chosen):
-            changing.setdefault(name, []).append(statement)
+            reached = set[str]()
+            while name and name not in reached:
+                changing.setdefault(name, []).append(statement)
+                reached.add(name)
+                name = parts.get(name, "")
         if not imports.isdisjoint(statement.use.patches) or "sys" in statement.use.changes:
             patching.append(statement)
     place = {id(statement): at for at, statement in enumerate(among)}
@@ -261,7 +266,7 @@ def _changes(
         for called in binding.get(call.name, ()):
             changed |= called.use.alters
             changed |= {call.names[each] for each in called.use.parameters & call.names.keys()}
-    waiting = [call.name for call in statement.use.calls] if changed else []
+    waiting = [*_run_for(statement, binding, chosen)] if changed else []
     reached: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -271,6 +276,37 @@ def _changes(
             reached.add(name)
             waiting += (each for called in binding.get(name, ()) for each in called.use.needs)
     return changed
+
+
+def _run_for(
+    statement: Statement,
+    binding: Mapping[str, Sequence[Statement]],
+    chosen: Mapping[str, Statement],
+) -> Iterator[str]:
+    """The names of the functions that are called to run it, also for the values that it needs, but
+    for names that are ``chosen``: those stand for definitions.
+    """
+    waiting, reached = [statement], {id(statement)}
+    while waiting:
+        each = waiting.pop()
+        yield from (call.name for call in each.use.calls)
+        for name in each.use.needs - chosen.keys():
+            for bound in binding.get(name, ()):
+                if not bound.is_definition and id(bound) not in reached:
+                    reached.add(id(bound))
+                    waiting.append(bound)
+
+
+def _part(node: ast.stmt | None) -> Iterator[tuple[str, str]]:
+    """The name that is given to the same as another one, or to a part of it, and that other one:
+    ``sizes = options["sizes"]``, ``group = parser.add_argument_group()``.
+    """
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        value = node.value
+        if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+            value = value.func
+        if isinstance(value, ast.Name | ast.Attribute | ast.Subscript) and (whole := _root(value)):
+            yield node.targets[0].id, whole
 
 
 def _run(node: ast.stmt) -> list[tuple[ast.stmt, int]]:
@@ -338,6 +374,9 @@ def _changed(nodes: Iterable[ast.AST]) -> set[str]:
             parts += _decorated(node)
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in CHANGING:
             parts.append(node.func)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            # What a method gives is dropped: it is called for what it does.
+            parts += [node.value.func] if _is_of_a_name(node.value) else []
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr":
             parts += node.args[:1]
         elif isinstance(node, ast.For | ast.AsyncFor | ast.comprehension):
@@ -350,9 +389,26 @@ def _changed(nodes: Iterable[ast.AST]) -> set[str]:
     return changed
 
 
+def _is_of_a_name(call: ast.Call) -> bool:
+    """Whether it calls a method of what a name stands for, as ``options.load()`` does, and not of
+    something new, as ``CNN().forward(images)``.
+    """
+    part: ast.expr = call
+    while not isinstance(part, ast.Name):
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            part = part.func
+        elif isinstance(part, ast.Attribute | ast.Subscript):
+            part = part.value
+        else:
+            return False
+    return True
+
+
 def _set(node: ast.AST) -> list[ast.expr]:
-    """The attributes and entries that an assignment sets."""
+    """The attributes and entries that an assignment sets, or that are deleted."""
     targets: list[ast.expr] = []
+    if isinstance(node, ast.Delete):
+        return [each for each in node.targets if isinstance(each, ast.Attribute | ast.Subscript)]
     if isinstance(node, ast.Assign):
         targets = node.targets
     elif isinstance(node, ast.AugAssign | ast.AnnAssign):
@@ -397,9 +453,20 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def _patched(node: ast.stmt) -> Iterator[str]:
-    """The names of which ``node`` sets an attribute, ``torch.Tensor.flat = flat``."""
-    for part in _set(node):
-        while isinstance(part, ast.Attribute):
+    """The names of which ``node`` sets an attribute, ``torch.Tensor.flat = flat``, or an entry, as
+    ``os.environ.update(UNITS="256")`` does.
+    """
+    parts = _set(node)
+    call = node.value if isinstance(node, ast.Expr) else None
+    if (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in CHANGING
+        and isinstance(call.func.value, ast.Attribute)  # np.append changes nothing.
+    ):
+        parts.append(call.func)
+    for part in parts:
+        while isinstance(part, ast.Attribute | ast.Subscript):
             part = part.value
         if isinstance(part, ast.Name):
             yield part.id

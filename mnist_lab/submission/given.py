@@ -21,8 +21,11 @@ from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.protocol import Message, WireError
 
 MAX_EVENTS, MAX_STEPS, MAX_RECORDED, MAX_STATES, MAX_RATES = 10_000, 1_000, 24, 40, 100
-"""What is noted of a call: events, steps, passes and steps whose tensors are kept, weights that are
-kept, learning rates of a step."""
+"""What is noted of a call: events, steps, steps whose gradients are kept, weights that are kept,
+learning rates of a step."""
+
+MAX_SEEN = 48
+"""Passes whose images and slopes are kept: more than ``train`` is asked for in a few batches."""
 
 MAX_PASSES = 1 << 20
 """Passes through a loader that are told apart."""
@@ -52,7 +55,9 @@ def _mlp(w: Weights, modes: Modes, images: Tensor) -> Tensor:
 
 
 def _normed(w: Weights, modes: Modes, images: Tensor) -> Tensor:
-    """As ``_mlp`` with batch normalisation before the ReLU: train and eval mode differ."""
+    """As ``_mlp`` with batch normalisation before the ReLU: train and eval mode differ. There is a
+    layer of dropout as well, which drops nothing, and has a mode.
+    """
     hidden = F.linear(images.flatten(1), w["hidden.weight"], w["hidden.bias"])
     averages = w["norm.running_mean"], w["norm.running_var"]
     if modes["norm"]:
@@ -72,7 +77,10 @@ def _linear(w: Weights, modes: Modes, images: Tensor) -> Tensor:
 
 def _scripted(w: Weights, modes: Modes, images: Tensor) -> Tensor:
     """Answers image i, whose first pixel is i, with row i of a table, plus an offset."""
-    return w["table"][images.flatten(1)[:, 0].round().long()] + w["offset"]
+    rows = images.flatten(1)[:, 0].round().long()
+    if len(rows) and not -len(w["table"]) <= rows.min() <= rows.max() < len(w["table"]):
+        raise ValueError("the model got images that are not the loader's")
+    return w["table"][rows] + w["offset"]
 
 
 @dataclass(frozen=True)
@@ -85,10 +93,12 @@ class _Kind:
 
     def described(self, state: Weights) -> list[list[Any]]:
         """Each layer with its class and what that is made with."""
-        sizes = {"Linear": lambda w: [w.shape[1], w.shape[0]], "BatchNorm1d": lambda w: [len(w)]}
-        return [
-            [name, kind, sizes[kind](state[f"{name}.weight"])] for name, kind in self.layers.items()
-        ]
+        sizes = {
+            "Linear": lambda name: [*state[f"{name}.weight"].shape[::-1]],
+            "BatchNorm1d": lambda name: [len(state[f"{name}.weight"])],
+            "Dropout": lambda name: [0.0],
+        }
+        return [[name, kind, sizes[kind](name)] for name, kind in self.layers.items()]
 
 
 AVERAGES = frozenset(f"norm.{n}" for n in ("running_mean", "running_var", "num_batches_tracked"))
@@ -96,7 +106,9 @@ AVERAGES = frozenset(f"norm.{n}" for n in ("running_mean", "running_var", "num_b
 MODELS = {
     "mlp": _Kind(_mlp, {"hidden": "Linear", "output": "Linear"}),
     "normed": _Kind(
-        _normed, {"hidden": "Linear", "norm": "BatchNorm1d", "output": "Linear"}, AVERAGES
+        _normed,
+        {"hidden": "Linear", "norm": "BatchNorm1d", "dropout": "Dropout", "output": "Linear"},
+        AVERAGES,
     ),
     "linear": _Kind(_linear, {"output": "Linear"}),
     "scripted": _Kind(_scripted, {}, frozenset(["table"])),
@@ -105,7 +117,7 @@ MODELS = {
 
 @dataclass
 class _Graph:
-    """A forward pass that a gradient was wished of."""
+    """A forward pass that recorded a graph."""
 
     inputs: dict[str, Tensor]
     outputs: Tensor
@@ -185,7 +197,11 @@ class Given:
         modes = answers.entry(asked, "modes", dict)
         wish = answers.entry(asked, "grad", bool)
         if {name: value.shape for name, value in sent.items()} != self._shapes:
-            raise WireError("it asks about another model")
+            names = {n for n in (*sent, *self._shapes) if n not in sent or n not in self._shapes}
+            others = ", ".join(sorted(names or self._shapes))
+            raise RuntimeError(
+                f"the model does not have the tensors that it was made with: {others}"
+            )
         if images.dim() < 2:
             raise ValueError(f"the model got a tensor of the shape {tuple(images.shape)}")
         if images.numel() > MAX_ASKED:
@@ -239,7 +255,7 @@ class Given:
             raise WireError("a slope of another shape than the outputs")
         if not graph.is_a_copys:
             self._note("b")
-            if len(self._seen.slopes) < MAX_RECORDED:
+            if len(self._seen.slopes) < MAX_SEEN:
                 self._seen.slopes.append(slope)
         inputs = list(graph.inputs.values())
         # Of a number: what PyTorch does for a tensor's slope it imports SymPy for.
@@ -297,7 +313,7 @@ class Given:
         seen.modes.append(modes[""])
         seen.partly.append(len(set(modes.values())) > 1)
         seen.grad_enabled.append(wish)
-        if len(seen.inputs) < MAX_RECORDED and images.numel() <= self._batches.images.numel():
+        if len(seen.inputs) < MAX_SEEN and images.numel() <= self._batches.images.numel():
             seen.inputs.append(images.detach().clone())
         if len(seen.states) < MAX_STATES:
             now = {n: v for n, v in sent.items() if n not in self._kind.buffers}

@@ -1,5 +1,5 @@
-"""What is Python in a notebook's cell: in place of IPython's own lines stands ``pass``, or the
-import that ``%run`` is, and no line moves.
+"""What is Python in a notebook's cell: in place of IPython's own lines stands what they do in
+Python, or ``pass``, and no line moves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ OWN = re.compile(
 )
 """How a line of IPython's begins, where a statement does."""
 
+TIMED = re.compile(r"%time[ \t]++(.++)")
+
+ENVIRONMENT = re.compile(r"%(?:set_)?env[ \t]++(\w++)(?:[ \t]*+=[ \t]*+|[ \t]++)(.++)")
+
 RUN = re.compile(r"%run[ \t]++(?:-\w[ \t]++)*+[\"']?(\w++)(?:\.py)?[\"']?")
 
 WRITTEN = re.compile(r"%%(?:writefile|file)[ \t]++(-a[ \t]++)?+[\"']?([^\"'\n]++)[\"']?[ \t]*+")
@@ -31,8 +35,8 @@ PARSED = 2 << 20
 
 
 def python(source: str) -> str:
-    """``source`` with each line of IPython's replaced by ``pass``, or by the import that it stands
-    for, and nothing of a cell magic's.
+    """``source`` with what each line of IPython's does in Python in its place, or ``pass``, and
+    nothing of a cell magic's.
 
     Such a line is one at which Python stops: what begins with % or ! inside brackets or a string
     stays.
@@ -52,13 +56,24 @@ def python(source: str) -> str:
         line = lines[at] if 0 <= at < len(lines) else ""
         if not OWN.match(line.strip()):
             break
-        script = RUN.fullmatch(line.strip())  # A file that may have been handed in.
-        instead = f"from {script[1]} import *" if script else "pass"
-        lines[at] = f"{line[: len(line) - len(line.lstrip())]}{instead}"
+        lines[at] = f"{line[: len(line) - len(line.lstrip())]}{_instead(line.strip())}"
         while line.endswith("\\") and at + 1 < len(lines):
             at += 1
             line, lines[at] = lines[at], ""
     return "\n".join(lines) + "\n" if lines else ""
+
+
+def _instead(line: str) -> str:
+    """What Python runs in place of a line of IPython's: the import of a file that may have been
+    handed in, what is timed, what is set in the environment, or nothing.
+    """
+    if script := RUN.fullmatch(line):
+        return f"from {script[1]} import *"
+    if timed := TIMED.fullmatch(line):
+        return timed[1]
+    if setting := ENVIRONMENT.fullmatch(line):
+        return f"import os; os.environ[{setting[1]!r}] = {setting[2]!r}"
+    return "pass"
 
 
 def written_file(source: str) -> tuple[str, bool, str] | None:

@@ -283,7 +283,7 @@ def _written(cells: Sequence[Cell]) -> Iterator[tuple[str, _Written]]:
             continue
         path, adds, text = cell.written
         file = PurePosixPath(path.replace("\\", "/")).name
-        if re.fullmatch(r"[A-Za-z_]\w{0,60}\.py", file):
+        if re.fullmatch(r"[^\W\d]\w{0,60}\.py", file):
             texts[file] = [*(texts.get(file, []) if adds else []), (at, text)]
     for file, parts in texts.items():
         module = _module((cells[at].place, 1, text) for at, text in parts)
@@ -306,7 +306,7 @@ def _said_of_several(
     name: str, defining: Sequence[Statement], counts: Statement, cells: Sequence[Cell]
 ) -> Iterator[str]:
     real = [statement for statement in defining if statement.rank]
-    if len(real) < 2:
+    if len(real) < 2 or name in counts.use.now:  # It is made of the one before.
         return
     places = [cells[statement.cell].place for statement in real]
     times = WORDS.get(len(real), f"{len(real)} times")

@@ -49,6 +49,7 @@ HERE = "cpu:0"
 """The CPU of a machine that has such a device; what is called gets it as "cpu"."""
 
 APART = "Expected all tensors to be on the same device."
+TO_NUMPY = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor"
 """What is raised where tensors that were moved meet others."""
 
 

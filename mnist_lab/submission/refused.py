@@ -17,6 +17,7 @@ KINDS = {
     b"\xfd7zX": "an xz archive",
     b"\x28\xb5\x2f\xfd": "a zst archive",
     b"%PDF": "a PDF",
+    b"<<<<<<<": "an unfinished merge of two versions",
     b"<": "a web page",
 }
 """What files are that begin so."""

@@ -238,7 +238,7 @@ class Model(_Remote):
         """The logits of as many ``calls`` with the same images, (calls, N, ...), after seeding
         once; in train mode with a graph.
         """
-        doing = self._on(images)
+        doing = self._on(images, calls)
         fields = {"calls": calls, "training": training, "seed": seed}
         reply = self._ask("repeated", doing, fields, {"images": images})
         with self._caller.reading(doing):
@@ -250,6 +250,10 @@ class Model(_Remote):
     def reseeds(self, images: Tensor) -> tuple[str, ...]:
         """As a transform's, of a call in train mode."""
         return self._caller.reseeds(lambda seed: self.repeated(images, 1, training=True, seed=seed))
+
+    def reseeds_when_made(self) -> tuple[str, ...]:
+        """As ``reseeds``, of the call that makes the model."""
+        return self._caller.reseeds(lambda seed: Model(self._caller, self.name, seed))
 
     def steps(self, images: Tensor, *, training: bool = False) -> list[Step]:
         """What the steps of a forward pass give, and where they are: the learner's word for it."""
@@ -287,8 +291,9 @@ class Model(_Remote):
             raise WireError("truth values where scores belong")
         return self._caller.finite(logits, doing, self.name)
 
-    def _on(self, images: Tensor) -> str:
-        return f"{self.name} on images {_shape(images)}{'' if images.any() else ' of zeros'}"
+    def _on(self, images: Tensor, calls: int = 1) -> str:
+        called = f"Calling {self.name} {calls} times" if calls > 1 else self.name
+        return f"{called} on images {_shape(images)}{'' if images.any() else ' of zeros'}"
 
 
 def _shape(images: Tensor) -> str:

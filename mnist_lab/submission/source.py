@@ -472,13 +472,19 @@ def _chosen(best: _Place, begun: Sequence[_Place]) -> dict[str, _Place]:
     called the same but for a number, such as ``Version 2``; and in those places that alone have it.
     """
     often = Counter(file for place in begun for file in place.begun)
-    series = [each for each in begun if NUMBERS.split(each.said) == NUMBERS.split(best.said)]
+    series = [each for each in begun if _unnumbered(each.said) == _unnumbered(best.said)]
     series.sort(key=lambda place: [int(number) for number in NUMBERS.findall(place.said)])
     chosen = {file: place for place in series for file in place.begun}
     for place in begun:
         if all(often[file] == 1 for file in place.begun):
             chosen |= dict.fromkeys(place.begun, place)
     return chosen
+
+
+def _unnumbered(said: str) -> list[str]:
+    """The name of a place without its numbers, and without what sets them apart."""
+    parts = (part.strip(" ()_-.") for part in NUMBERS.split(said))
+    return [part for part in parts if part]
 
 
 def _joined(chosen: Mapping[str, _Place], places: Sequence[_Place]) -> HandedIn:

@@ -94,6 +94,9 @@ class Model:
     def reseeds(self, images: Tensor) -> tuple[str, ...]:
         return ()
 
+    def reseeds_when_made(self) -> tuple[str, ...]:
+        return ()
+
     def double(self) -> Model:
         self._module.double()
         return self

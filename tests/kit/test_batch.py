@@ -681,6 +681,7 @@ def test_who_has_handed_in_and_is_not_on_the_list_is_said(handed_in, tmp_path, e
     result = grade_class(handed_in, "--out", tmp_path / "out", "--roster", tmp_path / "list.csv")
 
     assert "The column who of list.csv tells whose a row is." in result.output
+    assert result.exit_code == 1  # They would lose their marks without anybody noticing.
     assert "Not on the roster: bob, cleo." in result.output
     assert "Not on the roster: bob, cleo." in (tmp_path / "out" / "class.html").read_text()
     assert len(rows(tmp_path / "out")) == 3
@@ -800,6 +801,76 @@ def test_lateness_costs_what_the_rule_says_and_never_more_than_there_is(
     assert float(ada["mark"]) == 100 - deduction
     told = (out / "feedback" / "ada.md").read_text()
     assert (f"{deduction:g} points are deducted" in told) == bool(deduction)
+
+
+@pytest.mark.parametrize("column", ["seconds_late", "Late (Seconds)", "late by, in seconds"])
+def test_a_column_of_late_seconds_is_not_of_days(handed_in, tmp_path, engine, column):
+    (tmp_path / "late.csv").write_text(f'Name,"{column}"\nada,120\nbob,99999\n')
+    given = ("--late", tmp_path / "late.csv", "--late-rule", "5/day")
+    out = tmp_path / "out"
+
+    grade_class(handed_in, "--out", out, *given)
+
+    assert [(row["late"], row["mark"]) for row in rows(out)][:2] == [
+        ("0:02:00", "95"),
+        ("1 day, 3:46:39", "90"),
+    ]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_deadline_beyond_the_calendar_is_a_sentence(handed_in, tmp_path, engine, time):
+    given = ("--deadline", time, "--late-rule", "1/day")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", *given)
+
+    assert result.exit_code == int(time.startswith("0"))
+    assert "Traceback" not in result.output
+
+
+def test_a_number_beyond_all_bounds_does_not_say_how_late(handed_in, tmp_path, engine):
+    (tmp_path / "late.csv").write_text("Name,late\nada,99999999999\n")
+    given = ("--late", tmp_path / "late.csv", "--late-rule", "1/day")
+
+    result = grade_class(handed_in, "--out", tmp_path / "out", *given)
+
+    assert result.exit_code == 1
+    assert "has '99999999999', which does not say how late" in result.output
+
+
+def test_a_dry_run_reads_the_rule_and_the_list(handed_in, tmp_path, engine):
+    (tmp_path / "late.csv").write_text("Name,when\nada,2\n")
+    listed = ("--late", tmp_path / "late.csv", "--late-rule", "1/day")
+
+    wrong = grade_class(handed_in, "--dry-run", *listed)
+    without = grade_class(handed_in, "--dry-run", "--late-rule", "nonsense")
+
+    assert wrong.exit_code == without.exit_code == 1
+    assert 'has no column with "late" in its name' in wrong.output
+    assert "Give --late-rule, and with it either --late or --deadline." in without.output
+
+
+def test_several_assignments_are_no_attempts_at_one(tmp_path, engine):
+    for name in ("ada+lab1+2026-02-03 10:11:12.1 UTC", "ada+lab2+2026-03-03 10:11:12.1 UTC"):
+        hand_in(tmp_path / "in" / name)
+    hand_in(tmp_path / "in" / "bob+lab1+2026-02-03 10:11:12.1 UTC")
+
+    result = grade_class(tmp_path / "in", "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert (
+        "ada has handed in several assignments, lab1, lab2, and the last counts." in result.output
+    )
+    assert "bob has" not in result.output
+
+
+def test_lists_of_an_earlier_run_are_told(handed_in, tmp_path, engine):
+    (tmp_path / "list.csv").write_text("who\nada\nbob\ncleo\n")
+    out = tmp_path / "out"
+    grade_class(handed_in, "--out", out, "--roster", tmp_path / "list.csv")
+
+    result = grade_class(handed_in, "--out", out, "--no-similar")
+
+    assert "Of an earlier run, not of this one: roster.csv, similar.csv." in result.output
 
 
 @pytest.mark.parametrize("listed", ["team 7,2 days", "bob,2 days", "ada,2 days\nbob,1 day"])
@@ -1256,6 +1327,20 @@ def test_the_hardest_check_comes_first():
 
     assert found.checks[0].id == "fnn.network"
     assert found.checks[0].share == 0.5
+
+    page = pages.class_page(found, [])
+
+    others = f"<summary>{len(found.checks) - 1} more</summary>"
+    assert page.index("fnn.network") < page.index(others)
+
+
+def test_what_everybody_passed_is_not_hard():
+    found = Analysis([Learner("bob", "bob", graded())], 85)
+
+    page = pages.class_page(found, [])
+
+    said = page.index("Everybody passed every check.")
+    assert said < page.index(f"<summary>{len(found.checks)} checks</summary>")
 
 
 def test_the_median_of_a_class_is_computed_once_however_many_learners_and_checks(monkeypatch):

@@ -219,6 +219,22 @@ def test_a_workspace_never_overwrites(here):
     assert [path.name for path in (here / "lab").iterdir()] == ["thesis.tex"]
 
 
+def test_watch_says_where_the_workspace_is(here, monkeypatch):
+    run("new", "lab")
+    monkeypatch.chdir(here / "lab" / "exercises")
+
+    result = run("watch")
+
+    assert result.exit_code == 1
+    assert f"Go to that of your workspace first: cd {here / 'lab'}." in result.output
+
+
+def test_a_file_is_no_place_for_a_workspace(here):
+    (here / "lab").write_text("mine")
+
+    assert "lab is a file: name a new folder." in run("new", "lab").output
+
+
 def test_the_doctor_says_where_the_digits_are_and_how_to_get_them(here, monkeypatch):
     monkeypatch.delenv("MNIST_LAB_DATA", raising=False)
 
@@ -227,6 +243,19 @@ def test_the_doctor_says_where_the_digits_are_and_how_to_get_them(here, monkeypa
     assert result.exit_code == 0
     assert "mnist-lab download --data data" in result.output
     assert "torch" in result.output
+
+
+def test_the_doctor_says_so_where_a_package_does_not_work(here, monkeypatch):
+    def broken(name):
+        raise RuntimeError(f"operator {name}::nms does not exist")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+
+    result = run("doctor")
+
+    assert result.exit_code == 1
+    assert "cannot be imported (RuntimeError: operator torch::nms does not exist)" in result.output
+    assert "pip install --force-reinstall torch torchvision" in result.output
 
 
 @pytest.mark.usefixtures("in_forks")

@@ -1,11 +1,12 @@
 """Every known change of pixels shows on the pictures that the checks ask about, and none looks like
 another; warps are measured as they were made."""
 
-from itertools import combinations
+from itertools import combinations, count
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from mnist_lab.diagnosis import CheckFailure, explain, reference
@@ -17,6 +18,7 @@ from mnist_lab.diagnosis.pictures import (
     forms,
     samples,
     sizes,
+    usual,
     values,
     warps,
 )
@@ -191,6 +193,63 @@ class Warped:
         torch.manual_seed(seed)
         given = [v2.functional.to_pil_image(image) for image in images for _ in range(repeats)]
         return torch.stack([self.change(each) for each in given]) / 255, ""
+
+
+def asking(transform):
+    """What the checks ask of a learner's transform, answered by one that is here."""
+
+    def of_any_kind(pictures, repeats, seed):
+        torch.manual_seed(seed)
+        shown = [Image.fromarray(each.numpy()) for each in pictures for _ in range(repeats)]
+        return torch.stack([transform(picture) for picture in shown]), ""
+
+    return SimpleNamespace(of_any_kind=of_any_kind)
+
+
+INTERPOLATIONS = [
+    InterpolationMode.NEAREST,
+    InterpolationMode.BILINEAR,
+    InterpolationMode.BICUBIC,
+]
+
+NORMALISED = [
+    v2.PILToTensor(),
+    v2.ToDtype(torch.float32, scale=True),
+    v2.Normalize([0.1307], [0.3081]),
+]
+
+
+@pytest.mark.parametrize("wrong", [None, "degrees", "scale", "probability", "rarely", "seed"])
+def test_only_the_right_warps_are_equal_to_torchvisions(wrong):
+    rotation = v2.RandomRotation(10.1 if wrong == "degrees" else 10)
+    perspective = v2.RandomPerspective(
+        0.25 if wrong == "scale" else 0.2, 0.6 if wrong == "probability" else 0.5
+    )
+    usual_steps = v2.Compose([v2.Resize((28, 28)), rotation, perspective, *NORMALISED])
+    calls = count(1)
+
+    def transform(picture):
+        if (call := next(calls)) == 1 and wrong == "seed":
+            torch.manual_seed(0)
+        made = usual_steps(picture)
+        return made.flip(-1) if call == 100 and wrong == "rarely" else made
+
+    pictures = [*images(0), *checks._more_pictures(3)]
+    assert usual.warps_as_torchvision(asking(transform), pictures, 3) == (wrong is None)
+
+
+@pytest.mark.parametrize("steps", [1, -1])
+@pytest.mark.parametrize("turning", INTERPOLATIONS)
+@pytest.mark.parametrize("distorting", INTERPOLATIONS)
+def test_interpolations_and_the_order_of_warps_are_free(steps, turning, distorting):
+    warp = [
+        v2.RandomRotation(10, interpolation=turning),
+        v2.RandomPerspective(0.2, 0.5, interpolation=distorting),
+    ][::steps]
+    transform = v2.Compose([v2.Resize((28, 28)), *warp, *NORMALISED])
+    pictures = [*images(1), *checks._more_pictures(5)]
+
+    assert usual.warps_as_torchvision(asking(transform), pictures, 5)
 
 
 @pytest.mark.parametrize(

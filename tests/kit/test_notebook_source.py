@@ -112,7 +112,7 @@ def test_decorators_future_imports_and_later_changes_come_along(lab):
 def test_what_methods_change_in_a_list_or_dict_comes_along(lab):
     found = lab(
         "sizes, names = [784], {}",
-        "sizes.append(256)\nsizes.index(784)",
+        "sizes.append(256)\nprint(sizes.index(784))",
         "names.update(a=1)\nnames['b'] = 2",
         "class FNN: all = sizes, names",
     )
@@ -120,6 +120,54 @@ def test_what_methods_change_in_a_list_or_dict_comes_along(lab):
     module = found.modules["fnn.py"]
     assert defined(module)["FNN"].all == ([784, 256], {"a": 1, "b": 2})
     assert "index" not in module.text
+
+
+def test_what_a_method_is_called_for_comes_along(lab):
+    found = lab(
+        "import argparse\nparser = argparse.ArgumentParser()",
+        "group = parser.add_argument_group('sizes')",
+        "group.add_argument('--hidden', default=256)",
+        "options = {'sizes': [784, 0, 9]}\nsizes = options['sizes']",
+        "sizes.append(10)\ndel sizes[1]",
+        "class FNN: all = parser.parse_args([]).hidden, options['sizes']",
+    )
+
+    assert defined(found.modules["fnn.py"])["FNN"].all == (256, [784, 9, 10])
+
+
+def test_what_a_cell_only_shows_or_trains_stays_behind(lab):
+    found = lab(
+        "import numpy as np\nimages = np.load('digits.npy')",
+        "np.append(images, 0)\nnp.sort(images)",
+        "log = []\nclass CNN:\n    def note(self): return log",
+        "def train(model, loader): return [(0.0, 1.0)]",
+        "CNN().note()\nCNN().call(images)",
+        "history = train(CNN(), images)\nbest = history[-1]",
+        "log.append(best)\nlog.extend(history)\nlog.sort(key=best)",
+    )
+
+    text = found.modules["cnn.py"].text
+    assert not any(word in text for word in ("digits", "append(images", "history", "CNN()"))
+    assert defined(found.modules["cnn.py"])["log"] == []
+
+
+def test_the_environment_is_as_the_notebook_sets_it(lab, monkeypatch):
+    for name in ("LAB_IN", "LAB_HIDDEN", "LAB_OUT"):
+        monkeypatch.setenv(name, "0")
+    found = lab(
+        "%env LAB_IN=784",
+        "import os\nos.environ['LAB_HIDDEN'] = '256'",
+        "os.environ.update(LAB_OUT='10')",
+        "class FNN: all = [os.environ[f'LAB_{each}'] for each in ('IN', 'HIDDEN', 'OUT')]",
+    )
+
+    assert defined(found.modules["fnn.py"])["FNN"].all == ["784", "256", "10"]
+
+
+def test_what_is_timed_is_run(lab):
+    found = lab("%time UNITS = 256", "class FNN: units = UNITS")
+
+    assert defined(found.modules["fnn.py"])["FNN"].units == 256
 
 
 def test_what_a_loop_or_the_like_changes_comes_along(lab):
@@ -548,6 +596,7 @@ NOT_NOTEBOOKS = {
     "\n<!DOCTYPE html>": "is a web page, whatever its name says: hand in the exercises themselves",
     '{"nbformat": 4, "cells": [], "metadata": {"kernelspec": {"language": "R"}}}': "in R: hand in",
     '{"nbformat": 4, "cells": [], "metadata": {"language_info": {"name": "Julia"}}}': "in Julia",
+    "<<<<<<< HEAD\n{}\n": "is an unfinished merge of two versions",
     '{"cells": [': "is damaged: it is not JSON",
     "\xff": "is damaged: it is not JSON",
     "[" * 100_000: "is damaged: it is not JSON",

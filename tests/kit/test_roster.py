@@ -32,6 +32,7 @@ def handed_in(name, *ids):
         ("Name,,,\nada,x,y,\nbob,,,\n", "Name,,,,Score\nada,x,y,,7\nbob,,,,0\n"),
         ("Name,Note,Note,Score\nada,a,b,\n", "Name,Note,Note,Score\nada,a,b,7\n"),
         ("Name,Mail\nada,a,b\n", "Name,Mail,,Score\nada,a,b,7\n"),
+        ("Name,Score\nada,9\nbob,\n", "Name,Score,Score 2\nada,9,7\nbob,,0\n"),
         ("Note,Note,Name\nx,ada,ada\n", "Note,Note,Name,Score\nx,ada,ada,7\n"),
     ],
 )
@@ -120,6 +121,25 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, data):
     said = "no CSV file with a line of column names: save the list as CSV UTF-8"
     with pytest.raises(ClassError, match=said):
         filled(tmp_path, data, "ada")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'Name,ID\nada,1\n"bob,2\neve,3\n',
+        b'Name,ID\nada,1\n"bob,2\neve,3\ngus,4"\nfay,5\n',
+        b'Name\nada\n"bob\neve\n',
+    ],
+)
+def test_a_quotation_mark_that_is_not_closed_is_said(tmp_path, text):
+    with pytest.raises(ClassError, match="a quotation mark in row 3 that is not closed"):
+        filled(tmp_path, text, "ada", "bob")
+
+
+def test_a_note_of_several_lines_with_commas_is_a_cell(tmp_path):
+    data = b'Name,Note\nada,"late, by a day\nexcused, by mail\n"\nbob,\n'
+
+    assert "ada" in filled(tmp_path, data, "ada", "bob")
 
 
 def test_a_list_without_learners_is_refused_in_a_sentence(tmp_path):

@@ -317,6 +317,15 @@ def test_of_places_that_differ_by_a_number_the_last_counts(tmp_path):
     assert "Not graded: Lab/Version 2." in read(tmp_path).notes[0]
 
 
+@pytest.mark.parametrize("names", [("lab", "lab 2"), ("hw", "hw (1)"), ("cnn_", "cnn_3")])
+def test_a_copy_with_a_number_is_later_than_the_one_without(tmp_path, names):
+    for number, name in enumerate(names):
+        made(tmp_path, numbered(number, f"{name}/cnn.py"))
+
+    assert b"number = 1" in read(tmp_path).files["cnn.py"]
+    assert f"Not graded: {names[0]}." in read(tmp_path).notes[0]
+
+
 def test_of_an_exercise_that_is_spread_over_two_notebooks_it_is_said_what_to_do(tmp_path):
     made(tmp_path, {"a.ipynb": notebook_of("def evaluate(): return 1")})
     made(tmp_path, {"b.ipynb": notebook_of("def confusion_matrix(): return 1")})

@@ -18,7 +18,7 @@ from mnist_lab.diagnosis.draws import Grader
 from mnist_lab.diagnosis.faults import Edits, Fault
 from mnist_lab.diagnosis.loops import trainings
 from mnist_lab.diagnosis.loops.bank import entry
-from mnist_lab.diagnosis.loops.replay import Call, Score, Seen
+from mnist_lab.diagnosis.loops.replay import Call, Replayed, Score, Seen
 from mnist_lab.diagnosis.measures import amounts, comparing
 from mnist_lab.diagnosis.measures.bank import merged, observed
 from mnist_lab.diagnosis.measures.numbers import Explained
@@ -28,7 +28,7 @@ from mnist_lab.submission.client import ExerciseHandle
 from mnist_lab.submission.given import LOSSES
 
 LR = 0.05
-"""About this; all of these are drawn."""
+"""The learning rate of ``train_epoch``, roughly: each learning rate is drawn near such a value."""
 
 LARGE_LR = 0.1
 """For ``train``: the loss soon rises again, and the accuracy falls below its best, so that stopping
@@ -58,10 +58,7 @@ ADAMS_SCALARS = 1e-5
 them differ by some 1e-8, a count of steps that is one by some 1e-6.
 """
 
-SURE = 30.0
-"""By how much the score of a digit is less, so that the model is sure that it is none."""
-
-CLEAR = 1e-2
+APART = 1e-2
 """Between the two highest scores of an example, which Adam's steps in float32 do not change."""
 
 TIED = 2e-5
@@ -142,6 +139,9 @@ def check_state(exercise: ExerciseHandle, grader: Grader) -> None:
         for wrong, said in left:
             found.setdefault(observed(wrong, name), []).append(f"{name}: {said}")
         if loop.trains_in_train_mode:
+            if said := loop.other_results():
+                fault = observed("scores-of-another-pass", name)
+                found.setdefault(fault, []).append(f"{name}: {said}")
             continue
         if loop.keeps_batches:
             said = f"{name}: the loader gives other batches when it is gone through again."
@@ -292,7 +292,7 @@ def _trainings_asked(grader: Grader) -> tuple[Asked, ...]:
     restless = _restless(generator)
     default = _recipe(generator, training=False)
     batches = _half_known(default, _batches(generator, 1, 8, rest=6))
-    default.weights["output.bias"][batches.labels[-1]] -= SURE  # A sure mistake, or several.
+    default.weights["output.bias"][batches.labels[-1]] -= draws.SURE  # A sure mistake, or several.
     return restless, _a_training(default, batches)
 
 
@@ -308,7 +308,7 @@ def _short_trainings(grader: Grader) -> tuple[Asked, Asked]:
             recipe, lr = _recipe(generator, training=False), draws.near(generator, LR)
             batches = _half_known(recipe, _dimmed(_batches(generator, 1, 8, rest=5)))
             asked = _a_training(recipe, batches, epochs=3, lr=lr)
-            if torch.cat(asked.gaps).min() >= CLEAR:
+            if torch.cat(asked.gaps).min() >= APART:
                 return asked
 
     return drawn(), drawn()
@@ -539,6 +539,8 @@ def _failure(exercise: ExerciseHandle, grader: Grader, tried: Sequence[Tried]) -
         trained = each.trained
         if nothing := of_weights(each.name, trained.facts.states, trained.weights):
             return nothing
+        if any(trained.facts.partly) and not each.has_right_weights:
+            return _mixed_modes(each.said[:-1], trained.facts)
     calls = [each.call for each in tried]
     right = all(each.has_right_weights for each in tried)
     steps = trainings.as_asked(calls) if right else trainings.explain_steps(calls)
@@ -627,7 +629,8 @@ def _of_many(
         return _unknown_results([tried])
     if call.epochs > 1:
         says = f"train is right for a few epochs, but not for {call.epochs}."
-        return fail(says, tried.said, entry("early-stop").hint)
+        hint = "Train alike in all epochs: look for a condition on the epoch or on the loss."
+        return fail(says, tried.said, hint)
     return amounts.failure(tried.name, batches, like)
 
 
@@ -794,10 +797,16 @@ def _modes(seen: Sequence[tuple[bool, Facts]]) -> list[Fault]:
     return [entry("no-train-mode" if as_it_came else "train-mode-once")]
 
 
+def _mixed_modes(said: str, facts: Facts) -> CheckFailure:
+    """Of what was ``said``: parts of the model were in train mode, and parts in eval mode."""
+    seen = f"{said}: in {sum(facts.partly)} of {len(facts.partly)} forward passes."
+    return explain.failure([[entry("mixed-modes")]], seen)
+
+
 def _what_modes(facts: Facts) -> str:
     return (
-        "the model came in eval mode, and was in eval mode for "
-        f"{facts.modes.count(False)} of {len(facts.modes)} batches."
+        "the model came in eval mode, and was in eval mode in "
+        f"{facts.modes.count(False)} of {len(facts.modes)} forward passes."
     )
 
 
@@ -828,16 +837,43 @@ class Loop:
     @property
     def trains_as_asked(self) -> bool:
         """On what the loader gave each time; who counts or evaluates goes through it more often."""
-        return self._trains_on(combinations(self.trained.facts.whole[:MOST_PASSES], self.epochs))
+        return self._passes is not None
+
+    @functools.cached_property
+    def _passes(self) -> Sequence[int] | None:
+        whole = self.trained.facts.whole[:MOST_PASSES]
+        return self._trained_on(combinations(whole, self.epochs))
+
+    def other_results(self) -> str:
+        """What is returned, where that is not of the scores of the passes that it trains on, by far
+        more than rounding makes; empty where it is.
+        """
+        told, passes = self.trained.history, self._passes or ()
+        if len(told) != len(passes):
+            return ""
+        call = self._call_of(passes)
+        steps = trainings.free(call)[0].epochs[0]
+        size = len(steps) // len(passes)
+        epochs = [steps[size * at :][:size] for at in range(len(passes))]
+        replayed = Replayed(call.start, epochs, "")
+        for score, (loss, accuracy) in zip(told, trainings.history(call, replayed), strict=True):
+            off = abs(score.accuracy - accuracy) * len(self.batches.labels)
+            if abs(score.loss - loss) > NEARLY * max(1.0, loss) or off > 1.5:
+                return (
+                    f"on a model with batch normalisation it returns {score.loss:.6g} and "
+                    f"{score.accuracy:.6g}; the scores that it learns from have {loss:.6g} and "
+                    f"{accuracy:.6g}."
+                )
+        return ""
 
     @property
     def keeps_batches(self) -> bool:
         """Whether all epochs are trained on what the loader gave once."""
         whole = self.trained.facts.whole if self.epochs > 1 else ()
-        return self._trains_on((each,) * self.epochs for each in whole)
+        return self._trained_on((each,) * self.epochs for each in whole) is not None
 
-    def _trains_on(self, candidates: Iterable[Sequence[int]]) -> bool:
-        """Whether the weights are those after training on one of the ``candidates`` for the passes.
+    def _trained_on(self, candidates: Iterable[Sequence[int]]) -> Sequence[int] | None:
+        """Those of the ``candidates`` for the passes that give the weights when trained on.
 
         A bias before batch normalisation has no effect, and gradients that are rounding.
         """
@@ -851,13 +887,18 @@ class Loop:
                     for each in (actual, told, self.recipe.weights)
                 ]
                 if _astray(*ways) < NEARLY:
-                    return True
+                    return passes
             elif comparing.same(actual, told, in_float64=ADAMS_SCALARS):
-                return True
-        return False
+                return passes
+        return None
 
     def _by_the_reference(self, passes: Sequence[int]) -> dict[str, Tensor]:
         """The weights after training on these passes through the loader."""
+        call = self._call_of(passes)
+        return call.split(trainings.free(call)[0].weights)
+
+    def _call_of(self, passes: Sequence[int]) -> Call:
+        """Training on these passes as a call for one epoch."""
         recipe = replace(
             self.recipe,
             weights={n: value for n, value in self.recipe.weights.items() if "running" not in n},
@@ -867,12 +908,11 @@ class Loop:
             for each in passes
         ]
         normed = any("norm" in name for name in recipe.weights)
-        call = replace(
+        return replace(
             calls[0],
             batches=tuple(chain.from_iterable(each.batches for each in calls)),
             network=reference.normed_fnn if normed else None,
         )
-        return call.split(trainings.free(call)[0].weights)
 
 
 def _other_mode(loop: Loop, call: Callable[..., Trained]) -> CheckFailure:
@@ -891,9 +931,10 @@ def _other_mode(loop: Loop, call: Callable[..., Trained]) -> CheckFailure:
         )
         check = {"train_epoch": "training.steps", "train": "training.train"}[loop.name]
         raise Waiting(check, other)
-    came = "The model has batch normalisation and came in eval mode, as from an evaluation."
+    if any(loop.trained.facts.partly):
+        return _mixed_modes(loop.name, loop.trained.facts)
     return fail(
-        f"{loop.name} leaves other weights than training in train mode does.",
-        came + " A part of it was in eval mode." * any(loop.trained.facts.partly),
+        f"{loop.name} leaves weights other than those of training in train mode.",
+        "The model has batch normalisation and came in eval mode, as from an evaluation.",
         "model.train() puts all layers into train mode; leave them in it until the end.",
     )

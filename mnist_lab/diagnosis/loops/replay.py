@@ -120,8 +120,7 @@ class Call:
 
     ``lr`` and ``momentum`` are of the optimizer given, or ``lr`` is given itself; ``epochs`` is the
     number of epochs or calls, both as ``train`` has them by default where ``by_default``.
-    ``network`` is given where it is not ``reference.fnn``;
-    ``plus`` is added to its scores.
+    ``network`` is given where it is not ``reference.fnn``; ``plus`` is added to its scores.
     """
 
     function: str

@@ -114,19 +114,22 @@ def smoothed(run: Run, loss_fn: Loss) -> Loss:
 
 
 def class_weighted(run: Run, loss_fn: Loss) -> Loss:
-    """The weights of the classes, from how much each example's slope is larger than usual."""
+    """The weights of the classes in each call, from how much larger their examples' slopes are."""
 
     def weighted(scores: Tensor, labels: Tensor) -> Tensor:
-        weights: dict[int, float] = run.found.setdefault("_classes", {})
+        weights: dict[int, float] = run.local.setdefault("classes", {})
         classes = labels.tolist()
         losses = [loss_fn(scores[i : i + 1], labels[i : i + 1]) for i in range(len(classes))]
         if not set(classes) <= set(weights):
             own = slope(run, torch.stack(losses).sum())
             seen = seen_slope(run, own)
-            ratios = [fitted(seen[i], own[i]) for i in range(len(classes))]
-            known = [i for i, c in enumerate(classes) if c in weights]
-            unit = weights[classes[known[0]]] / ratios[known[0]] if known else 1 / ratios[0]
-            for c, ratio in zip(classes, ratios, strict=True):
+            # What is all but 0 of an example that the model is sure of tells no ratio.
+            sizes = {c: own[labels == c].norm().item() for c in classes}
+            ratios = {c: fitted(seen[labels == c], own[labels == c]) for c in sizes}
+            known = max(sizes.keys() & weights.keys(), key=lambda c: sizes[c], default=None)
+            first = max(sizes, key=lambda c: sizes[c])
+            unit = 1 / ratios[first] if known is None else weights[known] / ratios[known]
+            for c, ratio in ratios.items():
                 weights.setdefault(c, ratio * unit)
             if not all(math.isfinite(value) for value in weights.values()):
                 raise Impossible
@@ -229,17 +232,27 @@ def batches_a_step(run: Run) -> int:
 
 
 def given_to_the_model(run: Run, batches: Sequence[Batch]) -> Iterator[Batch]:
-    """Those whose images were seen next, at a forward pass."""
+    """Those whose images were seen next, at a forward pass; all, where images are not kept any more
+    and there are passes left.
+    """
     for images, labels in batches:
-        seen, number = run.call.seen.inputs, run.counts["images"]
-        if number < len(seen) and torch.equal(seen[number].double(), images):
+        seen, number = run.call.seen, run.counts["images"]
+        if number >= len(seen.inputs):
+            is_next = number < seen.events.count("f")
+        else:
+            is_next = torch.equal(seen.inputs[number].double(), images)
+        if is_next:
             yield images, labels
 
 
 def learned_from(run: Run, loss: Tensor) -> bool:
-    """Whether the backward pass that was seen next is that of this loss."""
-    slopes, number = run.call.seen.slopes, run.counts["slope"]
-    return number < len(slopes) and difference(slopes[number], slope(run, loss)) < EQUAL
+    """Whether the backward pass that was seen next is that of this loss; any is, where slopes are
+    not kept any more.
+    """
+    seen, number = run.call.seen, run.counts["slope"]
+    if number >= len(seen.slopes):
+        return number < seen.events.count("b")
+    return difference(seen.slopes[number], slope(run, loss)) < EQUAL
 
 
 # Gradients

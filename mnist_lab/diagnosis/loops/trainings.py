@@ -134,7 +134,9 @@ def explain_steps(
     without = [] if matches else _without_scale(asked, calls)
     if without and (found := explain_steps(without, ways, pairs=False)):
         return found
-    if not matches and pairs and not any(map(_was_not_asked, calls)):
+    # What does the first call right and nothing in another is in no text: it is kept of the first.
+    still = first.departs.call > 0 and not calls[first.departs.call].moved
+    if not matches and pairs and not still and not any(map(_was_not_asked, calls)):
         matches = _matching(calls, _pairs(calls, asked, reached, first.departs, origin.value))
     if not matches and pairs and without:
         return explain_steps(without, ways)
@@ -460,7 +462,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         torch.equal(seen[kind][number].double(), given) for given, _ in call.batches
     ):
         told = "order"
-    right = "finds the right gradients and " if call.seen.gradients else ""
+    right = "finds the right gradients, but " if call.seen.gradients else ""
     optimizer, options = call.seen.optimizers[0] if len(call.seen.optimizers) == 1 else ("", {})
     groups = " and ".join(map(str, options.get("of_groups", [])))
     if told == "weights" and right and call.function == "train":
@@ -468,6 +470,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         told = "optimizer" if other else "groups" if groups else told
     if told == "gradients" and _lacks_some(call, seen[kind][number], marks[kind, number]):
         told = "missing"
+    single = call.function == "train_epoch"
     says, hint = tables("training")["departure"][told].values()
     says = says.format(
         name=call.function,
@@ -475,7 +478,7 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
         right=right,
         optimizer=optimizer,
         groups=groups,
-        loss="loss_fn(scores, labels)" if call.function == "train_epoch" else "the cross-entropy",
+        loss="loss_fn(scores, labels)" if single else "the mean cross-entropy of the batch",
     )
     if told in ("still", "unused", "once", "fewer", "more"):
         return says, counted(call.seen.events), hint
@@ -486,7 +489,8 @@ def departure(calls: Sequence[Call]) -> tuple[str, str, str]:
     so_far = "" if told in ("before", "end") else so_far
     apart = compared(kind)[0]
     by = f"are off by up to {apart:.3g}" if math.isfinite(apart) else "have another shape"
-    off = f"{so_far}They {by}."
+    what = {"images": "images", "gradients": "gradients", "slope": "gradients"}.get(kind, "weights")
+    off = f"{so_far}The {what} {by}."
     if kind not in ("gradients", "slope") or not math.isfinite(apart):
         return says, off, hint
     found, own = (each.double().flatten() for each in (seen[kind][number], marks[kind, number]))

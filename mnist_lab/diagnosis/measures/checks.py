@@ -183,11 +183,6 @@ CLEAR = 1.2 * comparing.NUMBER
 than 5e-5, 1.7e-5 of a loss of 3: twice ``NUMBER`` would never be drawn."""
 
 
-SURE = 30.0
-"""The loss of a mistake that the model is sure of: 1e-12 added to the probability takes 2.4 away.
-scikit-learn cuts probabilities off at 2e-16 in float64, at a loss of 36."""
-
-
 @lru_cache(maxsize=2)
 def _quizzes(grader: Grader, name: str) -> tuple[Quiz, Quiz]:
     """For ``evaluate`` drawn until none of the known mistakes gives the numbers that are asked for
@@ -214,14 +209,14 @@ def _show_every_mistake(quizzes: Sequence[Quiz]) -> bool:
 
 def _few(generator: torch.Generator) -> Quiz:
     """29 examples of all digits; right more often in the large batches than in the small one, with
-    errors that all go one way. The loss of one of them is ``SURE``.
+    errors that all go one way. The loss of one of them is ``draws.SURE``.
     """
     labels = torch.cat([torch.randperm(10, generator=generator) for _ in range(3)])[:29]
     confused = int(labels[0])
     wrong = [10, 11, 22, 25, 26, 27]
     labels[wrong] = (confused + torch.tensor([1, 1, 1, 1, 1, 2])) % 10
     table = _table(generator, labels, wrong, torch.full((6,), confused))
-    table[wrong[0], labels[wrong[0]]] = table[wrong[0]].logsumexp(0) - SURE
+    table[wrong[0], labels[wrong[0]]] = table[wrong[0]].logsumexp(0) - draws.SURE
     said = "On 29 examples in batches of 12, 12 and 5."
     return Quiz(_recipe(generator, table), _batches(labels, 12), said)
 
@@ -244,7 +239,7 @@ def _many(generator: torch.Generator) -> Quiz:
     size += 700 % size == 0
     sizes = f"batches of {size}, the last of {700 % size}"
     said = f"On 700 examples in {sizes}; {absent} and 9 do not occur."
-    return Quiz(_recipe(generator, table), _batches(labels, size), said)
+    return Quiz(_recipe(generator, table), _batches(labels, size, side=8), said)
 
 
 def _further() -> list[Quiz]:
@@ -301,10 +296,10 @@ def _recipe(generator: torch.Generator, table: Tensor) -> Recipe:
     return Recipe("scripted", {"table": table - plus}, plus=plus)
 
 
-def _batches(labels: Tensor, batch_size: int) -> Batches:
+def _batches(labels: Tensor, batch_size: int, side: int = 28) -> Batches:
     """Image i is filled with i, by which the model knows what to answer."""
     numbers = torch.arange(len(labels), dtype=torch.float32).view(-1, 1, 1, 1)
-    return Batches(numbers.expand(-1, 1, 28, 28), labels, batch_size)
+    return Batches(numbers.expand(-1, 1, side, side), labels, batch_size)
 
 
 FEW = 5
@@ -361,7 +356,7 @@ def _expect(
         further = [] if failure else _answers(ask, _further())[0]
         known = wrong([*quizzes, *_further()], [*answers, *further])
         raise known or _changed(changes) or unknown(quizzes, answers)
-    again = _called_again(quizzes[-1])
+    again = _called_again(_with_other_labels(quizzes[-1]))
     single = _in_float32(again)
     if _is_right(ask(single), single):
         return answers
@@ -370,8 +365,9 @@ def _expect(
         raise _other_in_float32(name, once.said)
     raise explain.failure(
         [[observed("depends-on-earlier-calls")]],
-        f"{again.said} {name} was called twice with the same model and loader. The model gives "
-        "other scores the second time, and what is returned then is not what they come to.",
+        f"{again.said} {name} was called with batches of the same sizes and other labels, then "
+        "twice with the same model and loader. The model gives other scores the second time, and "
+        "what is returned then is not what they come to.",
     )
 
 
@@ -471,8 +467,8 @@ def _wrong_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFail
     return explain.named(
         explanation,
         f"{quizzes[at].said} It returns {shape} numbers of the type {kind}, which sum to "
-        f"{matrix.double().sum().item():g}{_first_difference(matrix, counts)}. So computed, all of "
-        f"them are the same.",
+        f"{matrix.double().sum().item():g}{_first_difference(matrix, counts)}. Computed this "
+        "way, all of them are the same.",
     )
 
 
@@ -504,8 +500,10 @@ def _unknown_counts(quizzes: Sequence[Quiz], returned: Sequence[Any]) -> CheckFa
     return fail(
         f"confusion_matrix has {matrix[row, column].item():g} in row {row}, column {column}; the "
         f"number of {row}s that the model reads as {column} is {counts[row, column].item()}.",
-        f"{quiz.said} Its counts sum to {matrix.double().sum().item():g}; {len(wrong)} of 100 are "
-        "off.",
+        f"{quiz.said} Its counts sum to {matrix.double().sum().item():g}; {len(wrong)} of 100 "
+        f"{'is' if len(wrong) == 1 else 'are'} off.",
+        "Add 1 for each image, in the row of its label and the column of the digit that the model "
+        "reads.",
         expected=counts.tolist(),
         actual=matrix.tolist(),
     )
@@ -525,6 +523,12 @@ def _answers(
     except SubmissionFailure as failure:
         return answers, failure
     return answers, None
+
+
+def _with_other_labels(quiz: Quiz) -> Quiz:
+    """Batches of the same sizes, and another answer."""
+    labels = quiz.batches.labels.flip(0)
+    return replace(quiz, batches=replace(quiz.batches, labels=labels))
 
 
 def _called_again(quiz: Quiz) -> Quiz:
@@ -608,6 +612,9 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
         averages = f", which changed its {AVERAGES}" if buffers else ""
         modes = f"{sum(facts.modes)} of {len(facts.modes)}"
         yield "no-eval-mode", f"the model was in train mode for {modes} batches{averages}."
+    elif any(facts.partly):
+        parts = f"{sum(facts.partly)} of {len(facts.partly)}"
+        yield "partly-in-train-mode", f"some layers were in train mode for {parts} batches."
     elif facts.training_after:
         yield "left-in-train-mode", "the model is in train mode after the call."
     if any(facts.grad_enabled):
@@ -617,6 +624,6 @@ def _state(recipe: Recipe, answer: Evaluated | Confusion) -> Iterator[tuple[str,
         yield "trains", f"an optimizer made {facts.steps} steps."
     elif weights:
         yield "weights-changed", f"the call changes {len(weights)} of the model's weight tensors."
-    if buffers and not any(facts.modes):
+    if buffers and not any(facts.modes) and not any(facts.partly):
         yield "buffers-changed", f"the call changes the model's {AVERAGES}."
     yield from comparing.left_behind(facts)

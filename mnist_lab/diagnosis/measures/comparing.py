@@ -20,7 +20,7 @@ from mnist_lab.diagnosis.faults import tables
 from mnist_lab.submission.answers import Batches, Facts, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle
-from mnist_lab.submission.protocol import APART, HERE, RECORDED
+from mnist_lab.submission.protocol import APART, HERE, RECORDED, TO_NUMPY
 
 Answer = TypeVar("Answer")
 
@@ -124,7 +124,7 @@ def unknown(
 
 
 def left_behind(facts: Facts) -> Iterator[tuple[str, str]]:
-    """The names of the mistakes that show after a call, with their evidence."""
+    """The mistakes that show after a call: the name and the evidence of each."""
     if not facts.grad_after:
         yield "gradients-left-off", "torch.is_grad_enabled() is False after the call."
     if not facts.requires_grad_after:
@@ -143,8 +143,8 @@ def reseeds(
     batches: Batches,
     **given: float,
 ) -> Iterator[tuple[str, str]]:
-    """The same for seeds: calls that begin with different random numbers must not end alike. Three
-    short batches tell.
+    """What a call seeds, as ``left_behind`` tells it: calls that begin with different random
+    numbers must not end alike. Three short batches show it.
     """
     few = Batches(batches.images[:6], batches.labels[:6], batch_size=2)
     ended: list[Any] = []
@@ -162,8 +162,8 @@ def reseeds(
 def elsewhere(
     call: Callable[..., object], recipe: Recipe, batches: Batches, **given: float
 ) -> Iterator[tuple[str, str]]:
-    """The same for a device to which the images have to be moved, and for the CPU where there is
-    such a device.
+    """That ``device`` is ignored, as ``left_behind`` tells it: where images have to be moved to
+    another device, and on the CPU where there is another device.
 
     Nothing else that goes wrong there counts: it is not a device that computes.
     """
@@ -172,8 +172,15 @@ def elsewhere(
         try:
             in_float64(partial(call, device=device), recipe, few, **given)
         except SubmissionFailure as failure:
+            where = f" ({failure.cause.where})" * bool(failure.cause.where)
+            if TO_NUMPY in failure.cause.message:
+                yield (
+                    "numpy-on-device",
+                    f"Called with the model on the device and device={said}, it gives NumPy a "
+                    f"tensor that is there{where}.",
+                )
+                return
             if APART in failure.cause.message:
-                where = f" ({failure.cause.where})" * bool(failure.cause.where)
                 yield (
                     "ignores-device",
                     f"Called with the model on the device and device={said}, it computes with "
@@ -183,7 +190,7 @@ def elsewhere(
 
 
 def odd_images(facts: Facts, batches: Batches) -> Iterator[tuple[str, str]]:
-    """The same for images that the model got and that are not those of the loader."""
+    """How the images that the model got differ from the loader's, as ``left_behind`` tells it."""
     shape = batches.images.shape[1:]
     given = {dtype: _each(batches.images.to(dtype)) for dtype in {i.dtype for i in facts.inputs}}
     for images in facts.inputs:

@@ -124,7 +124,9 @@ class Explained:
                 sentences.append(f"How the {name} comes about is not known.")
             elif number.fault:
                 same = f"{number.difference:.0e}" if number.difference else "the last digit"
-                sentences.append(f"So computed, the {name} is the same to {same}, {count} times.")
+                sentences.append(
+                    f"Computed this way, the {name} is the same to {same}, {count} times."
+                )
         return " ".join(sentences)
 
 

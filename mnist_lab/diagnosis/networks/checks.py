@@ -6,7 +6,7 @@ not pass is handed to ``explained.py``, which says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -312,7 +312,8 @@ def _expect_the_same_of_digits(
 
 def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> None:
     """A function of the weights and each image alone, in any dtype and on any device."""
-    model.set_weights(_weights(exercise, model, generator))
+    weights = _weights(exercise, model, generator)
+    model.set_weights(weights)
     images = draws.images(generator, int(torch.randint(5, 9, (), generator=generator)))
     for training in (False, True):
         seen = model.forward(images.float(), training=training, images_after=True)
@@ -322,6 +323,11 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
             off = explain.difference(seen.images_after, images.float())
             by = f"After the call{' in train mode' * training} they differ by up to {off:.3g}."
             raise explained.known(exercise, "changes-images", by)
+    for size, training in OTHER_SIZES:
+        more = draws.images(generator, size).float()
+        logits = model.forward(more, training=training).logits
+        _expect_shape(model, logits, size)
+        _expect_the_same(exercise, model, weights, more, logits)
     _check_device(exercise, model)
     stored = _weights(exercise, model, generator)
     model.double().set_weights(stored)
@@ -333,26 +339,51 @@ def check_behaviour(exercise: str, model: Model, generator: torch.Generator) -> 
         said = f"With float32 weights and images it works; with float64: {failure.cause.message}"
         details = explained.at(failure)
         raise explained.known(exercise, "float32-only", said, **details) from None
-    network = reference.NETWORKS[exercise]
-    matched = layouts.match(network, model.parameters)
     for each in outputs:
         _expect_dtype(exercise, model, torch.float64, each)
-        compared = layouts.compare(network, matched, stored, images, each)
-        if not layouts.equal(each, compared.outputs):
-            raise fail(
-                f"{model.name} does not compute the same for every batch.",
-                f"Its outputs for {len(images)} images are up to {compared.difference:.3g} from "
-                "those of such a network, as they were for others.",
-                "forward should do the same for any number of images.",
-            )
+        _expect_the_same(exercise, model, stored, images, each)
     _expect_own_weights(exercise, model, images, generator)
     if seeded := model.reseeds(images.float()):
         raise fail(
             f"{model.name} seeds the global random numbers.",
             f"After it was called with different seeds set before, the next random numbers of "
             f"{' and '.join(seeded)} were the same.",
-            "Leave torch.manual_seed out of forward: a loader that shuffles would give the same "
+            f"Leave {_seeds(seeded)} out of forward: a loader that shuffles would give the same "
             "order in every epoch.",
+        )
+    if seeded := model.reseeds_when_made():
+        raise fail(
+            f"{model.name} seeds the global random numbers.",
+            f"After {model.name}() was called with different seeds set before, the next random "
+            f"numbers of {' and '.join(seeded)} were the same.",
+            f"Leave {_seeds(seeded)} out of __init__: whoever makes a model would get the same "
+            "random numbers afterwards. Seed before you make the model.",
+        )
+
+
+def _seeds(seeded: Iterable[str]) -> str:
+    """What is called to seed them."""
+    calls = {"torch": "torch.manual_seed", "numpy": "np.random.seed", "random": "random.seed"}
+    return " and ".join(calls[each] for each in seeded)
+
+
+OTHER_SIZES = ((64, False), (1, True), (2, True))
+"""Of batches, and whether in train mode: the course's own, and the smallest."""
+
+
+def _expect_the_same(
+    exercise: str, model: Model, weights: Mapping[str, Tensor], images: Tensor, outputs: Tensor
+) -> None:
+    """What such a network gives for other images, it gives for these."""
+    network = reference.NETWORKS[exercise]
+    matched = layouts.match(network, model.parameters)
+    compared = layouts.compare(network, matched, weights, images, outputs)
+    if not layouts.equal(outputs, compared.outputs):
+        raise fail(
+            f"{model.name} does not compute the same for every batch.",
+            f"Its outputs for {len(images)} images are up to {compared.difference:.3g} from those "
+            "of such a network, as they were for others.",
+            "forward should do the same for any number of images.",
         )
 
 
@@ -568,7 +599,7 @@ def _expect_units_apart(
     exercise: str, model: Model, weights: Mapping[str, Tensor], proven: Placed
 ) -> None:
     """No two units of a hidden layer begin alike in what goes in and in what comes out: they would
-    stay so. If all do, it is told by what they learn.
+    stay so.
     """
     first = proven.to_reference(weights)
     for layer, after in pairwise(proven.network.layers):
@@ -579,9 +610,11 @@ def _expect_units_apart(
         )
         units = torch.cat([each.reshape(len(each), -1) for each in parts], dim=1)
         different = len(units.unique(dim=0))
-        if 1 < different < len(units):
+        if different < len(units):
             own = proven.matched[f"{layer}.weight"].name
             start = f"Of the {len(units)} units of {own} only {different} are different."
+            if different == 1:
+                start = f"All {len(units)} units of {own} are the same."
             hint, where = explained.of_first_weights(model), places.made(model, own)
             raise explained.known(exercise, "equal-start", start, hint=hint, where=where)
 
@@ -718,11 +751,13 @@ def _exactly(
 
 def _expect_shape(model: Model, outputs: Tensor, size: int) -> None:
     if outputs.shape != (size, 10):
+        rows = outputs.dim() == 2 and outputs.shape[1] == 10
+        last = "each image gives one row" if rows else "the last layer has 10 outputs"
         raise fail(
             f"For images {shape_of((size, 1, 28, 28))} the outputs of {model.name} have the shape "
             f"{shape_of(outputs.shape)}.",
             f"{shape_of((size, 10))} is asked for: ten numbers for each image.",
-            "Write the shape after every step of forward beside it: the last layer has 10 outputs.",
+            f"Write the shape after every step of forward beside it: {last}.",
             expected=[size, 10],
             actual=list(outputs.shape),
         )

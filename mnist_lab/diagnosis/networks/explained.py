@@ -107,7 +107,9 @@ def another_network(seen: Seen, generator: torch.Generator) -> CheckFailure:
         return changed
     again = seen.model.forward(seen.images, training=seen.training, images_after=True)
     if other := _asked_again(seen, again.logits, seen.outputs, again.made):
-        return other
+        with suppress(SubmissionFailure):  # They may be changed where the mode is set, once.
+            seen.model.forward(seen.images, training=not seen.training)
+        return _changes_weights(seen) or other
     mistakes = bank.of(seen.exercise)
     if seen.scale > 1:  # With usual weights all is well.
         nothing, mistakes = None, [each for each in mistakes if each.more.get("bounds")]
@@ -254,7 +256,9 @@ STEADY = 1e-5
 
 
 def now_and_then(seen: Seen, off: Tensor, size: int) -> CheckFailure:
-    """Calls with the same digits give other outputs: those asked for are ``off`` by so much."""
+    """Calls with the same digits give different outputs; ``off`` is how far each is from those
+    that are asked for.
+    """
     often = int((off > off.min() + STEADY).sum())
     digits = "digit" if size == 1 else f"{size} digits"
     differs = (
@@ -317,6 +321,17 @@ def other_digits(seen: Seen, images: Tensor, outputs: Tensor, asked: Tensor) -> 
     weights = seen.compared.placed.to_reference(seen.stored)
     exactly = seen.network.forward(weights, seen.images.double())
     if not layouts.equal(single, exactly):
+        seen.model.double().set_weights(seen.stored)
+        later = seen.model.forward(seen.images, training=seen.training).logits
+        if not layouts.equal(later, exactly):
+            return fail(
+                f"{seen.model.name} keeps something from one call to the next.",
+                "For the same random images and weights its outputs were as asked at first; after "
+                f"calls with other images they are up to {explain.difference(later, exactly):.3g} "
+                "away.",
+                "Compute the outputs from the images and the weights alone: keep neither averages "
+                "nor earlier images in self.",
+            )
         return fail(
             f"{seen.model.name} computes something else in float32 than in float64.",
             "For the same random images and weights its outputs are as asked in float64; in "
@@ -714,8 +729,10 @@ def _sizes(
     if (got, takes) == ((7, 1568) if exercise == "cnn" else (28, 784)):
         return known(exercise, "no-flatten", evidence, **details)
     layers = [each for each in model.parameters if tuple(each.shape[1:]) == (takes,)]
-    asked = {math.prod(axes[1:]) for axes in reference.NETWORKS[exercise].axes.values()}
-    refuses_rightly = takes in asked and "where" in details
+    shapes = reference.NETWORKS[exercise].axes.values()
+    asked = {(axes[0], math.prod(axes[1:])) for axes in shapes}
+    rightly = bool(layers) and all((each.shape[0], takes) in asked for each in layers)
+    refuses_rightly = rightly and "where" in details
     as_asked = ", as asked for" if refuses_rightly else ""
     line = places.made(model, layers[0].name) if layers and not refuses_rightly else ""
     return known(

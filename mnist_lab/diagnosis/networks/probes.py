@@ -427,7 +427,8 @@ def _probes(
     def tail(name: str, start: str, weights: dict[str, Tensor], far: float = FAR) -> Probe:
         size = network.axes[f"{start}.weight"][0]
         even = torch.linspace(-1, 0.9, size, dtype=torch.float64)
-        biases = scale * SPREAD * (even + far * even**15)
+        near = even if far else even * even.abs()  # Of ten, some that a shrinkage makes 0.
+        biases = scale * SPREAD * (near + far * even**15)
         shuffled = biases[torch.randperm(size, generator=generator)]
         silent = torch.zeros_like(weights[f"{start}.weight"])
         zeroed = {**weights, f"{start}.weight": silent}
@@ -443,8 +444,10 @@ def _probes(
         for name, value in weights.items()
     }
     if all(layouts.is_neutral(value, matched[name]) for name, value in narrow.items()):
-        shades = torch.randn(IMAGES, 1, 1, 1, generator=generator, dtype=torch.float64)
-        flat = 2 * shades.expand(IMAGES, 1, 28, 28)
+        # Beyond what pixels that are cut off are cut off at, on both sides.
+        shades = torch.linspace(-3, 4, IMAGES, dtype=torch.float64)
+        shades *= 1 + torch.randn(IMAGES, generator=generator, dtype=torch.float64).abs() / 2
+        flat = shades.view(-1, 1, 1, 1).expand(IMAGES, 1, 28, 28)
         if "conv1" in layers:
             yield tail("behind conv1", "conv1", narrow)
         yield Probe("flat", "", narrow, flat.clone())
@@ -467,7 +470,8 @@ def _verified(
     asked: Network, states: Sequence[_State], observed: Observed
 ) -> Explanation[Network] | None:
     """Those of the fewest mistakes whose outputs are the learner's under the weights and images
-    that were observed, in the most usual layout; several are told in the network's order.
+    that were observed, in the most usual layout; several mistakes come in the order
+    of the network's stages.
     """
     stages = list(asked.stages)
 

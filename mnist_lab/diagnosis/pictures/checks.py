@@ -8,7 +8,7 @@ from torch import Tensor
 from mnist_lab.diagnosis import draws, explain
 from mnist_lab.diagnosis.degenerate import of_images
 from mnist_lab.diagnosis.draws import Grader
-from mnist_lab.diagnosis.pictures import augmentation, sizes, values, warps
+from mnist_lab.diagnosis.pictures import augmentation, sizes, usual, values, warps
 from mnist_lab.diagnosis.pictures.findings import Findings
 from mnist_lab.diagnosis.pictures.forms import Look, expect_float32, look
 from mnist_lab.diagnosis.pictures.loaders import check_make_loaders
@@ -68,7 +68,30 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
     seed = int(torch.randint(2**31, (), generator=generator))
     transform = exercise.train_transform()
     found = Findings(transform.name)
-    results, kind = transform.of_any_kind(list(_pictures(generator)), 2, seed)
+    pictures = list(_pictures(generator))
+    if usual.warps_as_torchvision(transform, [*pictures, *_more_pictures(seed)], seed):
+        _expect_no_seed(transform, generator, found)
+    else:
+        _judge_warps(exercise, transform, pictures, generator, seed, found)
+    found.expect_none()
+
+
+def _more_pictures(seed: int) -> list[Tensor]:
+    """One black, one white, and some of other sizes: uint8 (H, W)."""
+    black = torch.zeros(28, 28, dtype=torch.uint8)
+    return [black, 255 - black, *sizes.warped_pictures(seed)]
+
+
+def _judge_warps(
+    exercise: ExerciseHandle,
+    transform: Transform,
+    pictures: list[Tensor],
+    generator: torch.Generator,
+    seed: int,
+    found: Findings,
+) -> None:
+    """By many warps, of whatever random numbers they are made."""
+    results, kind = transform.of_any_kind(pictures, 2, seed)
     if same := of_images(transform.name, results):
         raise same
     seen = look(results, kind, found)
@@ -85,8 +108,7 @@ def check_train_transform(exercise: ExerciseHandle, grader: Grader) -> None:
         augmentation.expect_any_picture(transform, tones, seed, found)
         augmentation.expect_black_corners(transform, tones, seed, found)
     if not found:
-        _expect_own_draws(exercise, list(_pictures(generator)), seed, found)
-    found.expect_none()
+        _expect_own_draws(exercise, pictures, seed, found)
 
 
 AGAIN, ALIKE = 20, 12

@@ -76,6 +76,12 @@ def _expect_form(epochs: dict[str, Epochs], found: Findings) -> None:
                     "Leave collate_fn out: a DataLoader puts images and labels side by side by "
                     "itself.",
                 )
+            if images.dtype != torch.float32:
+                raise fail(
+                    f"The {name} loader gives images as {str(images.dtype).partition('.')[2]}.",
+                    "Those of the dataset are float32, as are the weights of a network.",
+                    "Leave the images as they are: a DataLoader puts them side by side by itself.",
+                )
             if labels.dtype != torch.int64:
                 raise fail(
                     f"The {name} loader gives labels as {str(labels.dtype).partition('.')[2]}.",
@@ -110,7 +116,7 @@ def _expect_images(sets: dict[str, Batch], epochs: dict[str, Epochs]) -> None:
                 f"The {name} loader gives other images than the dataset's.",
                 f"The pixels of its images are up to {off:.3g} off those of the nearest item.",
                 "Leave the images as the dataset has them: what is to be done to each of them "
-                "belongs into the transforms.",
+                "belongs in the transforms.",
             )
 
 
@@ -352,12 +358,16 @@ def _expect_of_many(
         )
     if found:
         return
-    few = _dataset(generator, 150, first=0), _dataset(generator, 150, first=1000)
     larger = int(torch.randint(70, 140, (), generator=generator))
-    for size in (None, larger):
-        made = exercise.make_loaders(*few, size, epochs=1, seed=seed, plain=True)
-        for name, epochs in (("train", made.train), ("test", made.test)):
+    for call, size in enumerate((None, larger, larger)):  # Of other items each time.
+        few = [_dataset(generator, 150, first=2000 * call + first) for first in (0, 1000)]
+        made = exercise.make_loaders(few[0], few[1], size, epochs=1, seed=seed, plain=True)
+        for name, epochs, own in (("train", made.train, few[0]), ("test", made.test, few[1])):
             _expect_batches(name, epochs, 150, size or 64, found)
+            shown = set(_order(epochs[0]))
+            if kept := shown - {int(number) for number in own[0][:, 0, 0, 0].tolist()}:
+                evidence = f"Of {len(shown)} items in an epoch {len(kept)} are of other datasets."
+                found.observe("earlier-call", evidence, function="make_loaders")
     _expect_in_order(loaders.test, test, found)
     _expect_shuffled(loaders.train, TRAIN_SIZE, found)
 

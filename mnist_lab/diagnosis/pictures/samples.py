@@ -101,6 +101,7 @@ def check_downsample(exercise: ExerciseHandle, grader: Grader) -> None:
             f"{len(set(first) & set(again))} items were drawn both times.",
         )
     elif at_random and _expect_seeded(draws, size, seed, first) and not found:
+        _expect_nothing_kept(draws, generator, size, seed)
         _expect_even(Draws(exercise, _items(generator, MANY), found, plain=True), seed)
     if not found:
         exercise.close()  # What was kept so far is lost: a new program draws the same.
@@ -215,7 +216,7 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
             )
             return False
     size = draws.items * 4 // 5
-    zero, again, default = (draws.draw(size, each) for each in (0, 0, None))
+    zero, again, default, one = (draws.draw(size, each) for each in (0, 0, None, 1))
     at_random = _expect_random(draws, 0, zero)
     if set(zero) != set(again):
         found.add(
@@ -227,7 +228,23 @@ def _expect_seeded(draws: Draws, size: int, seed: int, first: tuple[int, ...]) -
             "other-default-seed",
             f"Of {size} items only {len(set(default) & set(zero))} are the same.",
         )
+    elif set(zero) == set(one):
+        found.observe("same-items", f"With seed=0 and seed=1 all {size} items are the same.")
     return at_random
+
+
+def _expect_nothing_kept(draws: Draws, generator: torch.Generator, size: int, seed: int) -> None:
+    """Of other datasets, as long and longer, other items are drawn with the same seed."""
+    for count in (draws.items, 2 * draws.items):
+        other = replace(draws, dataset=_items(generator, count))
+        try:
+            drawn = other.draw(size, seed)
+        except SubmissionFailure as failure:
+            if failure.event.mistake != "other-items":
+                raise
+            draws.found.observe("earlier-call", failure.cause.message, function="downsample")
+            return
+        _expect_random(other, seed, drawn)
 
 
 def _expect_even(draws: Draws, seed: int) -> None:

@@ -89,6 +89,11 @@ def expect_resized(
         _say(shapes, explanation, differs(REFERENCE), found)
 
 
+def warped_pictures(seed: int) -> list[Tensor]:
+    """Those that a transform which warps is tried on, of two sizes."""
+    return [each for size in _sizes(True, seed) for each in _pictures(*size, seed)]
+
+
 def _expect_one_grey(
     transform: Transform, tones: Tones, found: Findings, repeats: int, seed: int
 ) -> None:

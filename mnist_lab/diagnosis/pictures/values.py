@@ -187,7 +187,7 @@ def _say_pixels(explanation: Explanation[str], found: Findings, count: int) -> N
     ends = "" if math.isnan(black) or math.isnan(white) else _ends(black, white)
     found.explain(
         list(filter(None, alternatives)),
-        f"{ends} So computed, all {count} pixels are the same to "
+        f"{ends} Computed this way, all {count} pixels are the same to "
         f"{explanation.difference:.0e}.".lstrip(),
     )
 
@@ -285,7 +285,7 @@ def _by_neighbours(pictures: Tensor, planes: Tensor, found: Findings) -> Tones |
 def _say_disturbed(planes: Tensor, value: Tensor, scale: float, found: Findings) -> None:
     """What changes pictures (N, height, width) of one grey, which mostly come out as ``value``."""
     frame = planes.shape[-1] // 6 + 1  # inside it no warp that is asked for uncovers anything
-    inner = planes[:, frame:-frame, frame:-frame]
+    inner = planes[:, frame:-frame, frame:-frame] if planes.shape[-1] > 2 * frame else planes
     uneven = (inner.amax((1, 2)) - inner.amin((1, 2))) > 1e-3 * scale
     changed = (inner - value).abs() > 1e-3 * scale
     spots, evenly = _is_spot(changed), changed.all(2).all(1) & ~uneven

@@ -17,7 +17,7 @@ from mnist_lab.grading.batch.submissions import ClassError, Submission, time_in
 
 PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}
 
-UNITS = {"minute": timedelta(minutes=1), **PERIODS}
+UNITS = {"second": timedelta(seconds=1), "minute": timedelta(minutes=1), **PERIODS}
 
 RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)(?:/|per)(hour|day|week)(?:upto(\d+(?:\.\d+)?)(%?))?")
 """A rule without spaces."""
@@ -25,7 +25,10 @@ RULE = re.compile(r"(\d+(?:\.\d+)?)(%?)(?:/|per)(hour|day|week)(?:upto(\d+(?:\.\
 CLOCK = re.compile(r"(\d+):(\d\d)(?::(\d\d))?")
 """Hours and minutes, as in Gradescope's column ``Lateness (H:M:S)``."""
 
-AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?) ?(?:(min|h|d|w)[a-z]*)?")
+AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?) ?(?:(s|min|h|d|w)[a-z]*)?")
+
+UNIT = re.compile(rf"({'|'.join(UNITS)})s?", re.IGNORECASE)
+"""What the name of a column says that its numbers are, as ``seconds_late``."""
 
 IN_TIME = re.compile(r"|[-–].*|no|none|nein|n/a|on time|in time", re.IGNORECASE)
 """What lists say of who was not late, or early."""
@@ -97,7 +100,8 @@ class Late:
     def read(cls, path: Path, rule: Rule, submissions: Sequence[Submission]) -> Late:
         """The CSV at ``path``: a column tells the learners, as that of a roster, or their groups,
         and one with "late" in its name how late they were: ``26:10:00``, ``2 days``, ``3 h``, or a
-        plain number in the unit of the rule. Raises ``ClassError``.
+        plain number in the unit that the column is named for, or that of the rule. Raises
+        ``ClassError``.
         """
         words = {word for each in submissions for word in (each.name, *each.ids)}
         called = [replace(each, ids=(*each.ids, *({each.group} - words))) for each in submissions]
@@ -110,12 +114,17 @@ class Late:
             raise ClassError(
                 f'{path} has several columns with "late": {several}. Keep one of them.'
             )
+        named = UNIT.search(columns[0])
+        unit = named[1].casefold() if named else rule.period
         listed: dict[Path, timedelta] = {}
         unknown = []
         keys, cells = roster.column(roster.key), roster.column(columns[0])
         rows = zip(roster.numbers, keys, cells, roster.matched(called), strict=True)
         for number, key, cell, submission in rows:
-            late = _time(cell, rule.period)
+            try:
+                late = _time(cell, unit)
+            except OverflowError:
+                late = None
             if submission and late is None:
                 raise ClassError(
                     f"Row {number} of {path} ({key}) has {cell!r}, which does not say how late: "
@@ -160,12 +169,12 @@ def _moment(text: str) -> datetime:
     try:
         hour = re.sub(r" (?=[+-])", "", text.strip())
         moment = datetime.fromisoformat(hour if ":" in hour else "")
-    except ValueError as error:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError) as error:
         raise ClassError(
             f"There is no time {text!r}: write it as 2026-01-31T18:00, '2026-01-31 18:00:59' or "
             "2026-01-31T18:00+01:00."
         ) from error
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def _file(submission: Submission) -> Path:
@@ -187,7 +196,7 @@ def _time(cell: str, unit: str) -> timedelta | None:
             hours, minutes, seconds = (int(each or 0) for each in found.groups())
             late += timedelta(hours=hours, minutes=minutes, seconds=seconds)
         elif found := AMOUNT.fullmatch(part):
-            named = next(name for name in UNITS if name.startswith(found[2] or unit[0]))
+            named = next(name for name in UNITS if name.startswith(found[2] or unit))
             late += float(found[1].replace(",", ".")) * UNITS[named]
         else:
             return None

@@ -22,21 +22,30 @@ COLUMNS = (
 )
 
 
-def show(listing: Listing, reads: Sequence[Read], missing: Sequence[str], console: Console) -> bool:
+def show(
+    listing: Listing,
+    reads: Sequence[Read],
+    missing: Sequence[str],
+    console: Console,
+    *,
+    best: bool = False,
+) -> bool:
     """Say what would be graded, a line for each submission; whether all can be."""
     for read in reads:
-        said = "; ".join([", ".join(read.exercises), *read.notes]) or "nothing"
+        notes = (note.rstrip(".") for note in read.notes)
+        said = "; ".join([", ".join(read.exercises), *notes]) or "nothing"
         if read.reason:
             said = f"can't be taken: {read.reason}"
         if (attempts := len(read.submission.attempts)) > 1:
-            said = f"the last of {attempts} attempts: {said}"
+            which = f"the best of {attempts} attempts, of which the last is"
+            said = f"{which if best else f'the last of {attempts} attempts'}: {said}"
         _say(console, f"{read.name:<{WIDTH}} {said}")
     refused = sum(bool(read.reason) for read in reads)
     _say(console, f"{len(reads) - refused} of {len(reads)} submissions can be graded.")
     if missing:
         _say(console, f"Nothing was handed in by {', '.join(missing)}.")
     _say_ignored(console, listing)
-    return not (_say_doubts(console, reads) or refused)
+    return not (_say_doubts(console, listing, reads) or refused)
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -62,7 +71,7 @@ class Progress(AbstractContextManager["Progress"]):
         for read in reads:
             for note in read.left:
                 _say(self.console, f"{read.name}: {note}")
-        self.has_doubts = _say_doubts(self.console, reads)
+        self.has_doubts = _say_doubts(self.console, listing, reads)
         self.bar.start()
         self.bar.add_task("Grading", total=total, completed=known)
 
@@ -74,11 +83,15 @@ class Progress(AbstractContextManager["Progress"]):
             number = f"{task.completed:>{len(str(task.total))}}/{task.total}"
             _say(self.console, f"{number}  {_said(name, outcome)}")
 
-    def keeps(self, names: Collection[str]) -> None:
-        """Say which files are of learners who were in the class in an earlier run only."""
+    def keeps(self, names: Collection[str], lists: Sequence[str] = ()) -> None:
+        """Say which files are of learners who were in the class in an earlier run only, and which
+        ``lists`` this run has not written.
+        """
         if names:
             of = ", ".join(sorted(names))
             _say(self.console, f"Left over from an earlier run in grades and feedback: {of}.")
+        if lists:
+            _say(self.console, f"Of an earlier run, not of this one: {', '.join(lists)}.")
 
 
 def _say_ignored(console: Console, listing: Listing) -> None:
@@ -88,13 +101,13 @@ def _say_ignored(console: Console, listing: Listing) -> None:
         _say(console, f"Not taken for submissions: {', '.join(listing.ignored)}.")
 
 
-def _say_doubts(console: Console, reads: Sequence[Read]) -> bool:
-    """Say which submissions may be a class; whether there are any."""
+def _say_doubts(console: Console, listing: Listing, reads: Sequence[Read]) -> bool:
+    """Say which submissions may be a class; whether there are any, or others in doubt."""
     is_alone = len({read.name for read in reads}) == 1
     doubts = [*filter(None, (read.doubt(is_alone) for read in reads))]
     for doubt in doubts:
         _say(console, doubt)
-    return bool(doubts)
+    return bool(doubts) or listing.is_doubtful
 
 
 def _say(console: Console, line: str) -> None:

@@ -97,6 +97,11 @@ class Read:
             told = f"{self.name} has {count} attempts whose times are not understood"
             counting = ", ".join(path.name for path in parts)
             return one_line(f"{told}: {counting} counts. If another should, take this one out.")
+        named = [path.name.split("+") for each in submission.attempts for path in each.values()]
+        if len(assignments := sorted({name[1] for name in named if len(name) > 2})) > 1:
+            these = ", ".join(assignments)
+            told = f"{self.name} has handed in several assignments, {these}, and the last counts"
+            return one_line(f"{told}. Give a folder with those of one assignment.")
         if submission.ids or {source.TOP, EXERCISES} & self.places.keys():
             return ""
         count = len({*apart(self.places).values()}) if is_alone else rivals(self.places)

@@ -20,7 +20,9 @@ from mnist_lab.grading.batch.submissions import ClassError, Names, Submission, f
 from mnist_lab.grading.formats.text import one_line
 
 SCORE = "Score"
-"""The column that is added for the marks where none is named."""
+"""The column for the marks where none is named: it is added, with a number where learners have
+other marks in one that is there.
+"""
 
 NUMBER = re.compile(r"#?0*(\d+)(?:\.0)?")
 """A number, with the zeros and the point that spreadsheets leave out or add; Brightspace adds #."""
@@ -126,6 +128,11 @@ class Roster:
             raise ClassError(
                 f"{path} is no CSV file with a line of column names: save the list as CSV UTF-8."
             ) from error
+        if (number := _swallowing(rows, len(head) - 1, dialect["delimiter"], text)) is not None:
+            raise ClassError(
+                f"{path} has a quotation mark in row {number} that is not closed: rows below it "
+                "are part of a cell. Close it, or take it out."
+            )
         pairs = [f"{one}{AND}{other}" for one, other in pairwise(head) if one and other]
         for column in (key, name, score, group):
             if column is not None and column not in (*head, *pairs):
@@ -156,6 +163,11 @@ class Roster:
             )
         if score in (best, *best.split(AND)):
             raise ClassError(f"The marks cannot go into {score}, which tells the learners.")
+        marks = _column(head, cells_of, SCORE) if SCORE in head else ()
+        found = _found(others, _column(head, cells_of, best))
+        if any(those and not OPEN.fullmatch(m) for those, m in zip(found, marks, strict=False)):
+            new = (f"{SCORE} {number}" for number in range(2, len(head) + 3))
+            score = score or next(each for each in new if each not in head)
         known = best, name or next(filter(NAME.fullmatch, head), best), score or SCORE, group
         return cls(path, head, cells_of, numbers, encoding, start, dialect, *known, option)
 
@@ -224,12 +236,16 @@ class Roster:
         rows = zip(self._names(), self._absent(submissions), strict=True)
         return [names.own(name) for name, is_absent in rows if is_absent]
 
+    def unlisted(self, submissions: Sequence[Submission]) -> list[str]:
+        """The names of the submissions that are no row's."""
+        listed = {each.name for each in self.matched(submissions) if each}
+        return [each.name for each in submissions if each.name not in listed]
+
     def notes(self, submissions: Sequence[Submission]) -> Iterator[str]:
         """Sentences on how the rows are told, and on submissions and rows that are nobody's."""
         found = self.matched(submissions)
         yield self.told_by
-        listed = {each.name for each in found if each}
-        if others := [each.name for each in submissions if each.name not in listed]:
+        if others := self.unlisted(submissions):
             yield f"Not on the roster: {', '.join(others)}."
         rows = zip(self.numbers, self._names(), found, self._absent(submissions), strict=True)
         left = [f"row {at} ({name})" for at, name, *known in rows if name and not any(known)]
@@ -510,6 +526,21 @@ def _above(text: str) -> str:
         if not cells[at - 1] and max(cells[:at]) < cells[at]:
             return "".join(lines[:at])
     return ""
+
+
+def _swallowing(
+    rows: Sequence[tuple[int, Sequence[str]]], delimiters: int, delimiter: str, text: str
+) -> int | None:
+    """The number of a row that is too short and has a cell with another row in it, on a line of its
+    own; or of the last one, where its cell of several lines is all that is left of the ``text``.
+    """
+    for number, row in rows:
+        below = [line for cell in row for line in cell.splitlines()[1:]]
+        swallows = any(line.count(delimiter) >= max(delimiters, 1) for line in below)
+        if below and len(row) <= delimiters and swallows:
+            return number
+    number, row = rows[-1] if rows else (0, ("",))
+    return number if text.count('"') % 2 and "\n" in row[-1] else None
 
 
 def _dialect(text: str) -> dict[str, Any]:

@@ -48,6 +48,9 @@ from mnist_lab.writing import cannot_write, write
 
 FOLDERS = ("grades", "feedback")
 
+LISTS = ("roster.csv", "similar.csv")
+"""What a run writes only where it is asked to."""
+
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
 
@@ -126,7 +129,9 @@ def grade_class(
         marks = {each.name: each.mark for each in found.learners if each.mark is not None}
         written["roster.csv"] = listed.filled(listing.submissions, marks)
     _write(out, written)
-    progress.keeps({path.stem for path in (out / "grades").glob("*.json")} - {*files.values()})
+    left = {path.stem for path in (out / "grades").glob("*.json")} - {*files.values()}
+    lists = [each for each in LISTS if each not in written and (out / each).exists()]
+    progress.keeps(left, lists)
     return found
 
 
@@ -134,11 +139,14 @@ def look(
     submissions: Path,
     out: Path | None = None,
     roster: Callable[[Sequence[Submission]], Roster] | None = None,
+    late: Callable[[Sequence[Submission]], Late] | None = None,
 ) -> tuple[Listing, list[Read], list[str]]:
     """What would be graded: the submissions in a folder, the last attempt of each, read, and who
     of the roster has handed in nothing. Raises ``ClassError``.
     """
     listing, listed = _listed(submissions, out, roster)
+    if late:
+        late(listing.submissions)
     with scratch.folder() as folder:
         reads = _read(listing, Path(folder), best=False)
     return listing, reads, listed.missing(listing.submissions) if listed else []
@@ -270,7 +278,9 @@ def _listed(
     listed = roster(listing.submissions)
     members = listed.of_members(listing.submissions)
     notes = tuple(listed.notes(members))
-    return replace(listing, submissions=tuple(members), notes=notes), listed
+    is_doubtful = bool(listed.unlisted(members))
+    found = replace(listing, submissions=tuple(members), notes=notes, is_doubtful=is_doubtful)
+    return found, listed
 
 
 def _engine(jobs: int, cluster: str | None) -> Engine:

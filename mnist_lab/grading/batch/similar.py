@@ -195,7 +195,10 @@ def _span(first: str, last: str) -> str:
 
 def _read(file: Path) -> dict[str, dict[str, Any]]:
     """What was written of a submission; nothing if that failed."""
-    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+    try:
+        return dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError):
+        return {}
 
 
 def _places(said: dict[str, Any]) -> dict[int, tuple[int, int]]:

@@ -159,12 +159,13 @@ class Submission:
 @dataclass(frozen=True)
 class Listing:
     """The submissions of a class, by name, what beside them was not taken for one, and sentences on
-    how they fit the course's list.
+    how they fit the course's list, which ``is_doubtful`` where some do not.
     """
 
     submissions: tuple[Submission, ...]
     ignored: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    is_doubtful: bool = False
 
     @property
     def forms(self) -> str:
@@ -312,7 +313,7 @@ def _is_ignored(entry: Path) -> bool:
     """Whether systems leave such a file, or it is a folder with the results of another run."""
     if IGNORED.fullmatch(entry.name) and not _has_work(entry):
         return True
-    return all((entry / name).is_file() for name in RESULTS) and not _has_work(entry)
+    return all(os.path.isfile(entry / name) for name in RESULTS) and not _has_work(entry)
 
 
 def _has_work(entry: Path) -> bool:

@@ -68,7 +68,7 @@ def _kind(
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # A learner's own class may fail at that too.
+    except BaseException:  # A learner's own class may fail at that too.
         return ""
 
 

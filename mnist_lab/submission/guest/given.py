@@ -47,7 +47,8 @@ def _ask(what: str, fields: Mapping[str, Any], arrays: Mapping[str, Tensor] = {}
     """The grader's answer; what PyTorch raised there is raised here. To a step there is none."""
     if not _asks:
         raise RuntimeError("This belongs to a call that is over.")
-    reply = _asks[-1](Message({"asks": what, **fields}, arrays))
+    with torch._C.DisableTorchFunction():  # On the wire there are no devices.
+        reply = _asks[-1](Message({"asks": what, **fields}, arrays))
     if "raises" in reply.fields:
         raise getattr(builtins, reply.fields["raises"])(reply.fields["says"])
     return reply
@@ -163,6 +164,7 @@ class Loader:
     def __init__(self, size: int, batch_size: int) -> None:
         self._starts, self._indices = range(0, size, batch_size), list(range(size))
         self._passes, self._drawn = 0, set[int]()
+        self._recorded: Recorded | None = None
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -178,6 +180,8 @@ class Loader:
         for start in self._starts:
             chosen = self._indices[start : start + self._starts.step]
             arrays = _ask("examples", {"indices": chosen, "pass": number}).arrays
+            if self._recorded:
+                self._recorded.put_here(arrays.values())
             yield arrays["images"], arrays["labels"]
 
 
@@ -214,7 +218,9 @@ class Lent:
                 self._model.to(fields["device"])
             return self._model.train(fields["training"])
         if kind == "loader":
-            return Loader(**fields)
+            loader = Loader(**fields)
+            loader._recorded = self._recorded
+            return loader
         if kind == "batches":
             images = self._arrays["images"].expand(-1, *fields["shape"])
             parts = (each.split(fields["sizes"]) for each in (images, self._arrays["labels"]))
@@ -301,7 +307,7 @@ class Lent:
         }
         if self._model is None:
             return Message(found)
-        found["training_after"] = self._model.training
+        found["training_after"] = any(each.training for each in nn.Module.modules(self._model))
         parameters = nn.Module.parameters(self._model)
         found["requires_grad_after"] = all(each.requires_grad for each in parameters)
         # By PyTorch's own methods, whatever the model's have become.

@@ -29,6 +29,7 @@ class Learner:
         self.module: Any = None
         self.objects: list[Any] = []
         self.lent: Any = None  # What the last call was given.
+        self.images = torch.empty(0)  # The images of the last forward pass.
 
     def named(self, name: str) -> Any:
         """What the learner's file calls ``name``."""

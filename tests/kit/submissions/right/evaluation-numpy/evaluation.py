@@ -6,7 +6,7 @@ def outputs_and_labels(model, loader, device):
     model = model.to(device)
     model.eval()
     with torch.no_grad():
-        batches = [(model(x.to(device)).cpu().numpy(), y.numpy()) for x, y in loader]
+        batches = [(model(x.to(device)).numpy(force=True), y.numpy()) for x, y in loader]
     outputs, labels = zip(*batches, strict=True)
     return np.concatenate(outputs).astype(np.float64), np.concatenate(labels)
 
