@@ -6,6 +6,7 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -27,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say then where to go, or what keeps the plugin away."""
     if collect_ignore_glob:
-        said = f"The grading tests run in their own folder: cd {Path(__file__).parent}"
+        said = f"The grading tests run in their own folder: cd {quote(str(Path(__file__).parent))}"
         if os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
             said = "No test is graded while PYTEST_DISABLE_PLUGIN_AUTOLOAD is set: unset it."
         terminalreporter.write_line(said)

@@ -385,7 +385,8 @@ def grade_command(
 @click.option(
     "--out",
     type=Place(file_okay=False, path_type=Path),
-    help="Folder for the results; the journal in it lets a killed run go on.  [required]",
+    help="Folder for the results; the journal in it lets a killed run go on.  [required without "
+    "--dry-run]",
 )
 @click.option(
     "--jobs",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import mnist_lab
 from mnist_lab.errors import LabError
-from mnist_lab.writing import fill
+from mnist_lab.writing import cannot_write, fill
 
 COPIED = ("exercises", "tests/grading", "conftest.py")
 
@@ -56,6 +57,7 @@ def create(folder: Path) -> None:
 
     Raises ``LabError`` if ``folder`` is not empty or cannot be written.
     """
+    begun = False
     try:
         if folder.exists() and not folder.is_dir():
             raise LabError(f"{folder} is a file: name a new folder.")
@@ -64,6 +66,9 @@ def create(folder: Path) -> None:
         copied = (file for name in COPIED for file in files(root() / name))
         readme = Path(__file__).with_name("workspace.md").read_bytes()
         own = {"pytest.ini": SETTINGS.encode(), "README.md": readme}
+        begun = True
         fill(folder, own | {f"{file.relative_to(root())}": file.read_bytes() for file in copied})
     except OSError as error:
-        raise LabError(f"{folder} cannot be written ({error.strerror}).") from error
+        if begun:  # It was empty.
+            shutil.rmtree(folder, ignore_errors=True)
+        raise LabError(cannot_write(folder, error)) from error

@@ -44,8 +44,13 @@ def fill(folder: Path, files: Mapping[str, bytes]) -> None:
         path.write_bytes(content)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the disk is full, or what its user may have of it."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def cannot_write(place: Path, error: OSError) -> str:
     """The sentence for a folder that cannot be written: full, forbidden or not a folder."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return f"The disk is full: free some space for {place} and run the command again."
     return f"{place} cannot be written ({error.strerror or error}): name another folder."

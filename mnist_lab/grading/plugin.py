@@ -10,7 +10,6 @@ import gc
 import json
 import re
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Generator, Iterator
@@ -26,6 +25,7 @@ import mnist_lab
 from mnist_lab import grade, kit, workspace
 from mnist_lab.grade import Cause, CheckGrade, Grade, Result
 from mnist_lab.grading import terminal
+from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.sandbox.walls import refusal, summary
 from mnist_lab.submission.server import Server, default_isolation, unsupported
 
@@ -123,10 +123,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[GRADING] = Grading(config)
     except OSError as error:
-        raise pytest.UsageError(
-            f"The folder for temporary files, {tempfile.gettempdir()}, cannot be written "
-            f"({error.strerror}): make room there, or set TMPDIR to another one."
-        ) from None
+        raise pytest.UsageError(scratch.cannot_write(error)) from None
     config.pluginmanager.register(config.stash[GRADING], "mnist-lab-grading")
 
 
@@ -146,7 +143,7 @@ def _grade_what_is_named(config: pytest.Config) -> None:
     grade these: what learners write holds no tests.
     """
     here = config.invocation_params.dir
-    lab = workspace.above(here)
+    lab = workspace.above(here) or workspace.above(config.rootpath)
     if lab is None:
         return
     named = [_exercises(here / argument.partition("::")[0], lab) for argument in config.args]

@@ -17,7 +17,7 @@ from typing import Any
 from mnist_lab import check_kit, handout, stubs, workspace
 from mnist_lab.errors import LabError
 from mnist_lab.grading import checkout
-from mnist_lab.writing import fill, whole
+from mnist_lab.writing import cannot_write, fill, whole
 
 LISTED = ("exercises", "tests/grading", "conftest.py", "LICENSE", "constraints.txt")
 
@@ -73,12 +73,15 @@ def write(root: Path, out: Path, *, kit: str = "", allow_dirty: bool = False) ->
             raise LabError(
                 f"it would give away solutions: {_some(found)}. Take that out and release again."
             )
+    except OSError as error:
+        raise LabError(f"{error.filename or root}: {error.strerror}.") from error
+    try:
         with whole(out) as scratch:
             fill(scratch, files)
             if out.exists():
                 out.rmdir()
     except OSError as error:
-        raise LabError(f"{error.filename or out}: {error.strerror}.") from error
+        raise LabError(cannot_write(out, error)) from error
     return sorted(files)
 
 

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 from mnist_lab.submission.refused import SourceError, refuse_disguised, shown
+from mnist_lab.writing import is_full
 
 MEMBERS, FILE, TOTAL = 2000, 50 << 20, 100 << 20
 """How many members are unpacked, and how many bytes each and all may have."""
@@ -139,6 +140,8 @@ def unpack(path: Path, folder: Path, tells: Callable[[str], object] = lambda nam
                 with tarfile.open(fileobj=bounded, mode="r:") as tarred:
                     _extract(path, _tar_members(tarred, bounded), folder, tells)
     except DAMAGE as error:
+        if is_full(error):
+            raise
         refuse_disguised(shown(path), start)
         reason = (error.strerror or "") if isinstance(error, OSError) else str(error)
         said = shown(reason[:200]) or "it is damaged"

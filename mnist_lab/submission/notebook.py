@@ -141,8 +141,8 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
         refuse_disguised(name, data)
         reason = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         raise SourceError(
-            f"{name} is damaged: it is not JSON{reason}. Open it in Jupyter, save it and hand it "
-            "in again."
+            f"{name} is damaged: it is not JSON{reason}. Jupyter cannot open it either. Take the "
+            "last copy that opens, which may be in .ipynb_checkpoints, and hand that in."
         ) from error
     version = content.get("nbformat") if isinstance(content, dict) else None
     if not isinstance(version, int):

@@ -70,6 +70,7 @@ class HandedIn:
     file. ``notes`` are sentences that a learner should know, ``left`` those on what does not count
     alone. ``notebook`` is what the files were made of, if they were; ``folder`` is where they stay
     under these names, if they do; ``places`` are what is begun in each place that there is.
+    ``unread`` are sentences on what could not be read, where an exercise may be in it.
     """
 
     files: Mapping[str, bytes]
@@ -81,6 +82,7 @@ class HandedIn:
     folder: Path | None = None
     left: tuple[str, ...] = ()
     places: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write what counts into the empty ``folder``, of a notebook its code and the modules
@@ -283,11 +285,15 @@ class _Search:
     notebooks: int = 0
 
     @property
+    def begun(self) -> frozenset[str]:
+        """The exercises' files that are more than a stub, wherever."""
+        return frozenset[str]().union(*(place.begun for place in self.places))
+
+    @property
     def is_over(self) -> bool:
-        begun = frozenset[str]().union(*(place.begun for place in self.places))
-        if begun and self.first is None:
+        if self.begun and self.first is None:
             self.first = len(self.places)
-        return begun == kit.load().files.keys() or self.entries > ENTRIES
+        return self.begun == kit.load().files.keys() or self.entries > ENTRIES
 
 
 def _look_through(folder: Path, stack: ExitStack) -> _Search:
@@ -428,7 +434,8 @@ def _best(path: Path, search: _Search) -> HandedIn:
     best = max(search.places[: search.first], key=lambda place: place.rank)
     begun = [place for place in search.places if place.begun]
     chosen = _chosen(best, begun)
-    counting = list({id(place): place for place in chosen.values()}.values()) or [best]
+    counting = [place for place in begun if place in chosen.values()] or [best]
+    counting.sort(key=lambda place: place != best)
     others = [place.said for place in begun if place not in counting]
     said, where = search.problems[:NOTEBOOKS], ", ".join(place.said for place in counting)
     if others:
@@ -438,6 +445,11 @@ def _best(path: Path, search: _Search) -> HandedIn:
         )
     elif len(counting) > 1:
         said.append(f"The exercises in {where} count together.")
+        for place in counting:
+            lost = [file for file in sorted(place.begun) if chosen[file] != place]
+            if lost:
+                instead = " and ".join(dict.fromkeys(chosen[file].said for file in lost))
+                said.append(f"Not graded in {place.said}: {', '.join(lost)}; {instead} counts.")
     found = _joined(chosen, counting) if len(counting) > 1 else counting[0].read()
     stubs = [file for file in found.files if file in kit.load().files and _is_stub(found, file)]
     named = [each for each in search.misnamed if _is_named(each, stubs)]
@@ -448,6 +460,7 @@ def _best(path: Path, search: _Search) -> HandedIn:
         notes=(*found.notes, *said),
         left=(*(note for place in counting for note in place.notes), *said),
         places={place.said: place.begun for place in begun},
+        unread=() if search.begun == kit.load().files.keys() else (*search.problems,),
     )
 
 

@@ -1,6 +1,7 @@
 """A class: what is handed in, the journal, the gradebook, the pages. The grading is pretended."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from markdown_it import MarkdownIt
 from mnist_lab import grade, kit, writing
 from mnist_lab.cli import main
 from mnist_lab.grade import Cause, Result
-from mnist_lab.grading.batch import analysis, journal, pages, run, workers
+from mnist_lab.grading.batch import analysis, journal, pages, reading, run, workers
 from mnist_lab.grading.batch.analysis import Analysis, Learner
 from mnist_lab.grading.batch.journal import Journal
 from mnist_lab.grading.batch.reading import ReaderPool
@@ -1009,6 +1010,7 @@ def test_the_anonymous_page_names_nobody_and_the_gradebook_everybody(tmp_path, e
     hand_in(tmp_path / "in" / "Fay", "# Ada L\n")
     (tmp_path / "in" / "Gus.rar").touch()
     (tmp_path / "in" / "Thumbs.db").touch()
+    (tmp_path / "in" / "Dan" / "Mallory.rar").touch()
     (tmp_path / "list.csv").write_text("name\nAda L\nHal\n")
     wrong = failed("cnn.network", "No ReLU.", fault="x.y")
     unjudged = FULL_MARKS | {"cnn.network": Result("error", cause=Cause("It could not be run."))}
@@ -1029,6 +1031,47 @@ def test_the_anonymous_page_names_nobody_and_the_gradebook_everybody(tmp_path, e
 
 
 # What cannot be graded
+
+
+def test_what_cannot_be_read_of_a_submission_is_in_its_row_and_in_the_status(
+    handed_in, tmp_path, engine
+):
+    (handed_in / "ada" / "rest.rar").touch()
+    for file, exercise in kit.load().files.items():
+        (handed_in / "bob" / file).write_text("\n".join(f"{n} = 1" for n in exercise.names))
+    (handed_in / "bob" / "holiday.rar").touch()  # Nothing lacks that could be in it.
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert [row["outcome"] for row in rows(tmp_path / "out")] == ["in part", "graded", "graded"]
+    assert "rest.rar is an archive that is not read" in rows(tmp_path / "out")[0]["reason"]
+    assert "rest.rar is an archive" in (tmp_path / "out" / "class.html").read_text()
+    assert grade_class(handed_in, "--dry-run").exit_code == 1
+
+
+@pytest.mark.parametrize("later", ["ada v2", "ada_2", "ada - Version 2", "ada final"])
+def test_what_may_be_a_second_attempt_under_another_name_is_said(
+    handed_in, tmp_path, engine, later
+):
+    hand_in(handed_in / later)
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert f"ada and {later} count as two learners." in result.output
+
+
+def test_a_full_disk_is_no_submission_s_fault(handed_in, tmp_path, engine, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(reading.Reader, "read", full)
+
+    result = grade_class(handed_in, "--out", tmp_path / "out")
+
+    assert "cannot be written (No space left on device): make room there" in result.output
+    assert not engine.graded
 
 
 def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):

@@ -1,5 +1,6 @@
 """The commands around the exercises: hint, status, new, grade, doctor, check-kit."""
 
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnist_lab import check_kit, grade, kit
+from mnist_lab import check_kit, grade, kit, workspace, writing
 from mnist_lab.cli import GROUPS, main
 from mnist_lab.grade import Result
 from mnist_lab.grading import memory
@@ -227,6 +228,17 @@ def test_watch_says_where_the_workspace_is(here, monkeypatch):
 
     assert result.exit_code == 1
     assert f"Go to that of your workspace first: cd {here / 'lab'}." in result.output
+
+
+def test_a_full_disk_leaves_no_half_of_a_workspace(here, monkeypatch):
+    def full(folder, files):
+        writing.fill(folder, dict([*files.items()][:3]))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(workspace, "fill", full)
+
+    assert "mnist-lab: The disk is full: free some space for lab" in run("new", "lab").output
+    assert not (here / "lab").exists()
 
 
 def test_a_file_is_no_place_for_a_workspace(here):

@@ -104,7 +104,11 @@ def test_another_project_has_its_own_options_and_marks(tmp_path):
 def test_pytest_anywhere_in_a_workspace_runs_its_grading_tests(tmp_path):
     workspace.create(tmp_path / "lab")
 
-    for folder, arguments in ((tmp_path / "lab" / "exercises", ()), (tmp_path, ("lab",))):
+    named = (("lab",), ("lab/exercises",), ("lab/exercises/fnn.py",))
+    for folder, arguments in (
+        (tmp_path / "lab" / "exercises", ()),
+        *((tmp_path, n) for n in named),
+    ):
         run = run_pytest(folder, "--collect-only", "-q", *arguments)
         assert run.returncode == 0, run.stdout + run.stderr
         assert "tests/grading/test_networks.py" in run.stdout
@@ -123,12 +127,12 @@ def test_a_folder_in_a_workspace_that_is_called_like_a_library_hides_none(tmp_pa
 
 
 def test_pytest_above_a_workspace_says_where_to_go(tmp_path):
-    workspace.create(tmp_path / "lab")
+    workspace.create(tmp_path / "my lab")
 
     run = run_pytest(tmp_path)
 
     assert run.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert f"cd {tmp_path / 'lab'}" in run.stdout
+    assert f"cd '{tmp_path / 'my lab'}'" in run.stdout
     assert "Error" not in run.stdout
 
 

@@ -172,7 +172,7 @@ def test_a_release_is_written_whole_or_not_at_all(committed, tmp_path, monkeypat
     full_disk = OSError(28, "No space left on device")
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(full_disk))
 
-    with pytest.raises(LabError, match="No space left"):
+    with pytest.raises(LabError, match="The disk is full: free some space for"):
         release.write(committed, tmp_path / "lab")
 
     assert [path.name for path in tmp_path.iterdir()] == ["checkout"]

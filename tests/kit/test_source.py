@@ -219,6 +219,18 @@ def test_exercises_are_found_at_any_depth_and_the_begun_ones_count(tmp_path):
     assert read(tmp_path).notes[0].startswith(said)
 
 
+def test_of_what_counts_together_it_is_said_what_does_not_count(tmp_path):
+    made(tmp_path, numbered(1, "v1/cnn.py", "v1/fnn.py") | numbered(2, "v2/fnn.py"))
+
+    found = read(tmp_path)
+
+    assert found.files["fnn.py"].endswith(b"number = 2")
+    assert found.notes[-2:] == (
+        "The exercises in v1, v2 count together.",
+        "Not graded in v1: fnn.py; v2 counts.",
+    )
+
+
 def numbered(number, *files):
     return {file: f"class {file.split('/')[-1][:-3].upper()}: number = {number}" for file in files}
 

@@ -20,7 +20,7 @@ BINS = 10
 @dataclass(frozen=True)
 class Learner:
     """Whose submission, what its files of results are called, and what came of it; how ``late`` it
-    was, if that counts, and the points that are deducted for it.
+    was, if that counts, and the points that are deducted for it; what of it could not be read.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Learner:
     group: str = ""
     late: timedelta | None = None
     deduction: float = 0.0
+    unread: str = ""
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -51,15 +52,15 @@ class Learner:
     def state(self) -> str:
         """What came of it, in words."""
         if isinstance(self.outcome, Graded):
-            return "in part" if self.outcome.unjudged else "graded"
+            return "in part" if self.outcome.unjudged or self.unread else "graded"
         return "nothing handed in" if self.outcome.is_missing else "not graded"
 
     @property
     def reason(self) -> str:
-        """Why there is no grade, or which checks could not be judged."""
+        """Why there is no grade, or which checks could not be judged, or what could not be read."""
         if isinstance(self.outcome, NotGraded):
             return self.outcome.reason
-        return ", ".join(self.outcome.unjudged)
+        return ", ".join(self.outcome.unjudged) or self.unread
 
 
 @dataclass(frozen=True)

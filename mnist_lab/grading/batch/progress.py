@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mnist_lab.grading.batch.reading import Read
 from mnist_lab.grading.batch.results import Graded, Options, Outcome
-from mnist_lab.grading.batch.submissions import Listing
+from mnist_lab.grading.batch.submissions import Listing, attempts
 
 WIDTH = 32
 
@@ -45,7 +45,8 @@ def show(
     if missing:
         _say(console, f"Nothing was handed in by {', '.join(missing)}.")
     _say_ignored(console, listing)
-    return not (_say_doubts(console, listing, reads) or refused)
+    is_partly_read = any(read.unread for read in reads)
+    return not (_say_doubts(console, listing, reads) or refused or is_partly_read)
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -102,9 +103,15 @@ def _say_ignored(console: Console, listing: Listing) -> None:
 
 
 def _say_doubts(console: Console, listing: Listing, reads: Sequence[Read]) -> bool:
-    """Say which submissions may be a class; whether there are any, or others in doubt."""
+    """Say which submissions may be a class, or attempts of one learner; whether there are any, or
+    others in doubt.
+    """
     is_alone = len({read.name for read in reads}) == 1
     doubts = [*filter(None, (read.doubt(is_alone) for read in reads))]
+    doubts += [
+        f"{first} and {later} count as two learners. If both are one learner's, take {first} out."
+        for first, later in attempts([read.name for read in reads if not read.submission.ids])
+    ]
     for doubt in doubts:
         _say(console, doubt)
     return bool(doubts) or listing.is_doubtful

@@ -6,6 +6,7 @@ What is left is a folder that can be trusted: plain files of ordinary size.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -22,19 +23,30 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.grading.batch import similar
-from mnist_lab.grading.batch.submissions import EXERCISES, SEVERAL, Submission, apart, rivals
+from mnist_lab.grading.batch.submissions import (
+    EXERCISES,
+    SEVERAL,
+    ClassError,
+    Submission,
+    apart,
+    rivals,
+)
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
 from mnist_lab.submission.archive import is_archive, is_debris, is_wanted
 from mnist_lab.submission.refused import SourceError
 from mnist_lab.submission.sandbox import scratch
 from mnist_lab.submission.server import command, environment
+from mnist_lab.writing import is_full
 
 SECONDS, MEMORY = 20.0, 1 << 30
 """What reading one submission may take."""
 
 LARGEST = 100 << 20
 """Bytes of a file that is handed in."""
+
+MOST_PLACES = 10
+"""Places of one submission that are named."""
 
 MOST_FILES = 20_000
 """Files of which the times are looked at."""
@@ -63,7 +75,8 @@ class Read:
     """A submission, and its files in ``folder``; ``reason`` says why there are none, ``time`` when
     the newest that may be graded was changed, in seconds since 1970. ``digest`` is of its code,
     ``told_by`` of all that feedback may name: of a notebook the file and the cells too. ``left``
-    are the notes on what does not count alone, ``places`` what is begun in each place.
+    are the notes on what does not count alone, ``places`` what is begun in each place, ``unread``
+    sentences on what could not be read.
     """
 
     submission: Submission
@@ -77,6 +90,7 @@ class Read:
     time: float = 0.0
     left: Sequence[str] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    unread: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -109,7 +123,9 @@ class Read:
             return ""
         (path,) = parts
         give = "unpack it and give that folder" if is_archive(path) else f"give {path}"
-        told = f"{self.name} counts as one learner's, with {', '.join(self.places)} in it"
+        inside = ", ".join([*self.places][:MOST_PLACES])
+        inside += " and more" if len(self.places) > MOST_PLACES else ""
+        told = f"{self.name} counts as one learner's, with {inside} in it"
         return one_line(f"{told}: if it is a class, {give}.")
 
     def pack(self) -> dict[str, bytes]:
@@ -141,8 +157,12 @@ class ReaderPool:
             told = reader.read(submission.attempts[attempt], folder)
         except Exception as error:  # Whatever it is, the others are not to suffer.
             told = {"reason": f"Reading it failed ({type(error).__name__})."}
+            told |= {"full": True} if is_full(error) else {}
         finally:
             self._free.put(reader)
+        if "full" in told:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise ClassError(scratch.cannot_write(full))
         before = submission.before(attempt)
         if "reason" in told:
             told["reason"] = one_line(" ".join([told["reason"], *before]))
@@ -226,6 +246,7 @@ def main() -> None:
             answer = {"reason": f"Reading it takes more than {MEMORY >> 30} GB of memory."}
         except OSError as error:
             answer = {"reason": f"It cannot be read ({error.strerror})."}
+            answer |= {"full": True} if is_full(error) else {}
         except Exception as error:
             answer = {"reason": f"It cannot be read ({type(error).__name__})."}
         print(json.dumps(answer), flush=True)
@@ -259,6 +280,7 @@ def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:
         "notes": found.notes,
         "left": found.left,
         "places": {name: sorted(begun) for name, begun in found.places.items()},
+        "unread": [one_line(problem) for problem in found.unread],
         "time": _time(parts.values()),
     }
 

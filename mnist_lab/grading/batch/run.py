@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -18,6 +18,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from mnist_lab import grade as grades
 from mnist_lab import kit
 from mnist_lab.grading import run as single
 from mnist_lab.grading.batch import pages, similar
@@ -50,6 +51,9 @@ FOLDERS = ("grades", "feedback")
 
 LISTS = ("roster.csv", "similar.csv")
 """What a run writes only where it is asked to."""
+
+ELSEWHERE = "The gradebook says why."
+"""What stands on the page in place of what may tell a name."""
 
 Engine = Callable[[Sequence[Read], Options], Iterator[tuple[Read, Outcome]]]
 """Grades submissions and gives what comes of each, in the order in which they are done."""
@@ -129,7 +133,8 @@ def grade_class(
         marks = {each.name: each.mark for each in found.learners if each.mark is not None}
         written["roster.csv"] = listed.filled(listing.submissions, marks)
     _write(out, written)
-    left = {path.stem for path in (out / "grades").glob("*.json")} - {*files.values()}
+    own = {*files.values()}
+    left = {_owner(path) for path in (out / "grades").glob("*.json") if path.stem not in own}
     lists = [each for each in LISTS if each not in written and (out / each).exists()]
     progress.keeps(left, lists)
     return found
@@ -219,7 +224,8 @@ def _learner(
     read: Read, outcome: Outcome, slug: str, late: Late | None, attainable: float, best: bool
 ) -> Learner:
     """A learner with this attempt; which it is and what is deducted is said in the notes too."""
-    learner = Learner(read.name, slug, outcome, read.digest, read.submission.group)
+    group, unread = read.submission.group, " ".join(read.unread)
+    learner = Learner(read.name, slug, outcome, read.digest, group, unread=unread)
     if not isinstance(outcome, Graded):
         return learner
     notes = [*read.notes]
@@ -261,8 +267,9 @@ def _unnamed(found: Analysis, aliases: Mapping[str, str]) -> Analysis:
     for name, alias in aliases.items():
         outcome = known[name].outcome
         if isinstance(outcome, NotGraded) and not outcome.is_missing:
-            outcome = NotGraded("The gradebook says why.")
-        hidden.append(replace(known[name], name=alias, outcome=outcome))
+            outcome = NotGraded(ELSEWHERE)
+        unread = ELSEWHERE if known[name].unread else ""
+        hidden.append(replace(known[name], name=alias, outcome=outcome, unread=unread))
     return replace(found, learners=tuple(hidden))
 
 
@@ -291,6 +298,13 @@ def _engine(jobs: int, cluster: str | None) -> Engine:
     from mnist_lab.grading.batch.cluster import grade_there
 
     return partial(grade_there, address=cluster)
+
+
+def _owner(path: Path) -> str:
+    """Whose grade is in a file, or else what that is called."""
+    with suppress(OSError, grades.GradeError):
+        return grades.read(path).submission
+    return path.stem
 
 
 def _cores() -> int:

@@ -117,6 +117,12 @@ NUMBER = re.compile(r"[ _.-]*\(?\d+\)?")
 ATTEMPT = re.compile(r"(?<![^\W\d_])(v|vers[^\W\d_]*|attempt|try|lab)[ _.-]*\d+", re.IGNORECASE)
 """A number in a name, and one that tells attempts of one learner."""
 
+LATER = re.compile(
+    r"(?:[ _.-]+(?:(?:v|vers[^\W\d_]*|attempt|try)?[ _.-]*\d{1,2}|final|new|last))+$",
+    re.IGNORECASE,
+)
+"""What a learner adds to the name of a later attempt."""
+
 LOOKED_AT = 20_000
 """How many files and folders in a folder that is passed over are looked at."""
 
@@ -303,6 +309,12 @@ def apart(names: Collection[str]) -> dict[str, str]:
     """Names without the number of an attempt: of ``lab 2`` beside ``lab``, or ``Version 2``."""
     bare = {name: NUMBER.sub("", name) for name in names}
     return {name: bare[name] if bare[name] in bare else ATTEMPT.sub(r"\1", name) for name in names}
+
+
+def attempts(names: Collection[str]) -> list[tuple[str, str]]:
+    """Names, and those of them that may be later attempts of the same learner's, as ``ada v2``."""
+    bare = {name: LATER.sub("", name) for name in names}
+    return [(bare[name], name) for name in names if name != bare[name] in bare]
 
 
 def _is_of_a_system(name: str) -> bool:

@@ -43,6 +43,14 @@ def new() -> str:
             return path
 
 
+def cannot_write(error: OSError) -> str:
+    """The sentence for a folder for temporary files that is full or forbidden."""
+    return (
+        f"The folder for temporary files, {tempfile.gettempdir()}, cannot be written "
+        f"({error.strerror}): make room there, or set TMPDIR to another one."
+    )
+
+
 def claim(path: str) -> int:
     """Make the empty file ``path``, locked for as long as this process or a fork of it has the
     descriptor open.
