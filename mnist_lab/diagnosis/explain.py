@@ -42,7 +42,8 @@ class Explanation(Generic[Plan]):
     @property
     def fault(self) -> str:
         """The ids: ``a``, ``a+b`` for two at once, ``a|b`` where both explain it."""
-        return "|".join("+".join(fault.id for fault in faults) for faults in self.alternatives)
+        ids = (dict.fromkeys(fault.id for fault in faults) for faults in self.alternatives)
+        return "|".join(map("+".join, ids))
 
     @property
     def message(self) -> str:

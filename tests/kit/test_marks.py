@@ -90,6 +90,24 @@ def test_a_loss_that_is_a_little_off_is_not_explained_by_the_mode(tmp_path, serv
     assert results["evaluation.state"].outcome == "blocked"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("total_loss += loss.item()", "total_loss = loss.item()"),
+        ("scores.argmax(dim=1) == labels", "scores.argmin(dim=1) == labels"),
+        ("correct / examples", "100 * correct / examples"),
+    ],
+)
+def test_what_is_wrong_in_a_result_is_not_explained_by_the_mode_either(wrong, tmp_path, server):
+    text = (SOLUTIONS / "training.py").read_text(encoding="utf-8")
+    (tmp_path / "training.py").write_text(edited(text, [wrong], "wrong"), encoding="utf-8")
+
+    results = grade(tmp_path, ["training"], 0, server)
+
+    assert results["training.results"].outcome == "failed"
+    assert results["training.state"].outcome == "passed"
+
+
 @pytest.mark.parametrize("variant", WRONG, ids=lambda variant: variant.name)
 def test_a_wrong_way_never_gets_the_points_of_what_it_breaks(variant, tmp_path, server, request):
     if variant.hostile:

@@ -38,13 +38,23 @@ NUMBERS = ("int", "float", "float16", "float32", "float64", "int32", "int64")
 def in_float64(
     call: Callable[..., Answer], recipe: Recipe, batches: Batches, **given: float
 ) -> Answer:
-    """``call`` on a float64 recipe; in float32 where the learner's code does not work otherwise."""
+    """``call`` on a float64 recipe; in float32 where the learner's code does not work otherwise, or
+    makes float32 of the scores.
+    """
     try:
-        return call(recipe, batches, **given)
+        answer = call(recipe, batches, **given)
     except SubmissionFailure as failure:
         if failure.outcome != "failed" or not failure.event.raised:
             raise
-        return call(*in_float32(recipe, batches), **given)
+    else:
+        if not _are_float32(getattr(answer, "facts", Facts()).slopes):
+            return answer
+    return call(*in_float32(recipe, batches), **given)
+
+
+def _are_float32(slopes: Sequence[Tensor]) -> bool:
+    """Whether there are some, and all of their numbers could be float32 as well."""
+    return bool(slopes) and all(torch.equal(each.float().double(), each) for each in slopes)
 
 
 def in_float32(recipe: Recipe, batches: Batches) -> tuple[Recipe, Batches]:
