@@ -62,14 +62,34 @@ def test_a_right_network_is_trained_by_the_lab_in_whatever_layout(name, tmp_path
     assert results[f"{exercise}.accuracy"].outcome == "passed"
 
 
+DIGITS = """
+
+def digits(images):
+    assert images.shape[1:] == (1, 28, 28) and images.dtype == torch.float32
+    return images
+"""
+
+
 @pytest.mark.parametrize("exercise", ["training", "evaluation"])
-def test_whoever_makes_the_model_float32_is_tried_on_one_that_is(exercise, tmp_path, server):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "model.to(device)": "model.to(device).float()",
+            "images.to(device)": "images.to(device).float()",
+        },
+        {"scores = model(images)": "scores = model(images).float()"},
+        {"images.to(device)": "digits(images).to(device)"},
+    ],
+    ids=["of-the-model", "of-the-scores", "asserted"],
+)
+def test_whoever_works_in_float32_is_tried_on_a_model_that_does(
+    exercise, changes, tmp_path, server
+):
     text = (SOLUTIONS / f"{exercise}.py").read_text(encoding="utf-8")
-    for whole, single in (
-        ("model.to(device)", "model.to(device).float()"),
-        ("images.to(device)", "images.to(device).float()"),
-    ):
+    for whole, single in changes.items():
         text = text.replace(whole, single)
+    text += DIGITS
     (tmp_path / f"{exercise}.py").write_text(text, encoding="utf-8")
 
     results = grade(tmp_path, [exercise], 0, server)

@@ -63,7 +63,7 @@ def at_its_best(generator: torch.Generator) -> tuple[Recipe, Batches]:
     off = 1 + torch.rand(3, generator=generator, dtype=torch.float64) / 2
     bias[digits] += 1e-3 * off * torch.tensor([1, -1, 1])
     weights = {"output.weight": torch.zeros(10, 1, dtype=torch.float64), "output.bias": bias}
-    greys = _eighths(generator, 1, 1, 1, 1).expand(9, 1, 8, 8)
+    greys = _eighths(generator, 1, 1, 1, 1).expand(9, 1, 28, 28)
     return Recipe("linear", weights), Batches(greys, labels, 9)
 
 

@@ -239,7 +239,7 @@ def _many(generator: torch.Generator) -> Quiz:
     size += 700 % size == 0
     sizes = f"batches of {size}, the last of {700 % size}"
     said = f"On 700 examples in {sizes}; {absent} and 9 do not occur."
-    return Quiz(_recipe(generator, table), _batches(labels, size, side=8), said)
+    return Quiz(_recipe(generator, table), _batches(labels, size), said)
 
 
 def _further() -> list[Quiz]:
@@ -296,10 +296,10 @@ def _recipe(generator: torch.Generator, table: Tensor) -> Recipe:
     return Recipe("scripted", {"table": table - plus}, plus=plus)
 
 
-def _batches(labels: Tensor, batch_size: int, side: int = 28) -> Batches:
+def _batches(labels: Tensor, batch_size: int) -> Batches:
     """Image i is filled with i, by which the model knows what to answer."""
     numbers = torch.arange(len(labels), dtype=torch.float32).view(-1, 1, 1, 1)
-    return Batches(numbers.expand(-1, 1, side, side), labels, batch_size)
+    return Batches(numbers.expand(-1, 1, 28, 28), labels, batch_size)
 
 
 FEW = 5
