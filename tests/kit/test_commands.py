@@ -117,11 +117,11 @@ def test_in_a_folder_that_is_gone_a_command_says_so(here, command):
     finally:
         os.chdir(here)
 
-    assert "The folder that you are in is not there any more" in result.stderr
+    assert "The folder that you are in is not there any more" in result.output
 
 
 def test_a_name_that_is_too_long_or_begins_with_a_dash_is_no_error_of_ours(here):
-    assert "File name too long" in run("new", "a" * 300).stderr
+    assert "File name too long" in run("new", "a" * 300).output
     assert "Next: cd ./-x, then pytest." in run("new", "--", "-x").output
 
 
@@ -130,7 +130,7 @@ def test_a_place_that_no_grade_can_go_to_is_refused_before_anything_is_graded(he
     result = run("grade", "exercises", "--grade-json", place)
 
     assert result.exit_code == 2
-    assert "Invalid value for '--grade-json'" in result.stderr
+    assert "Invalid value for '--grade-json'" in result.output
 
 
 def test_options_of_pytest_in_the_environment_are_not_those_of_a_run(monkeypatch):
@@ -148,7 +148,7 @@ def test_without_a_place_for_temporary_files_the_folder_is_not_said_to_be_gone(h
     result = run("grade-class", "class", "--dry-run")
 
     assert result.exit_code == 1
-    assert "No usable temporary directory" in " ".join(result.stderr.split())
+    assert "No usable temporary directory" in " ".join(result.output.split())
 
 
 def test_an_archive_of_a_class_is_to_be_unpacked_first(here):
@@ -157,7 +157,7 @@ def test_an_archive_of_a_class_is_to_be_unpacked_first(here):
     result = run("grade-class", "class.zip", "--out", "results")
 
     assert result.exit_code == 1
-    assert "Unpack an archive of a class first" in " ".join(result.stderr.split())
+    assert "Unpack an archive of a class first" in " ".join(result.output.split())
 
 
 def test_without_a_grade_status_says_what_to_do(here):

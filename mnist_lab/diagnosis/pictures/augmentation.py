@@ -44,6 +44,9 @@ deviation of that. 0.926 and 0.022 by torchvision's whole pixels, 0.896 and 0.02
 pixel; 0.889 and 0.030, 0.870 and 0.026 with a distortion scale of 0.25; 0.922 and 0.016 by
 fractions with one of 0.15, which by whole pixels is the same as 0.2."""
 
+OF_SCALES = "0.926 and 0.022 by whole pixels, 0.896 and 0.021 by fractions of a pixel are asked for"
+"""Of a distortion scale of 0.2."""
+
 TURNED_AS_WELL = 4.0
 """The standard deviation in degrees of the angles of those with a perspective: 5.9, and 1.3 if they
 are not turned."""
@@ -69,6 +72,15 @@ right ways, 0.5 where a perspective alone does."""
 OVERSHOOT = 0.65
 """How far beyond black and white bicubic interpolations may go at an edge, in parts of white: an
 eighth along each axis is 0.27, and another of that 0.61."""
+
+RARELY = 0.003
+"""The share of pictures that are mirrored which is no error of measurement: none is, otherwise."""
+
+SCALED = 0.027
+"""The standard deviation of how far dots are drawn together by a perspective whose corners move by
+numbers of pixels with a standard deviation of 1; the mean is ``DRAWN_TOGETHER`` for each pixel."""
+
+DRAWN_TOGETHER = 0.0755
 
 BENT = 0.8
 """Pixels by which the middle dot may miss the diagonals of the others after any perspective, moved
@@ -517,11 +529,15 @@ def _say_warps(light: Tensor, clouds: Tensor, measured: warps.Warps, found: Find
             )
     if len(found) == before and not found.does("fills"):
         rotated = measured.rotations.double().mean().item()
+        elsewhere = traces.whole & (traces.mirrored | (traces.degrees.abs() > 45))
+        scale = _distorted(measured)
         found.observe(
             "more-than-warps",
             f"In {len(light)} warps of five dots {rotated:.0%} were a mere rotation, and in "
             f"{straight:.0%} the middle dot stayed where the diagonals of the others cross, as it "
-            "does in any perspective.",
+            f"does in any perspective; {int(elsewhere.sum())} were mirrored or turned by more than "
+            f"45 degrees. The others were drawn together to {scale.mean():.3f} of their distance "
+            f"on average, with a standard deviation of {scale.std():.3f}: {OF_SCALES}.",
         )
 
 
@@ -536,7 +552,7 @@ def _say_flips(traces: warps.Warps, found: Findings) -> Tensor:
         placed = (traces.mirrored == place["mirrored"]) & (turns % 4 == place["turns"])
         part = placed[fits].double().mean().item()
         name = place["always"] if part > 0.9 else place["sometimes"]
-        if part > 0.05 and name:
+        if part > (RARELY if place["mirrored"] else 0.05) and name:
             found.add(name, f"So were five dots in {part:.0%} of {len(placed)} warps.")
             named = True
     return traces.degrees - 90 * turns if named else traces.degrees
@@ -657,14 +673,21 @@ def _say_perspective(
         found.add("perspective-probability", evidence)
     usual = traces.degrees[traces.whole].abs().quantile(0.9) < 45  # strong ones hide a dot at times
     exact = measured.degrees.abs().max() < 15  # two turns, one after the other, are not
-    if usual and _scale_off(measured) > (CERTAIN if exact else 3 * CERTAIN):
-        scale = _distorted(measured)
+    off = usual and _scale_off(measured) > (CERTAIN if exact else 3 * CERTAIN)
+    if off and _is_of_a_scale(scale := _distorted(measured)):
         found.add(
             "distortion-scale",
             f"It draws dots together to {scale.mean():.3f} of their distance on average, with a "
-            f"standard deviation of {scale.std():.3f}; with a scale of 0.2 those are 0.926 and "
-            "0.022 by whole pixels, 0.896 and 0.021 by fractions of a pixel.",
+            f"standard deviation of {scale.std():.3f}: {OF_SCALES}.",
         )
+
+
+def _is_of_a_scale(scale: Tensor) -> bool:
+    """Whether dots that are so far drawn together vary no more than by a perspective of some scale:
+    each corner moves by as many pixels in the mean, evenly from none.
+    """
+    pixels = max(0.0, 1 - scale.mean().item()) / DRAWN_TOGETHER
+    return scale.std().item() < 1.25 * SCALED * math.sqrt(pixels * (pixels + 1) / 3)
 
 
 def _say_angles(

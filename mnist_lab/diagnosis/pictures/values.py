@@ -84,9 +84,11 @@ def read_levels(transform: Transform, seed: int, found: Findings, seen: Look) ->
     scale = max(1.0, values.abs().max().item())
     off = (_middle(planes) - values.unsqueeze(1)).abs()
     if (off > 1e-3 * scale).any():
-        more = look(*transform.of_any_kind([LEVELS[GREY]], 256, seed), Findings())
+        most = off.flatten(1).amax(1)
+        level = GREY if most[GREY] > 1e-3 * scale else int(most.argmax())
+        more = look(*transform.of_any_kind([LEVELS[level]], 256, seed), Findings())
         if more.planes is not None:
-            _say_disturbed(more.planes, values[GREY], scale, found)
+            _say_disturbed(more.planes, values[level], scale, found)
         return None
     before = len(found)
     own = _read_framed(transform, values.flatten(), scale, seed, found)
