@@ -1063,15 +1063,22 @@ def test_what_may_be_a_second_attempt_under_another_name_is_said(
 
 
 def test_a_full_disk_is_no_submission_s_fault(handed_in, tmp_path, engine, monkeypatch):
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    read = reading.Reader.read
 
-    monkeypatch.setattr(reading.Reader, "read", full)
+    def of_ada_full(reader, parts, folder):
+        if "ada" in parts:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return read(reader, parts, folder)
+
+    monkeypatch.setattr(reading.Reader, "read", of_ada_full)
 
     result = grade_class(handed_in, "--out", tmp_path / "out")
 
-    assert "cannot be written (No space left on device): make room there" in result.output
-    assert not engine.graded
+    assert result.exit_code == 1
+    assert engine.graded == ["bob", "cleo"]
+    assert "(No space left on device): make room there" in rows(tmp_path / "out")[0]["reason"]
+    ada = grade.read(tmp_path / "out" / "grades" / "ada.json")
+    assert {check.outcome for check in ada.checks} == {"error", "not_run"}
 
 
 def test_an_empty_folder_costs_only_itself(handed_in, tmp_path, engine):

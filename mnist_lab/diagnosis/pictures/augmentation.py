@@ -76,11 +76,14 @@ eighth along each axis is 0.27, and another of that 0.61."""
 RARELY = 0.003
 """The share of pictures that are mirrored which is no error of measurement: none is, otherwise."""
 
-SCALED = 0.027
-"""The standard deviation of how far dots are drawn together by a perspective whose corners move by
-numbers of pixels with a standard deviation of 1; the mean is ``DRAWN_TOGETHER`` for each pixel."""
+DRAWN_TOGETHER, VARYING = 0.0755, 0.027
+"""By how much the dots are nearer to the centre for each pixel that corners move inwards on
+average, and the standard deviation of that for each pixel of the moves' standard deviation: by
+``SHRINKAGE`` and ``VARIED``, of corners that move by 0, 1 or 2 pixels, or evenly by up to 2.7."""
 
-DRAWN_TOGETHER = 0.0755
+VARY_MOST = 1.3
+"""How many times that dots may vary: 1.14 and less with scales from 0.1 to 0.5, 1.4 and more where
+pictures are sheared by up to 2 degrees, or one in twenty is enlarged."""
 
 BENT = 0.8
 """Pixels by which the middle dot may miss the diagonals of the others after any perspective, moved
@@ -687,7 +690,7 @@ def _is_of_a_scale(scale: Tensor) -> bool:
     each corner moves by as many pixels in the mean, evenly from none.
     """
     pixels = max(0.0, 1 - scale.mean().item()) / DRAWN_TOGETHER
-    return scale.std().item() < 1.25 * SCALED * math.sqrt(pixels * (pixels + 1) / 3)
+    return scale.std().item() < VARY_MOST * VARYING * math.sqrt(pixels * (pixels + 1) / 3)
 
 
 def _say_angles(

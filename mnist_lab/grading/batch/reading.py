@@ -6,7 +6,6 @@ What is left is a folder that can be trusted: plain files of ordinary size.
 from __future__ import annotations
 
 import contextlib
-import errno
 import itertools
 import json
 import os
@@ -23,14 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.grading.batch import similar
-from mnist_lab.grading.batch.submissions import (
-    EXERCISES,
-    SEVERAL,
-    ClassError,
-    Submission,
-    apart,
-    rivals,
-)
+from mnist_lab.grading.batch.submissions import EXERCISES, SEVERAL, Submission, apart, rivals
 from mnist_lab.grading.formats.text import one_line
 from mnist_lab.submission import source
 from mnist_lab.submission.archive import is_archive, is_debris, is_wanted
@@ -76,7 +68,7 @@ class Read:
     the newest that may be graded was changed, in seconds since 1970. ``digest`` is of its code,
     ``told_by`` of all that feedback may name: of a notebook the file and the cells too. ``left``
     are the notes on what does not count alone, ``places`` what is begun in each place, ``unread``
-    sentences on what could not be read.
+    sentences on what could not be read. If it ``is_blameless``, the ``reason`` is not its fault.
     """
 
     submission: Submission
@@ -91,6 +83,7 @@ class Read:
     left: Sequence[str] = ()
     places: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unread: Sequence[str] = ()
+    is_blameless: bool = False
 
     @property
     def name(self) -> str:
@@ -156,13 +149,9 @@ class ReaderPool:
         try:
             told = reader.read(submission.attempts[attempt], folder)
         except Exception as error:  # Whatever it is, the others are not to suffer.
-            told = {"reason": f"Reading it failed ({type(error).__name__})."}
-            told |= {"full": True} if is_full(error) else {}
+            told = _failed(error)
         finally:
             self._free.put(reader)
-        if "full" in told:
-            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise ClassError(scratch.cannot_write(full))
         before = submission.before(attempt)
         if "reason" in told:
             told["reason"] = one_line(" ".join([told["reason"], *before]))
@@ -244,12 +233,18 @@ def main() -> None:
             answer = {"reason": str(error)}
         except MemoryError:
             answer = {"reason": f"Reading it takes more than {MEMORY >> 30} GB of memory."}
-        except OSError as error:
-            answer = {"reason": f"It cannot be read ({error.strerror})."}
-            answer |= {"full": True} if is_full(error) else {}
         except Exception as error:
-            answer = {"reason": f"It cannot be read ({type(error).__name__})."}
+            answer = _failed(error)
         print(json.dumps(answer), flush=True)
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """The reason, which is the submission's fault unless the disk is full."""
+    if isinstance(error, OSError):
+        if is_full(error):
+            return {"reason": scratch.cannot_write(error), "is_blameless": True}
+        return {"reason": f"It cannot be read ({error.strerror})."}
+    return {"reason": f"It cannot be read ({type(error).__name__})."}
 
 
 def _read(parts: Mapping[str, Path], folder: Path) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def _grade(
     waiting: dict[str, list[int]] = {}
     for at, read in enumerate(reads):
         if read.reason:
-            outcomes[at] = NotGraded(read.reason, refused=True)
+            outcomes[at] = NotGraded(read.reason, refused=not read.is_blameless)
         elif (found := journal.find(read.told_by, options)) and found.settled:
             outcomes[at] = found
         else:
