@@ -17,7 +17,7 @@ CHUNK, CHUNKS = 1 << 16, 16
 
 NOISE = re.compile(
     r"""
-    /\S*/(?:site-packages|lib/python3[\d.]*)/\S+:\d+:\ \w*Warning:  # of a library, to its authors
+    /.*/(?:site-packages|lib/python3[\d.]*)/\S+:\d+:\ \w*Warning:  # of a library, to its authors
     | \[?[WEI]\d{4}\ [\d:.]+\ |\[[WEI]\S*\ \w+\.(?:cpp|cc|h):\d+\]  # PyTorch's C++
     | Fontconfig | Matplotlib\ (?:created|is\ building) | mkdir\ -p\ failed\ for\ path
     | OMP: | OpenBLAS | Error\ in\ cpuinfo | libGL | \w+:\ cannot\ open\ display

@@ -21,6 +21,7 @@ from mnist_lab.submission.answers import Batches, Recipe
 from mnist_lab.submission.caller import SubmissionFailure
 from mnist_lab.submission.client import ExerciseHandle, Submission
 from mnist_lab.submission.guest import serve
+from mnist_lab.submission.printed import without_noise
 from mnist_lab.submission.protocol import Message, encode
 from mnist_lab.submission.sandbox import enclosure, landlock, seccomp
 from mnist_lab.submission.server import Server, patience
@@ -375,6 +376,13 @@ def test_equal_lines_are_folded_and_what_libraries_say_is_left_out(hand_in):
     exercise = hand_in(source)
     exercise.build("FNN")(IMAGES)
     assert exercise.take_output() == "begin\ntraining...  (20,000 times)\nend\n"
+
+
+def test_what_a_library_says_is_left_out_wherever_it_lies():
+    library = "/my lab/.venv/lib/python3.11/site-packages/torchvision/transforms/v2/_deprecated.py"
+    said = f"begin\n{library}:42: UserWarning: It is deprecated.\n  warnings.warn(\nend\n"
+
+    assert without_noise(said) == "begin\nend\n"
 
 
 def test_lines_are_written_at_once_and_those_of_a_flood_many_at_a_time(tmp_path, monkeypatch):
